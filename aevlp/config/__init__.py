@@ -1,0 +1,1 @@
+"""Experiment configuration: schema, registry, YAML loading, snapshots of the environment."""

@@ -1,0 +1,61 @@
+"""What `list`, `show` and `schema` print about configurations."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+from aevlp.config import registry
+from aevlp.config.loading import files
+from aevlp.config.schema import ExperimentConfig
+
+
+def describe(kind: str) -> list[tuple[str, str]]:
+    """Name and one line of every experiment or component, without importing the package's own components."""
+    if kind == "experiments":
+        return [(name, _first_comment(path)) for name, path in sorted(files(kind).items())]
+    return [(name, _first_line(kind, name)) for name in registry.names(kind)]
+
+
+def _first_comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+
+
+def _first_line(kind: str, name: str) -> str:
+    path = Path(__file__).resolve().parents[1] / registry.KINDS[kind] / f"{name}.py"
+    if path.is_file():
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    else:
+        text = sys.modules[registry.get(kind, name).build.__module__].__doc__
+    return (text or "").strip().splitlines()[0] if text else ""
+
+
+def flatten(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted paths; lists stay whole."""
+    if not isinstance(values, dict):
+        return {path: values}
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flatten(value, f"{path}.{key}" if path else str(key))
+    return result
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of an experiment with the settings of every component."""
+    result = ExperimentConfig.model_json_schema()
+    definitions = result.setdefault("$defs", {})
+    for section, kind in registry.SECTIONS.items():
+        choices = []
+        for name in registry.names(kind):
+            component = registry.get(kind, name).config.model_json_schema(ref_template="#/$defs/{model}")
+            definitions |= component.pop("$defs", {})
+            component["properties"]["name"]["const"] = name
+            definitions[f"{section}/{name}"] = component
+            choices.append({"$ref": f"#/$defs/{section}~1{name}"})
+        result["properties"][section] = {"anyOf": [*choices, {"type": "string"}]}
+    result["properties"]["base"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    result["required"] = []
+    return result

@@ -1,0 +1,288 @@
+"""From a name and `--set` words to a validated ExperimentConfig, remembering where every value came from.
+
+Order, later wins: defaults, fragments of configs/ in the order of `base:`, the experiment file, `--set`.
+Mappings merge, lists replace. A component named differently replaces the whole component, so no value of the old one
+is left behind.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.schema import Config, ExperimentConfig
+from aevlp.config.yaml_reading import read_yaml
+
+FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
+_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*$")
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "finite_number": "must be a finite number",
+}
+
+
+@dataclass
+class Resolved:
+    """A validated configuration, and the origin of every dotted path that was set (others are defaults)."""
+
+    config: ExperimentConfig
+    origins: dict[str, str]
+
+
+@dataclass
+class _Draft:
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def merge(self, section: str, new: Any, origins: dict[str, str]) -> None:
+        """Merge `new` into `section`; `origins` holds the origin of each dotted path in `new`."""
+        old = self.values.get(section)
+        keeps = isinstance(old, dict) and isinstance(new, dict) and new.get("name", old.get("name")) == old.get("name")
+        if not keeps:
+            self.values[section] = {} if isinstance(new, dict) else new
+            self.origins = {path: o for path, o in self.origins.items() if path != section and not path.startswith(section + ".")}
+        if isinstance(new, dict):
+            self.values[section] |= copy.deepcopy(new)
+        self.origins |= origins
+
+
+def config_roots() -> list[Path]:
+    """Folders searched for configs/, experiments/ and sweeps/: next to run.py, then the working folder."""
+    beside = Path(__file__).resolve().parents[2]
+    return list(dict.fromkeys([beside, Path.cwd()]))
+
+
+def files(folder: str) -> dict[str, Path]:
+    """YAML files in `folder` of the configuration roots by name, the first root winning."""
+    found: dict[str, Path] = {}
+    for root in config_roots():
+        for path in sorted((root / folder).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Load an experiment by name or path, with overrides such as "loss.rho=0.8" or "loss=an".
+
+    Raises:
+        ConfigError: naming file, line, dotted path and, for a misspelt word, the nearest valid one.
+    """
+    return resolve(name_or_path, overrides).config
+
+
+def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved:
+    """Like `load_experiment`, and also say where each value came from."""
+    path = _find_experiment(str(name_or_path))
+    draft = _Draft(values={"name": path.stem})
+    _add_experiment(draft, path, ())
+    for override in overrides:
+        _add_override(draft, override)
+    return Resolved(_validate(draft), draft.origins)
+
+
+def from_dict(values: dict[str, Any], source: str) -> ExperimentConfig:
+    """Validate resolved values, such as those of a run's config.yaml."""
+    draft = _Draft(values=values)
+    draft.origins = dict.fromkeys(values, source)
+    return _validate(draft)
+
+
+def _display(path: Path) -> str:
+    for root in config_roots():
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return str(path)
+
+
+def _read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_display(path)}: cannot be read: {error}") from error
+    data, lines = read_yaml(text, _display(path))
+    if not isinstance(data, dict):
+        raise ConfigError(f"{_display(path)}: must hold `key: value` lines")
+    return data, {dotted: f"{_display(path)}:{line}" for dotted, line in lines.items() if dotted}
+
+
+def _find_experiment(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"experiment {name}: no such file")
+        return path.resolve()
+    known = files("experiments")
+    if name not in known:
+        raise ConfigError(f"unknown experiment {name!r}{suggest(name, known)} (see `python run.py list experiments`)")
+    return known[name]
+
+
+def _add_experiment(draft: _Draft, path: Path, above: tuple[Path, ...]) -> None:
+    if path in above:
+        raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
+    data, lines = _read_mapping(path)
+    bases = data.pop("base", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        section, _, name = str(base).partition("/")
+        if section in FRAGMENT_SECTIONS and name:
+            _add_fragment(draft, section, name, where=lines["base"])
+        else:
+            _add_experiment(draft, _find_experiment(str(base)), (*above, path))
+    for section, value in data.items():
+        if isinstance(value, str) and section in FRAGMENT_SECTIONS:
+            _add_named(draft, section, value, lines[section])
+        else:
+            own = {p: origin for p, origin in lines.items() if p == section or p.startswith((section + ".", section + "["))}
+            draft.merge(section, value, own)
+
+
+def _add_fragment(draft: _Draft, section: str, name: str, where: str) -> None:
+    known = files(f"configs/{section}")
+    if name not in known:
+        raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, known)}")
+    data, lines = _read_mapping(known[name])
+    draft.merge(section, data, {f"{section}.{path}": origin for path, origin in lines.items()})
+
+
+def _add_named(draft: _Draft, section: str, name: str, where: str) -> None:
+    """A plain word stands for a fragment, or for a component with its defaults; `timm/NAME` for a timm backbone."""
+    if name in files(f"configs/{section}"):
+        draft.values.pop(section, None)
+        _add_fragment(draft, section, name, where)
+        return
+    kind = registry.SECTIONS.get(section)
+    component, slash, argument = name.partition("/")
+    known = {*files(f"configs/{section}"), *(registry.names(kind) if kind else ())}
+    if kind is None or component not in known:
+        raise ConfigError(f"{where}: unknown {section} {name!r}{suggest(name, known)}")
+    values = {"name": component} | ({"backbone": argument} if slash else {})
+    draft.values.pop(section, None)
+    draft.merge(section, values, {f"{section}.{key}": where for key in values})
+
+
+def _add_override(draft: _Draft, override: str) -> None:
+    path, equals, text = override.partition("=")
+    path, where = path.strip(), f"--set {override}"
+    if not equals or not _SET_PATH.match(path):
+        raise ConfigError(f"{where}: write it as path=value, for example loss.rho=0.8, loss=an or loss.beta[1]=8")
+    value, _ = read_yaml(text, where)
+    if path in FRAGMENT_SECTIONS:
+        if not isinstance(value, str):
+            raise ConfigError(f"{where}: give the name of a {path}; single values are set as {path}.KEY=VALUE")
+        _add_named(draft, path, value, where)
+        return
+    *parents, last = re.findall(r"\w+|\[\d+\]", path)
+    target: Any = draft.values
+    for i, step in enumerate(parents):
+        if isinstance(target, dict) and step not in target:
+            target[step] = _defaults(draft, parents[: i + 1])
+        target = _descend(target, step, where)
+    if last.startswith("["):
+        _descend(target, last, where)
+        target[int(last[1:-1])] = value
+    elif isinstance(target, dict):
+        target[last] = value
+    else:
+        raise ConfigError(f"{where}: {path.rpartition('.')[0]} is a single value and has no keys")
+    draft.origins[path] = where
+
+
+def _defaults(draft: _Draft, parents: list[str]) -> Any:
+    """Default of a value no file sets, so that `--set loss.beta[1]=8` can edit one entry of it."""
+    section = draft.values.get(parents[0])
+    if len(parents) == 2 and isinstance(section, dict) and parents[0] in registry.SECTIONS and "name" in section:
+        fields = registry.get(registry.SECTIONS[parents[0]], section["name"]).config.model_fields
+        if parents[1] in fields:
+            default = fields[parents[1]].get_default(call_default_factory=True, validated_data={})
+            return default.model_dump() if isinstance(default, Config) else list(default) if isinstance(default, tuple | list) else {}
+    return {}
+
+
+def _descend(target: Any, step: str, where: str) -> Any:
+    if step.startswith("["):
+        index = int(step[1:-1])
+        if not isinstance(target, list) or index >= len(target):
+            length = f"a list of {len(target)}" if isinstance(target, list) else "not a list"
+            raise ConfigError(f"{where}: {step} does not exist; the value is {length}")
+        return target[index]
+    if not isinstance(target, dict):
+        raise ConfigError(f"{where}: {step} lies inside a single value, which has no keys")
+    return target[step]
+
+
+def _validate(draft: _Draft) -> ExperimentConfig:
+    values, problems = dict(draft.values), []
+    for section in values:
+        if section not in ExperimentConfig.model_fields:
+            problems.append(_problem(draft, section, f"unknown section{suggest(section, ExperimentConfig.model_fields)}"))
+    for section, kind in registry.SECTIONS.items():
+        if section not in values:
+            problems.append(f"{section}: is missing; add one to `base:`, such as {section}/NAME")
+            continue
+        try:
+            values[section] = _component(values[section], kind)
+        except ValidationError as error:
+            problems += _problems(draft, error, section, registry.get(kind, values[section]["name"]).config)
+        except ConfigError as error:
+            problems.append(_problem(draft, f"{section}.name", str(error)))
+    for section in ("trainer", "selection", "tracking"):
+        model = ExperimentConfig.model_fields[section].annotation
+        assert model is not None
+        try:
+            values[section] = model.model_validate(values.get(section) or {})
+        except ValidationError as error:
+            problems += _problems(draft, error, section, model)
+    if not problems:
+        try:
+            return ExperimentConfig.model_validate(values)
+        except ValidationError as error:
+            problems = _problems(draft, error, "", ExperimentConfig)
+    raise ConfigError("\n".join(problems))
+
+
+def _component(values: Any, kind: str) -> Config:
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise ConfigError(f"must be a name or a mapping with a name; see `python run.py list {kind}`")
+    return registry.get(kind, values["name"]).config.model_validate(values)
+
+
+def _problem(draft: _Draft, path: str, text: str) -> str:
+    origin = draft.origins.get(path)
+    at = path
+    while origin is None and at:
+        at = at[: max(at.rfind("."), at.rfind("["), 0)]
+        origin = draft.origins.get(at)
+    return f"{origin}: {path}: {text}" if origin else f"{path}: {text}"
+
+
+def _problems(draft: _Draft, error: ValidationError, section: str, model: type[Config]) -> list[str]:
+    result = []
+    for detail in error.errors():
+        path = section
+        for step in detail["loc"]:
+            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+        text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        if detail["type"] == "extra_forbidden":
+            text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
+        elif detail["type"] not in ("missing", "value_error"):
+            text = f"{text[0].lower()}{text[1:]} (got {detail['input']!r})"
+        result.append(_problem(draft, path, text))
+    return result
+
+
+def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
+    for step in loc:
+        annotation = model.model_fields[str(step)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Config)):
+            return []
+        model = annotation
+    return list(model.model_fields)

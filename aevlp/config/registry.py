@@ -1,0 +1,101 @@
+"""Finding components by name. A component is a file in its room; the file is imported when the name is first used.
+
+    @register("losses", "gpr", config=GPRConfig)
+    class GPRLoss(nn.Module): ...
+
+Files whose name begins with an underscore are helpers, not components. Components from outside the package register
+themselves the same way, from a file given by `--plugin` or a module named by an entry point `aevlp.plugins`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.schema import ComponentConfig
+
+KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
+SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered component: its configuration class, and what builds it from configuration and runtime objects."""
+
+    name: str
+    config: type[ComponentConfig]
+    build: Callable[..., Any]
+
+
+_components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+_entry_points_loaded = False
+
+
+def register(kind: str, name: str, *, config: type[ComponentConfig]) -> Callable[[Any], Any]:
+    """Decorate a class or function that builds component `name`: it is called with (config, **runtime objects)."""
+
+    def decorate(build: Any) -> Any:
+        known = _components[kind].get(name)
+        if known is not None and known.build.__qualname__ != build.__qualname__:
+            raise ConfigError(f"{kind}: {name!r} is registered twice, by {known.build.__module__} and {build.__module__}")
+        _components[kind][name] = Component(name, config, build)
+        return build
+
+    return decorate
+
+
+def names(kind: str) -> list[str]:
+    """All names of one kind, without importing the package's own components."""
+    _load_entry_points()
+    return sorted({*_file_names(kind), *_components[kind]})
+
+
+def get(kind: str, name: str) -> Component:
+    """The component `name`; a ConfigError with the nearest name where there is none."""
+    if name not in _components[kind] and name in _file_names(kind):
+        importlib.import_module(f"aevlp.{KINDS[kind].replace('/', '.')}.{name}")
+    if name not in _components[kind]:
+        _load_entry_points()
+    if name not in _components[kind]:
+        word = {section_kind: section for section, section_kind in SECTIONS.items()}[kind]
+        raise ConfigError(f"unknown {word} {name!r}{suggest(name, names(kind))}")
+    return _components[kind][name]
+
+
+def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
+    """Build the component that `config` names, from its own configuration and the runtime objects it needs."""
+    return get(kind, config.name).build(config, **runtime)
+
+
+def load_plugin(path: str | Path) -> None:
+    """Import a Python file that registers components."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"--plugin {path}: no such file")
+    name = f"aevlp_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--plugin {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+def _file_names(kind: str) -> set[str]:
+    return {path.stem for path in (_PACKAGE / KINDS[kind]).glob("[!_]*.py")}
+
+
+def _load_entry_points() -> None:
+    global _entry_points_loaded
+    if not _entry_points_loaded:
+        _entry_points_loaded = True
+        for entry_point in importlib.metadata.entry_points(group="aevlp.plugins"):
+            entry_point.load()

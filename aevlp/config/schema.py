@@ -1,0 +1,137 @@
+"""The shape of an experiment. Every field carries the sentence that `run.py schema` and `show` print."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+
+class Config(BaseModel):
+    """Base of all configuration: frozen, no unknown keys, finite numbers, no silent conversion of fractions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ComponentConfig(Config):
+    """Base of the configuration of a registered component."""
+
+    name: str
+    """Registered name, as printed by `run.py list`."""
+
+
+class DatasetConfig(ComponentConfig):
+    """What every dataset shares."""
+
+    train_labels: Literal["single", "full"] = "single"
+    """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
+    image_size: int = Field(448, ge=8, le=2048)
+    """Side in pixels to which images are squashed for the classifier."""
+    flip: bool = True
+    """Whether a horizontal flip keeps the labels true. Flips images and views with probability 1/2 in training."""
+
+
+class TrainerConfig(Config):
+    """Optimisation, evaluation and stopping."""
+
+    epochs: int = Field(8, ge=1, le=10_000)
+    """Passes over the training set; also T of the GPR schedules."""
+    batch_size: int = Field(16, ge=1, le=65_536)
+    """Images per optimiser step."""
+    eval_batch_size: int = Field(64, ge=1, le=65_536)
+    """Images per forward pass of evaluation."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam and AdamW with betas .9/.999, SGD with momentum .9."""
+    learning_rate: float = Field(1e-5, gt=0, le=100)
+    """Learning rate of the backbone."""
+    head_lr_mult: float = Field(10.0, ge=0)
+    """Factor on the learning rate of the classification head."""
+    loss_lr_mult: float = Field(10.0, ge=0)
+    """Factor on the learning rate of a loss's own parameters."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay of all groups."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """Learning rate over the run; cosine ends at 0, one_cycle warms up for 30 % of the run and ends near 0."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Linear warm-up of the constant and cosine schedules, in epochs."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Decay a step of an exponential moving average of the weights; validation and test then use the average."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the classifier; loss, scores and metrics are always float32."""
+    channels_last: bool = False
+    """Memory layout of images and convolutions; faster on most hardware."""
+    patience: int | None = Field(2, ge=1)
+    """Stop after this many epochs in a row without a better validation mAP; null never stops."""
+    max_drop: float | None = Field(2.0, ge=0)
+    """Stop once validation mAP lies more than this many points below its best; null never stops."""
+    num_workers: int = Field(0, ge=0, le=256)
+    """Processes that decode images; 0 decodes in the main process."""
+    log_every: int = Field(50, ge=1)
+    """Steps between two looks at the loss (and checks that it is finite)."""
+    evaluate_labeler: bool = False
+    """Also label validation and test images, to measure the labeler on held-out data and its scores as predictions."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
+
+
+class SelectionConfig(Config):
+    """Which validation labels choose the checkpoint."""
+
+    labels: Literal["clean", "observed"] = "clean"
+    """Full labels, as the community does, or the one observed label, as an honest deployment must."""
+
+
+class TrackingConfig(Config):
+    """Weights & Biases. metrics.jsonl is written in any case."""
+
+    mode: Literal["auto", "online", "offline", "off"] = "auto"
+    """auto goes online where there is a login and the server answers, else offline."""
+    project: str = Field("aevlp", min_length=1, max_length=128)
+    """Project to log to."""
+    entity: str | None = None
+    """User or team; null is the login's default."""
+    tags: list[str] = []
+    """Tags of the run."""
+
+
+class ExperimentConfig(Config):
+    """A whole run, resolved and validated."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,80}$")
+    """Name of the experiment: its file name, and the first part of the run id."""
+    schema_version: Literal[1] = 1
+    """Version of this layout."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Varies initialisation, order and flips; never the data, the single-positive draw or the split."""
+    dataset: SerializeAsAny[DatasetConfig]
+    """Images and labels."""
+    model: SerializeAsAny[ComponentConfig]
+    """Backbone and head."""
+    labeler: SerializeAsAny[ComponentConfig]
+    """Where pseudo-labels come from."""
+    loss: SerializeAsAny[ComponentConfig]
+    """What is minimised."""
+    trainer: TrainerConfig = TrainerConfig()
+    """Optimisation."""
+    selection: SelectionConfig = SelectionConfig()
+    """Checkpoint choice."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Weights & Biases."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExperimentConfig:
+        if self.dataset.train_labels == "full" and self.labeler.name != "none":
+            raise ValueError("dataset.train_labels: full leaves nothing to pseudo-label; set labeler: none as well")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as written to config.yaml."""
+        return self.model_dump(mode="json")
+
+    @property
+    def hash(self) -> str:
+        """Short hash of everything that can change a result: all but name and tracking."""
+        data = {key: value for key, value in self.to_dict().items() if key not in ("name", "tracking")}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,102 @@
+"""Reading YAML without its traps: plain data only, YAML 1.2 scalars, no duplicate keys, no aliases, no inf or nan.
+
+PyYAML's own SafeLoader reads `1e-4` as a string, `off` as False, and keeps the last of two equal keys silently.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import yaml
+
+from aevlp.config.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+_NULL = {"", "~", "null", "Null", "NULL"}
+_BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER = re.compile(r"[-+]?[0-9]+$")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_NOT_FINITE = re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
+
+
+def read_yaml(text: str, source: str) -> tuple[Any, dict[str, int]]:
+    """Parse one document.
+
+    Args:
+        text: the document.
+        source: its name in error messages.
+
+    Returns:
+        the data (dict, list, str, int, float, bool, None), and the line number of every dotted path in it.
+
+    Raises:
+        ConfigError: naming source and line.
+    """
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{source}: larger than {MAX_BYTES} bytes, which no configuration is")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{source}, line {line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    lines: dict[str, int] = {}
+    return (None if root is None else _Reader(source, lines).convert(root, "", 0)), lines
+
+
+class _Reader:
+    def __init__(self, source: str, lines: dict[str, int]):
+        self.source, self.lines = source, lines
+        self.seen: set[int] = set()
+
+    def fail(self, node: yaml.Node, problem: str) -> ConfigError:
+        return ConfigError(f"{self.source}, line {node.start_mark.line + 1}: {problem}")
+
+    def convert(self, node: yaml.Node, path: str, depth: int) -> Any:
+        if id(node) in self.seen:
+            raise self.fail(node, "anchors and aliases are not supported; write the value out")
+        if depth > MAX_DEPTH:
+            raise self.fail(node, f"nested deeper than {MAX_DEPTH} levels")
+        self.seen.add(id(node))
+        self.lines[path] = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.convert(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
+        return self.scalar(node)
+
+    def mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.fail(key_node, "a key must be a plain word")
+            key = key_node.value
+            if key in result:
+                raise self.fail(key_node, f"{key!r} appears twice; keep one of the two")
+            result[key] = self.convert(value_node, f"{path}.{key}" if path else key, depth + 1)
+        return result
+
+    def scalar(self, node: yaml.Node) -> Any:
+        text = node.value
+        if node.style in ("'", '"', "|", ">"):
+            return text
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":set", ":omap")):
+            raise self.fail(node, f"the tag {node.tag} is not allowed; write a plain value")
+        if text in _NULL:
+            return None
+        if text in _BOOLEAN:
+            return _BOOLEAN[text]
+        if _INTEGER.match(text):
+            return int(text)
+        if _FLOAT.match(text):
+            number = float(text)
+            if math.isinf(number):
+                raise self.fail(node, f"{text} is too large for a number")
+            return number
+        if _NOT_FINITE.match(text):
+            raise self.fail(node, f"{text} is not a finite number")
+        return text

@@ -1,0 +1,1 @@
+"""Data: the single-positive protocol, dataset formats, images and loaders."""

@@ -1,0 +1,73 @@
+"""What a dataset hands to the rest: images by row, observed labels, and true labels that only meters may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from aevlp.config.errors import DataError
+from aevlp.data.protocol import draw_single_positives
+
+
+class ImageSource(Protocol):
+    """Images by row number."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, row: int) -> Tensor:
+        """uint8 (3,H,W) at original resolution. Raises DataError naming the image where it cannot be read."""
+        ...
+
+    def label(self, row: int) -> str:
+        """Name of the image for people: a file name, or a row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset. Labels are (N,C) uint8 in {0,1}; `targets` is None where full labels are not known."""
+
+    images: ImageSource
+    observed: np.ndarray
+    targets: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class SPMLData:
+    """Train, validation and test. `prompt_names` are the class names as the text encoder should read them."""
+
+    class_names: list[str]
+    prompt_names: list[str]
+    train: Split
+    val: Split
+    test: Split | None
+
+
+def make_split(images: ImageSource, targets: np.ndarray, train_labels: str = "single") -> Split:
+    """A split whose observed labels are drawn from the full ones, or equal them (`train_labels: full`)."""
+    observed = targets if train_labels == "full" else draw_single_positives(targets)
+    return Split(images, observed, targets)
+
+
+def check_labels(labels: np.ndarray, num_images: int, class_names: list[str], where: str) -> np.ndarray:
+    """Labels as uint8 (N,C); DataError unless they are 0 or 1 and fit the images and the class list."""
+    if labels.ndim != 2 or labels.dtype.kind not in "biuf":
+        raise DataError(f"{where}: must be a numeric matrix (images, classes), is {labels.dtype} of shape {labels.shape}")
+    if len(labels) != num_images:
+        raise DataError(f"{where}: has {len(labels)} rows for {num_images} images")
+    if labels.shape[1] != len(class_names):
+        raise DataError(f"{where}: has {labels.shape[1]} columns, but the class list names {len(class_names)} classes")
+    wrong = ~((labels == 0) | (labels == 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise DataError(f"{where}: row {row}, column {column} holds {labels[row, column]}; labels must be 0 or 1")
+    return labels.astype(np.uint8)

@@ -1,0 +1,163 @@
+"""DAMP: pseudo-labels from a frozen vision-language model that looks at the whole image and at a grid of tiles.
+
+Tran et al., AEVLP, ICCV 2025, as in the public code. With q the softmax over classes of cosine / temperature of a view:
+
+    gate     = min(max over observed classes of q_global, eta), 0 for an image without an observed label
+    local_j  = max over tiles of q_j where that exceeds the gate, else min over tiles
+    score_j  = (q_global_j + local_j) / 2
+    positive = among the top_k classes by score, those with score >= threshold
+    negative = the floor(negative_ratio * C) classes with the smallest (q_global_j + mean over tiles of q_j) / 2
+
+The public code computes the negatives but stores them as 0 (`negatives: off`); the paper's figure shows -1 (`on`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
+from aevlp.data.dataset import Split
+from aevlp.data.random import VIEW_FLIP, flips
+from aevlp.labelers._base import Labeler, Progress
+from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
+from aevlp.vision_language.label_graph import LabelGraphConfig, residual
+from aevlp.vision_language.prompts import PROMPT, text_features
+from aevlp.vision_language.views import cut_views
+
+
+class DAMPConfig(ComponentConfig):
+    """Settings of DAMP. Defaults: the values published for COCO."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    """The vision-language model."""
+    prompts: tuple[str, ...] = Field((PROMPT,), min_length=1)
+    """Templates with {} for the class name; several are averaged."""
+    label_graph: LabelGraphConfig = LabelGraphConfig()
+    """Residual on the text features."""
+    grid: int = Field(4, ge=0, le=16)
+    """Tiles per side; 0 looks at the whole image only."""
+    temperature: float = Field(0.01, gt=0)
+    """Temperature of the softmax over classes."""
+    eta: float = Field(0.3, ge=0, le=1)
+    """Cap of the gate between the largest and the smallest tile."""
+    threshold: float = Field(0.5, ge=0, le=1)
+    """Score from which a class becomes a pseudo-positive."""
+    top_k: int = Field(3, ge=1)
+    """Most classes considered per image; the observed one is not left out and uses up a place."""
+    negatives: Literal["off", "on"] = "off"
+    """off: as published, negatives stay neutral; on: they become -1."""
+    negative_ratio: float = Field(0.3, ge=0, le=1)
+    """Share of the classes, those with the smallest mean score, that are negatives."""
+
+
+def scores(cosines: Tensor, observed: Tensor, *, temperature: float, eta: float) -> tuple[Tensor, Tensor]:
+    """score and mean-score of every class, (B,C) float32 in [0,1]; see the module for both.
+
+    Args:
+        cosines: (B,V,C), view 0 the whole image, then the tiles. With V = 1 both scores are the global one.
+        observed: (B,C) in {0,1}.
+        temperature: above 0.
+        eta: cap of the gate.
+    """
+    q = torch.softmax(cosines.float() / temperature, dim=-1)
+    whole, tiles = q[:, 0], q[:, 1:]
+    if tiles.shape[1] == 0:
+        return whole, whole
+    gate = (whole * (observed > 0)).amax(dim=1, keepdim=True).clamp(max=eta)
+    largest = tiles.amax(dim=1)
+    local = torch.where(largest > gate, largest, tiles.amin(dim=1))
+    return (whole + local) / 2, (whole + tiles.mean(dim=1)) / 2
+
+
+def assign(
+    cosines: Tensor,
+    observed: Tensor,
+    *,
+    temperature: float,
+    eta: float,
+    threshold: float,
+    top_k: int,
+    negative_ratio: float,
+    negatives: Literal["off", "on"],
+) -> Tensor:
+    """Pseudo-labels int8 (B,C) in {-1,0,1}; 0 where a label was observed.
+
+    Arguments as in `scores` and `DAMPConfig`. The number of negatives is floor(negative_ratio * C + 1e-9). With
+    `negatives="off"` those classes are set to 0, which can clear a pseudo-positive, as in the public code; with "on"
+    they are set to -1, except where they are pseudo-positives. Any other word raises ValueError.
+    """
+    if negatives not in ("off", "on"):
+        raise ValueError(f'negatives must be "off" or "on", is {negatives!r}')
+    score, mean_score = scores(cosines, observed, temperature=temperature, eta=eta)
+    num_classes = score.shape[1]
+    best = score.topk(min(top_k, num_classes), dim=1).indices
+    positive = torch.zeros_like(score).scatter(1, best, 1.0) * (score >= threshold)
+    worst = mean_score.topk(math.floor(negative_ratio * num_classes + 1e-9), dim=1, largest=False).indices
+    bottom = torch.zeros_like(score).scatter(1, worst, 1.0)
+    pseudo = positive * (1 - bottom) if negatives == "off" else positive - bottom * (1 - positive)
+    return (pseudo * (observed <= 0)).to(torch.int8)
+
+
+@register("labelers", "damp", config=DAMPConfig)
+class DAMP(Labeler):
+    """Encodes each view of each training image once, and assigns from the stored cosines in every epoch."""
+
+    def __init__(self, config: DAMPConfig, *, prompt_names: list[str], flip: bool, seed: int, device: torch.device, **_: Any):
+        self.config, self.flip, self.seed = config, flip, seed
+        self.encoder = DualEncoder(config.encoder, device)
+        features = text_features(self.encoder, prompt_names, config.prompts)
+        if config.label_graph.enabled:
+            features = features + residual(features, config.label_graph, seed).to(features.device)
+        self.text = torch.nn.functional.normalize(features, dim=-1)
+        self._cosines = torch.empty(0)
+
+    def cosines(self, dataset: Split, flip: bool, progress: Progress | None = None) -> Tensor:
+        """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
+        grid, count = self.config.grid, len(dataset)
+        result = torch.empty(count, 1 + flip, 1 + grid**2, len(self.text))
+        views_per_image = result[0, :, :, 0].numel()
+        images_per_batch = max(1, self.config.encoder.batch_size // views_per_image)
+        for first in range(0, count, images_per_batch):
+            rows = range(first, min(first + images_per_batch, count))
+            views = torch.stack([cut_views(dataset.images[row], grid, self.encoder.image_size) for row in rows])
+            views = torch.stack([views, views.flip(-1)], dim=1) if flip else views[:, None]
+            embeddings = self.encoder.encode_images(views.flatten(0, 2))
+            result[first : rows.stop] = (embeddings @ self.text.T).view(len(rows), *result.shape[1:]).cpu()
+            self.num_images_encoded += len(embeddings)
+            if progress:
+                progress(rows.stop, count)
+        return result
+
+    def prepare(self, dataset: Split, progress: Progress | None = None) -> None:
+        """Encode the views of all training images, and their mirror images where the dataset flips."""
+        self._cosines = self.cosines(dataset, self.flip, progress)
+
+    def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
+        """See `aevlp.labelers`. Where the dataset flips, each view is mirrored by a coin of its own in each epoch."""
+        rows = index.cpu()
+        stored = self._cosines[rows]
+        cosines = stored[:, 0]
+        if self.flip:
+            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, rows.tolist(), cosines.shape[1]))
+            cosines = torch.where(coins[:, :, None], stored[:, 1], cosines)
+        return self._assign(cosines.to(observed.device), observed)
+
+    def evaluate(self, dataset: Split, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+        """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
+        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
+        observed = torch.from_numpy(dataset.observed)
+        blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
+        return blind, self._assign(cosines, observed)
+
+    def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
+        config = self.config
+        return assign(
+            cosines, observed, temperature=config.temperature, eta=config.eta, threshold=config.threshold,
+            top_k=config.top_k, negative_ratio=config.negative_ratio, negatives=config.negatives,
+        )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Losses of single-positive multi-label learning: one file a loss, built by name.
+
+Every loss is called as `loss(logits, observed, pseudo, *, epoch, num_epochs, index=None, auxiliary=None)`:
+
+    logits (B,C) float; observed (B,C) in {0,1}, 0 meaning unknown; pseudo (B,C) in {-1,0,1};
+    epoch counts from 1; index (B,) rows of the training set; auxiliary: further model outputs by name.
+
+It returns a float32 scalar, whatever the precision of the logits, and uses dense operations only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(name: str, *, num_classes: int | None = None, num_samples: int | None = None, **params: Any) -> nn.Module:
+    """Build a loss by name.
+
+    Args:
+        name: as printed by `python run.py list losses`.
+        num_classes: C, for losses that keep something per class.
+        num_samples: N, for losses that keep something per training image.
+        params: fields of the loss's configuration.
+
+    Raises:
+        ConfigError: unknown name or field, or a value out of range.
+    """
+    from pydantic import ValidationError
+
+    component = registry.get("losses", name)
+    try:
+        config = component.config(name=name, **params)
+    except ValidationError as error:
+        details = "; ".join(f"{'.'.join(map(str, d['loc'])) or name}: {d['msg']}" for d in error.errors())
+        raise ConfigError(f"loss {name!r}: {details}") from error
+    return component.build(config, num_classes=num_classes, num_samples=num_samples)

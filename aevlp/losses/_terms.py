@@ -1,0 +1,34 @@
+"""Terms that losses share. All take logits and work in logit space, so that value and gradient stay finite at +-200."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aevlp.config.schema import ComponentConfig
+
+
+class Loss(nn.Module):
+    """Base of losses without memory: keeps the configuration, ignores the sizes of the data."""
+
+    def __init__(self, config: ComponentConfig, num_classes: int | None = None, num_samples: int | None = None):
+        super().__init__()
+        self.config = config
+
+
+def negative_log(logits: Tensor, epsilon: float) -> Tensor:
+    """-ln(p + epsilon) with p = sigmoid(logits)."""
+    return -torch.log(torch.sigmoid(logits) + epsilon)
+
+
+def negative_log_complement(logits: Tensor, epsilon: float) -> Tensor:
+    """-ln(1 - p + epsilon); 1 - p is sigmoid(-logits), exact where 1 - sigmoid(logits) would round to 0."""
+    return negative_log(-logits, epsilon)
+
+
+def power_loss(logits: Tensor, q: float) -> Tensor:
+    """L_q(p) = (1 - p^q) / q, the generalised cross-entropy: -ln p as q goes to 0, 1 - p at q = 1.
+
+    p^q = exp(q ln p) keeps the gradient -p^q (1 - p) finite where p underflows; p.pow(q) would give infinity times 0.
+    """
+    return -torch.expm1(q * nn.functional.logsigmoid(logits)) / q

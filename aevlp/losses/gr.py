@@ -1,0 +1,25 @@
+"""GR loss (Chen et al., IJCAI 2024): GPR without pseudo-labels and without the count regularizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aevlp.config.registry import register
+from aevlp.losses._terms import Loss, negative_log
+from aevlp.losses.gpr import EPSILON, GRConfig, neutral_loss
+
+
+@register("losses", "gr", config=GRConfig)
+class GRLoss(Loss):
+    """GR loss; pseudo-labels are ignored."""
+
+    config: GRConfig
+
+    def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, num_epochs: int, **_: Any) -> Tensor:
+        """See `aevlp.losses` for shapes."""
+        logits = logits.float()
+        neutral, _weight = neutral_loss(logits, self.config, epoch, num_epochs)
+        return torch.where(observed > 0, negative_log(logits, EPSILON), neutral).mean()

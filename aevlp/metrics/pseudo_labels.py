@@ -1,0 +1,35 @@
+"""How right pseudo-labels are, measured where no label was observed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def pseudo_label_quality(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayLike) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 in percent, and the number assigned, of pseudo-positives and pseudo-negatives.
+
+    Args:
+        pseudo: (N,C) in {-1,0,1}.
+        observed: (N,C), 1 where the label was observed; such entries are left out.
+        targets: (N,C) full labels in {0,1}.
+
+    Returns:
+        {"positive": {...}, "negative": {...}}, micro-averaged over entries. A ratio with nothing below is 0. F1 is the
+        usual harmonic mean (the public AEVLP code prints half of it).
+    """
+    pseudo, unobserved, positive = np.asarray(pseudo), np.asarray(observed) != 1, np.asarray(targets) == 1
+    return {
+        "positive": _quality((pseudo > 0) & unobserved, positive & unobserved),
+        "negative": _quality((pseudo < 0) & unobserved, ~positive & unobserved),
+    }
+
+
+def _quality(assigned: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    correct, num_assigned, num_actual = (int(mask.sum()) for mask in (assigned & actual, assigned, actual))
+    return {
+        "precision": 100 * correct / num_assigned if num_assigned else 0.0,
+        "recall": 100 * correct / num_actual if num_actual else 0.0,
+        "f1": 200 * correct / (num_assigned + num_actual) if num_assigned + num_actual else 0.0,
+        "count": num_assigned,
+    }

@@ -1,0 +1,60 @@
+"""Backbone, global average pool, linear head; takes uint8 images and normalises them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aevlp.config.errors import ConfigError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Logits (B,C) from uint8 images (B,3,S,S). `backbone` and `head` get learning rates of their own."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, num_features: int, num_classes: int,
+        mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD,
+    ):  # fmt: skip
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Linear(num_features, num_classes)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits; the backbone returns a map (B,F,H,W), which is averaged, or features (B,F)."""
+        features = self.backbone((images.float() - self.mean) / self.std)
+        return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+
+
+def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) -> None:
+    """Load a .safetensors or .pt/.pth state dict; keys beginning with one of `ignore` are left out.
+
+    Raises:
+        ConfigError: unreadable, not a plain state dict, or of another architecture.
+    """
+    try:
+        state: Any
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise a dozen types; all mean that the file cannot be used
+        raise ConfigError(f"model.weights: {path} cannot be read as weights: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"model.weights: {path} must hold a plain state dict, names to tensors")
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(ignore))}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigError(f"model.weights: {path} does not fit the model: {str(error)[:300]}") from error

@@ -1,0 +1,67 @@
+"""Any backbone of timm: `--set model=timm/NAME`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from aevlp.config.errors import ConfigError, UnavailableError, suggest
+from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
+from aevlp.models._classifier import Classifier, load_weight_file
+from aevlp.network import require_reachable
+
+_INSTEAD = "set model.weights to a file, or to none"
+
+
+class TimmConfig(ComponentConfig):
+    """Settings of a timm backbone."""
+
+    backbone: str = Field(min_length=1)
+    """Name of the model in timm."""
+    weights: str = "pretrained"
+    """`pretrained`, `none`, or a file with a state dict."""
+
+
+@register("models", "timm", config=TimmConfig)
+def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: Any) -> Classifier:
+    """The backbone with timm's own pooling, normalisation and no head.
+
+    Raises:
+        ConfigError: unknown name, or a weight file that does not fit.
+        UnavailableError: pretrained weights are neither cached nor reachable.
+    """
+    import timm  # imports torchvision: 7 s
+
+    if not timm.is_model(config.backbone.partition(".")[0]):
+        raise ConfigError(f"model.backbone: timm has no model {config.backbone!r}{suggest(config.backbone, timm.list_models())}")
+    pretrained = timm.get_pretrained_cfg(config.backbone)
+    if config.weights == "pretrained":
+        _require_weights(config.backbone, pretrained)
+    # Vision transformers must be told the image size; convolutional networks do not know the word.
+    size = {"img_size": image_size} if pretrained is not None and pretrained.fixed_input_size else {}
+    try:
+        backbone = timm.create_model(config.backbone, pretrained=config.weights == "pretrained", num_classes=0, **size)
+    except OSError as error:
+        raise UnavailableError(f"pretrained timm/{config.backbone} could not be loaded ({error}); {_INSTEAD}") from error
+    if config.weights not in ("pretrained", "none"):
+        path = Path(config.weights).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"model.weights: {config.weights!r} is neither pretrained, none nor a file")
+        heads = backbone.pretrained_cfg.get("classifier") or ()
+        load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
+    data = timm.data.resolve_data_config({}, model=backbone)
+    return Classifier(backbone, backbone.num_features, num_classes, data["mean"], data["std"])
+
+
+def _require_weights(name: str, pretrained: Any) -> None:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if pretrained is None or not pretrained.has_weights:
+        raise ConfigError(f"model.weights: timm has no pretrained weights for {name}; {_INSTEAD}")
+    files = ("model.safetensors", "pytorch_model.bin")
+    cached = pretrained.hf_hub_id and any(isinstance(try_to_load_from_cache(pretrained.hf_hub_id, file), str) for file in files)
+    if not cached:
+        require_reachable(pretrained.url or constants.ENDPOINT, f"pretrained timm/{name}", _INSTEAD)

@@ -1,0 +1,25 @@
+"""The trackers of a run: metrics.jsonl always, the console always, Weights & Biases unless it is off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aevlp.config.schema import TrackingConfig
+from aevlp.tracking.base import Tracker, Trackers, shown_path
+from aevlp.tracking.console import ConsoleTracker
+from aevlp.tracking.jsonl import JsonlTracker
+from aevlp.tracking.wandb import WandbTracker
+
+
+def build_trackers(config: TrackingConfig, run_dir: Path) -> Trackers:
+    """Trackers for the run in `run_dir`."""
+
+    def next_steps(state: str) -> list[tuple[str, str]]:
+        if state == "finished":
+            return [("compare", f"python run.py compare {shown_path(run_dir)} OTHER_RUN")]
+        return [("resume", f"python run.py --resume {shown_path(run_dir)}")]
+
+    trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps)]
+    if config.mode != "off":
+        trackers.append(WandbTracker(config.mode, config.project, config.entity, tuple(config.tags)))
+    return Trackers(trackers)

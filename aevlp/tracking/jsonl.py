@@ -1,0 +1,117 @@
+"""``metrics.jsonl``: one JSON object a line, the record that everything else is a view of."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from aevlp.tracking.base import Row, RunInfo, Tracker
+
+FILE_NAME = "metrics.jsonl"
+# A full disk, an exhausted quota, a file size limit: training goes on, only rows are lost.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of a ``metrics.jsonl``, oldest first; a torn last line is left out.
+
+    Raises ValueError, naming the line, where anything but the last line is no JSON object.
+    """
+    lines = Path(path).read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):  # no newline after it: the write was cut short
+                break
+            raise ValueError(f"{path}:{number}: not a JSON object: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}:{number}: not a JSON object")
+        rows.append(row)
+    return rows
+
+
+class JsonlTracker(Tracker):
+    """Appends each row to ``metrics.jsonl`` in the run folder and flushes it."""
+
+    def __init__(self) -> None:
+        """Open nothing yet; `start` knows where."""
+        self.lost_rows = 0
+        self._descriptor: int | None = None
+        self._size = 0  # bytes of complete rows
+
+    def start(self, run: RunInfo) -> None:
+        """Open the file; a continued run first drops the rows its checkpoint does not know."""
+        self.path = run.run_dir / FILE_NAME
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if run.resumed_step is not None and self.path.exists():
+            self._keep_rows_until(run.resumed_step)
+        # A new run never continues an old file.
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if run.resumed_step is None else 0)
+        self._descriptor = os.open(self.path, flags, 0o666)
+        self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def _keep_rows_until(self, step: int) -> None:
+        aside = self.path.with_suffix(".jsonl.tmp")
+        rows = [row for row in read_metrics(self.path) if row["trainer/step"] <= step]
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(_line(row) for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.path)
+
+    def log(self, metrics: Row) -> None:
+        """Append one row; ValueError, naming the metric, for NaN or infinity: JSON has no word for them."""
+        data = _line(metrics).encode()
+        if self._descriptor is None:
+            raise RuntimeError("JsonlTracker.log before start")
+        try:
+            _write_all(self._descriptor, data)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            # Cut off what was written of this row, so that the next one starts on a line of its own.
+            os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            self.lost_rows += 1
+            if self.lost_rows == 1:
+                self.notify(f"no space left for {self.path}: training goes on, metrics are lost until there is")
+        else:
+            self._size += len(data)
+
+    def closing_lines(self) -> list[tuple[str, str]]:
+        """Return how many rows a full disk cost, if any."""
+        return [("lost", f"{self.lost_rows} rows of {FILE_NAME}: the disk was full")] if self.lost_rows else []
+
+    def finish(self, state: str, summary: dict[str, Any]) -> None:
+        """Make the rows durable and close the file."""
+        if self._descriptor is None:
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self.notify(f"no space left for {self.path}: the last rows may be missing")
+        finally:
+            os.close(descriptor)
+
+
+def _line(row: dict[str, Any]) -> str:
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}, which is no measurement: log None where a value is not known")
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:  # write() may take a part only, and say why at the next call
+        data = data[os.write(descriptor, data) :]

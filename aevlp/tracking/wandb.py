@@ -1,0 +1,220 @@
+"""Weights & Biases as a view of the run: it may fail, hang or be absent, and the run goes on."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import shlex
+import shutil
+import ssl
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
+from aevlp.tracking.jsonl import FILE_NAME
+
+if TYPE_CHECKING:
+    import wandb
+
+# Seconds. Together they bound what a server that hangs can cost a run.
+PROBE_SECONDS = 4.0
+INIT_SECONDS = 12.0
+FINISH_SECONDS = 12.0
+
+STEP_METRICS = ("train/step_loss", "train/learning_rate")
+EPOCH_METRICS = ("train/loss", "val/*", "pseudo/*", "perf/*", "best/*", "test/*")
+
+
+class WandbTracker(Tracker):
+    """Logs to W&B; `mode` is "auto" (online where that works), "online" or "offline".
+
+    Offline data lies in the run folder, to look at and to upload later. Nothing is written outside the run folder.
+    """
+
+    def __init__(self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = ()) -> None:
+        """Check the mode; ValueError for an unknown one."""
+        if mode not in ("auto", "online", "offline"):
+            raise ValueError(f"W&B mode must be auto, online or offline, not {mode!r}")
+        self.mode = mode
+        self.project = project
+        self.entity = entity
+        self.tags = tuple(tags)
+        self.online = False
+        self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
+        self._failed = False
+        self._run_folder: Path | None = None
+        self._url: str | None = None
+        self._environment: dict[str, str] = {}  # what was set for this run and is taken back after it
+
+    def start(self, run: RunInfo) -> None:
+        """Open the W&B run, offline where online does not work; never raises for W&B's sake."""
+        if os.environ.get("WANDB_MODE") == "disabled":
+            return
+        self._info = run
+        self._guarded("start", self._start)
+
+    def _start(self) -> None:
+        folder = self._info.run_dir.absolute() / "wandb"
+        # Otherwise data and cache go to the home folder, and crash reports go out even offline.
+        wanted = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "ARTIFACT")}
+        wanted |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        self._environment = {name: value for name, value in wanted.items() if name not in os.environ}
+        os.environ.update(self._environment)
+        import wandb
+
+        settings = wandb.setup().settings
+        if self.mode == "auto" and settings.mode == "disabled":
+            return
+        if self.mode == "offline" or (self.mode == "auto" and settings.mode in ("offline", "dryrun")):
+            self._open("offline")
+            return
+        earlier = set(folder.glob("run-*"))
+        try:
+            problem = _why_not_online(settings)
+            if problem is None:
+                self._open("online")
+        except Exception as error:
+            problem = f"{settings.base_url} did not take the run ({_short(error)})"
+            _stop_service()  # it would refuse the same id a second time
+            for attempt in set(folder.glob("run-*")) - earlier:
+                shutil.rmtree(attempt, ignore_errors=True)
+        if problem is not None:
+            self._open("offline")
+            self.notify(f"W&B is offline: {problem}")
+
+    def _open(self, mode: Literal["online", "offline"]) -> None:
+        import wandb
+
+        info = self._info
+        self._run = run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            id=info.run_id,
+            name=info.run_id,
+            group=info.experiment,
+            job_type="train",
+            tags=self.tags,
+            dir=info.run_dir.absolute(),
+            config=info.config,
+            mode=mode,
+            resume="allow",
+            save_code=False,
+            # console: its capture of stdout and a live progress bar do not go together.
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=INIT_SECONDS,
+                finish_timeout=FINISH_SECONDS,
+                finish_timeout_raises=True,
+            ),
+        )
+        self.online = mode == "online"
+        self._run_folder = Path(run.settings.sync_dir)
+        self._url = run.url
+        # W&B's own step is never set: it must only grow, and a resumed run goes back.
+        run.define_metric("trainer/step", hidden=True)
+        run.define_metric("trainer/epoch", hidden=True)
+        for name in STEP_METRICS:
+            run.define_metric(name, step_metric="trainer/step")
+        for name in EPOCH_METRICS:
+            run.define_metric(name, step_metric="trainer/epoch")
+
+    def log(self, metrics: Row) -> None:
+        """Send one row, without the values that are not known."""
+        if self._run is not None:
+            self._guarded("log", self._run.log, {name: value for name, value in metrics.items() if value is not None})
+
+    def finish(self, state: str, summary: dict[str, Any]) -> None:
+        """Write the summary and close the run; waits at most FINISH_SECONDS for the upload."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
+            self._guarded("finish", run.finish, exit_code=0 if state == "finished" else 1)
+            if self._failed:
+                _stop_service()  # else it is waited for again, and complains, when Python exits
+        for name in self._environment:
+            os.environ.pop(name, None)
+        self._environment = {}
+
+    def closing_lines(self) -> list[tuple[str, str]]:
+        """Return where to look and how to upload what is only here."""
+        if self._run_folder is None:
+            return []
+        command = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
+        look = ("W&B", self._url) if self._url else ("look", f"{command} leet {shlex.quote(shown_path(self._run_folder))}")
+        if self.online and not self._failed:
+            return [look]
+        folders = [Path(name) for name in sorted(glob.glob(f"{glob.escape(str(self._run_folder.parent))}/offline-run-*"))]
+        if self._run_folder not in folders:
+            folders.append(self._run_folder)
+        same_run = f" --id {shlex.quote(self._info.run_id)}" if len(folders) > 1 else ""  # the parts of a resumed run, in order
+        paths = " ".join(shlex.quote(shown_path(folder)) for folder in folders)
+        # What was meant to go online is skipped without the flag.
+        return [look, ("sync", f"{command} sync{' --include-online' if self.online else ''}{same_run} {paths}")]
+
+    def _guarded(self, what: str, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
+        """Call into W&B; the first failure is told, and then the tracker is quiet."""
+        if self._failed and what != "finish":  # which is tried all the same: it closes the file
+            return
+        try:
+            call(*arguments, **named)
+        except Exception as error:
+            if not self._failed:
+                kept = f"; what it has is kept in {shown_path(self._run_folder)}" if self._run_folder else ""
+                self.notify(f"W&B: {what} failed: {_short(error)}{kept}; {FILE_NAME} has everything")
+            self._failed = True
+
+
+def _why_not_online(settings: wandb.Settings) -> str | None:
+    """Return None where a login and a server that answers were found."""
+    url = settings.base_url
+    if not _has_credentials(settings):
+        return f"no login for {url}"
+    outcome: list[str | None] = []
+    # In a thread, because looking a host name up has no time limit of its own.
+    probe = threading.Thread(target=lambda: outcome.append(_probe(url)), daemon=True)
+    probe.start()
+    probe.join(PROBE_SECONDS)
+    return outcome[0] if outcome else f"{url} did not answer within {PROBE_SECONDS:g} s"
+
+
+def _has_credentials(settings: wandb.Settings) -> bool:
+    """Look where W&B looks: the environment, its settings, the netrc file; never asks."""
+    from wandb.sdk.lib import wbauth
+
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or settings.api_key:
+        return True
+    return wbauth.read_netrc_auth(host=settings.base_url) is not None
+
+
+def _probe(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/graphql", timeout=PROBE_SECONDS):  # noqa: S310  (W&B allows http(s) only)
+            return None
+    except urllib.error.HTTPError as error:  # it lives; whether it likes a bare GET does not matter
+        return f"{url} answers {error.code}" if error.code >= 500 else None
+    except Exception as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLError):
+            return None  # it lives; W&B may know certificates that Python does not
+        return f"{url} cannot be reached ({_short(error)})"
+
+
+def _stop_service() -> None:
+    """End W&B's helper process; whatever is wrong with it was told before."""
+    import wandb
+
+    try:
+        wandb.teardown()
+    except (Exception, SystemExit) as error:  # it exits with the helper's exit code
+        logging.getLogger("aevlp").debug("W&B teardown: %r", error)
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__

@@ -1,0 +1,189 @@
+"""Checkpoints: folders written aside and renamed into place, with a manifest of sizes and hashes written last.
+
+    checkpoints/epoch-003/            after epoch 3 and its validation
+    checkpoints/epoch-004-step-120/   in mid-epoch, when a signal came
+    checkpoints/last, best            links to two of them
+
+Weights are safetensors, the rest is loaded with `weights_only=True`: a checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aevlp.config.errors import CheckpointError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One complete checkpoint on disk."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def weights(self, name: str = "model") -> dict[str, Tensor]:
+        """Tensors of `<name>.safetensors`."""
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / f"{name}.safetensors")
+
+    def has(self, name: str) -> bool:
+        """Whether there is a `<name>.safetensors`."""
+        return f"{name}.safetensors" in self.manifest["files"]
+
+    def state(self) -> dict[str, Any]:
+        """Everything else; CheckpointError where the file holds more than plain data."""
+        path = self.folder / "state.pt"
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen types here; none of them executed anything
+            raise CheckpointError(f"{path}: cannot be loaded as plain data, so it is not trusted: {error}") from error
+
+
+class CheckpointStore:
+    """The checkpoints of one run. Keeps the best and the last two."""
+
+    def __init__(self, folder: Path, notify: Callable[[str], None]):
+        self.folder, self.notify = folder, notify
+
+    def save(
+        self, name: str, weights: dict[str, dict[str, Tensor]], state: dict[str, Any],
+        *, step: int, epochs_done: int, best: str | None,
+    ) -> None:  # fmt: skip
+        """Write checkpoint `name`, complete or not at all; `best` names the best one so far, possibly this one.
+
+        Raises:
+            CheckpointError: the disk is full or the folder not writable; earlier checkpoints are untouched.
+        """
+        from safetensors.torch import save
+
+        aside = self.folder / f".tmp-{name}-{os.getpid()}"
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            files = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            files["state.pt"] = buffer.getvalue()
+            for file, content in files.items():
+                _write(aside / file, content)
+            manifest = {
+                "schema_version": SCHEMA_VERSION, "step": step, "epochs_done": epochs_done, "best": best,
+                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in files.items()},
+            }  # fmt: skip
+            _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
+            _sync_folder(aside)
+            target = self.folder / name
+            if target.exists():  # the same position saved twice; or a damaged one, which this replaces
+                shutil.rmtree(target)
+            os.replace(aside, target)
+            _sync_folder(self.folder)
+            self._link("last", name)
+            if best is not None:
+                self._link("best", best)
+            self._prune(keep_best=best)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+            raise CheckpointError(f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched") from error
+
+    def latest(self) -> Checkpoint | None:
+        """The newest complete checkpoint; damaged or half-written ones are passed over, and said so."""
+        for leftover in self.folder.glob(".tmp-*"):
+            self.notify(f"a half-written checkpoint ({leftover.name}) is ignored")
+        for checkpoint in self._newest_first():
+            problem = _problem(checkpoint)
+            if problem is None:
+                return checkpoint
+            self.notify(f"checkpoint {checkpoint.folder.name} is ignored: {problem}")
+        return None
+
+    def best(self) -> Checkpoint | None:
+        """The best checkpoint that the newest complete one knows of."""
+        latest = self.latest()
+        if latest is None or latest.manifest["best"] is None:
+            return None
+        folder = self.folder / latest.manifest["best"]
+        checkpoint = Checkpoint(folder, _read_manifest(folder) or {})
+        problem = _problem(checkpoint)
+        if problem is not None:
+            raise CheckpointError(f"{folder}: the best checkpoint cannot be used: {problem}")
+        return checkpoint
+
+    def _newest_first(self) -> list[Checkpoint]:
+        found = [Checkpoint(folder, _read_manifest(folder) or {}) for folder in self.folder.glob("epoch-*")]
+        # One without a manifest sorts first, so that `latest` tells of it.
+        return sorted(found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True)
+
+    def _link(self, link: str, name: str) -> None:
+        aside = self.folder / f".link-{link}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(name)
+        os.replace(aside, self.folder / link)
+
+    def _prune(self, keep_best: str | None) -> None:
+        whole = [checkpoint for checkpoint in self._newest_first() if checkpoint.manifest]
+        for old in whole[2:]:
+            if old.folder.name != keep_best:
+                shutil.rmtree(old.folder)
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # safetensors refuses channels-last strides, and tensors that share memory.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+    keys = {"schema_version", "step", "epochs_done", "best", "files"}
+    return manifest if isinstance(manifest, dict) and keys <= manifest.keys() else None
+
+
+def _problem(checkpoint: Checkpoint) -> str | None:
+    if not checkpoint.manifest:
+        return "it has no readable manifest"
+    if checkpoint.manifest["schema_version"] != SCHEMA_VERSION:
+        return f"it is of layout version {checkpoint.manifest['schema_version']}, this is {SCHEMA_VERSION}"
+    for file, expected in checkpoint.manifest["files"].items():
+        try:
+            content = (checkpoint.folder / file).read_bytes()
+        except OSError:
+            return f"{file} is missing"
+        if len(content) != expected["bytes"]:
+            return f"{file} has {len(content)} bytes instead of {expected['bytes']}"
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+            return f"{file} has changed since it was written"
+    return None

@@ -1,0 +1,18 @@
+"""Memory of the whole process tree."""
+
+from __future__ import annotations
+
+import resource
+
+import psutil
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process plus what its children hold now, in MB (2^20 bytes)."""
+    children = 0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            children += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue  # it ended between the two calls
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + children) / 2**20

@@ -1,0 +1,157 @@
+"""One run from configuration to result: builds the parts, trains, and leaves a folder behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.loaders import TrainLoader
+from aevlp.labelers import Labeler
+from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.tracking import RunInfo, Trackers
+from aevlp.tracking.build import build_trackers
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.training.task import Task
+from aevlp.training.trainer import Trainer, flat_quality
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. mAP in percent, None where full labels are not known."""
+
+    test_map: float | None
+    best_val_map: float
+    best_epoch: int
+    run_dir: Path
+    pseudo_labels: np.ndarray
+    """int8 (N_train,C) of the last epoch."""
+    summary: dict[str, Any]
+    """summary.json: flat metric names."""
+
+
+def train(config: ExperimentConfig) -> RunResult:
+    """Run an experiment in a new folder under $AEVLP_RUNS or runs/.
+
+    Raises:
+        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
+    """
+    return _run(config, RunFolder.create(config))
+
+
+def resume(path: Path, epochs: int | None = None) -> RunResult:
+    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`."""
+    folder = RunFolder(path)
+    config = folder.read_config()
+    if epochs is not None and epochs != config.trainer.epochs:
+        config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"epochs": epochs})})
+        folder.write_config(config)
+    return _run(config, folder)
+
+
+def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
+    folder.lock()
+    trackers = build_trackers(config.tracking, folder.path)
+    state, summary = "failed", {"state": "failed"}
+    try:
+        with StopFlag() as stop:
+            trainer = build_trainer(config, folder, trackers, stop)
+            summary = trainer.fit()
+            summary |= _labeler_on_test(config, trainer)
+            summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
+                       "config_hash": config.hash, **summary}  # fmt: skip
+            folder.write_summary(summary)
+            state = "finished"
+    except RunStopped:
+        state = "stopped"
+        raise
+    finally:
+        trackers.finish(state, summary)
+        folder.unlock()
+    return RunResult(
+        summary["test/mAP"], trainer.progress.best_map or 0.0, trainer.progress.best_epoch, folder.path,
+        trainer.task.pseudo.cpu().numpy(), summary,
+    )  # fmt: skip
+
+
+def build_trainer(config: ExperimentConfig, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
+    """Build every component and a trainer that stands where the run's newest checkpoint stood."""
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    torch.manual_seed(config.seed)
+    data: SPMLData = registry.build("datasets", config.dataset)
+    check_sizes(config, data)
+    loader = TrainLoader(
+        data.train, image_size=config.dataset.image_size, flip=config.dataset.flip,
+        batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
+    )  # fmt: skip
+    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
+    accelerator = Accelerator(mixed_precision="no" if config.trainer.precision == "fp32" else config.trainer.precision)
+    model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
+    labeler = registry.build(
+        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
+        seed=config.seed, device=accelerator.device,
+    )  # fmt: skip
+    task = Task(config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch)
+    trainer = Trainer(config, data, task, loader, trackers, folder, stop)
+    checkpoint = trainer.store.latest()
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
+    trackers.start(RunInfo(
+        run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
+        num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
+        resumed_step=resumed_step, class_names=data.class_names,
+    ))  # fmt: skip
+    labeler.prepare(data.train, _progress(trackers, stop))
+    if config.trainer.evaluate_labeler:
+        trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
+    return trainer
+
+
+def check_sizes(config: ExperimentConfig, data: SPMLData) -> None:
+    """Refuse what would fail only after an epoch: an empty split, or a batch that batch norm cannot use."""
+    for name, split in (("training", data.train), ("validation", data.val)):
+        if not len(split):
+            raise ConfigError(f"the {name} split holds no image")
+    last = len(data.train) % config.trainer.batch_size
+    if last == 1 or config.trainer.batch_size == 1:
+        raise ConfigError(
+            f"trainer.batch_size: {config.trainer.batch_size} leaves a batch of one image ({len(data.train)} training images), "
+            "which batch norm cannot use; choose another size"
+        )
+
+
+def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> dict[str, float | None]:
+    """Quality of the labeler on images it is not used for, and of its scores as predictions."""
+    result = labeler.evaluate(split, progress)
+    if result is None or split.targets is None:
+        return {}
+    scores, pseudo = result
+    quality = flat_quality(f"{name}/pseudo", pseudo_label_quality(pseudo.numpy(), split.observed, split.targets))
+    return {f"{name}/labeler_mAP": mean_average_precision(split.targets, scores.numpy())} | quality
+
+
+def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> dict[str, float | None]:
+    if not config.trainer.evaluate_labeler or trainer.data.test is None:
+        return {}
+    return judge_labeler(trainer.task.labeler, trainer.data.test, "test", _progress(trainer.tracker, trainer.stop))
+
+
+def _progress(trackers: Any, stop: StopFlag) -> Any:
+    def report(done: int, total: int) -> None:
+        trackers.progress("encode views", done, total)
+        stop.check()
+
+    return report

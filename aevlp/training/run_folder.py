@@ -1,0 +1,130 @@
+"""The folder of a run: `runs/<id>/`, where everything a run leaves behind is written."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import fcntl
+import io
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from aevlp.config.errors import CheckpointError, ConfigError
+from aevlp.config.loading import from_dict
+from aevlp.config.schema import ExperimentConfig
+from aevlp.config.snapshot import environment
+from aevlp.config.yaml_reading import read_yaml
+from aevlp.data.dataset import SPMLData
+
+
+def runs_root() -> Path:
+    """$AEVLP_RUNS, or runs/ in the working folder."""
+    return Path(os.environ.get("AEVLP_RUNS", "runs"))
+
+
+def find_run(name: str) -> Path:
+    """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
+    if name == "latest":
+        runs = [path.parent for path in runs_root().glob("*/config.yaml")]
+        if not runs:
+            raise ConfigError(f"--resume latest: there is no run in {runs_root()}/")
+        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
+    for path in (Path(name), runs_root() / name):
+        if (path / "config.yaml").is_file():
+            return path
+    raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/")
+
+
+class RunFolder:
+    """One run's folder; locked while the run is under way, so that no other process continues it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock: io.IOBase | None = None
+
+    @classmethod
+    def create(cls, config: ExperimentConfig) -> RunFolder:
+        """Make a new folder and write config.yaml and environment.json; CheckpointError where it is not writable."""
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = cls(runs_root() / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
+        try:
+            folder.path.mkdir(parents=True)
+            folder.write_config(config)
+            folder.write("environment.json", json.dumps(environment(), indent=1).encode())
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder.path}: the run folder cannot be written: {error.strerror}; "
+                "set AEVLP_RUNS to a folder that can, or free some space"
+            ) from error
+        return folder
+
+    def read_config(self) -> ExperimentConfig:
+        """The configuration that the run was started with."""
+        path = self.path / "config.yaml"
+        data, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path}: must hold `key: value` lines")
+        return from_dict(data, str(path))
+
+    def lock(self) -> None:
+        """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: another process is running this run") from error
+
+    def unlock(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, complete or not at all."""
+        aside = self.path / f".tmp-{name}"
+        aside.write_bytes(content)
+        os.replace(aside, self.path / name)
+
+    def write_config(self, config: ExperimentConfig) -> None:
+        """Write config.yaml, resolved."""
+        self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True).encode())
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json: flat metric names, null where a value is not known."""
+        self.write("summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """summary.json, or None before the run has ended."""
+        path = self.path / "summary.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Write a compressed .npz."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        self.write(name, buffer.getvalue())
+
+    def write_validation(self, data: SPMLData, logits: np.ndarray) -> None:
+        """val_scores.npz: logits of the best epoch, and the labels they are judged by."""
+        labels = {"observed": data.val.observed} | ({} if data.val.targets is None else {"targets": data.val.targets})
+        self.write_arrays("val_scores.npz", logits=logits.astype(np.float32), **labels)
+
+    def write_pseudo_labels(self, pseudo: np.ndarray, epoch: int) -> None:
+        """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from."""
+        self.write_arrays("pseudo_labels.npz", pseudo=pseudo, epoch=np.array(epoch))
+
+    def write_per_class(self, data: SPMLData, precisions: np.ndarray) -> None:
+        """per_class.csv: average precision on the test split, in percent, and the number of positives."""
+        assert data.test is not None and data.test.targets is not None
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", "test_AP", "test_positives"])
+        for name, precision, positives in zip(data.class_names, precisions, data.test.targets.sum(axis=0), strict=True):
+            writer.writerow([name, f"{precision:.4f}", int(positives)])
+        self.write("per_class.csv", text.getvalue().encode())

@@ -1,0 +1,129 @@
+"""What a step does: images and observed labels in, one optimiser step out. Owns model, loss, optimiser and average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from aevlp.config.schema import TrainerConfig
+from aevlp.data.loaders import TrainBatch
+from aevlp.labelers import Labeler
+from aevlp.training.schedules import learning_rate_factor
+
+
+class Task:
+    """Model, loss and labeler in training.
+
+    `pseudo` (N,C) int8 holds the pseudo-labels of the current epoch by training row.
+    """
+
+    def __init__(
+        self, config: TrainerConfig, model: nn.Module, loss: nn.Module, labeler: Labeler,
+        accelerator: Accelerator, num_samples: int, num_classes: int, steps_per_epoch: int,
+    ):  # fmt: skip
+        self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
+        self.device = accelerator.device
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        model = model.to(self.device, memory_format=self.memory_format)
+        self.loss = loss.to(self.device)
+        self.optimizer = build_optimizer(config, model, self.loss)
+        self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            self.average = AveragedModel(self._plain(), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.pseudo = torch.zeros(num_samples, num_classes, dtype=torch.int8, device=self.device)
+
+    def step(self, batch: TrainBatch, *, epoch: int, step: int) -> Tensor:
+        """One optimiser step, number `step` of the run counted from 0; the loss, detached and still on the device."""
+        factor = learning_rate_factor(self.config, step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        observed = batch.observed.to(self.device, non_blocking=True)
+        index = batch.index.to(self.device, non_blocking=True)
+        pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
+        self.pseudo[index] = pseudo
+        logits = self.logits(self.model, batch.image)
+        loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index)
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self._plain())
+        return loss.detach()
+
+    def logits(self, model: nn.Module, image: Tensor) -> Tensor:
+        """Logits (B,C) float32 of uint8 images, computed at the configured precision."""
+        image = image.to(self.device, non_blocking=True, memory_format=self.memory_format)
+        with self.accelerator.autocast():
+            return model(image).float()
+
+    @property
+    def eval_model(self) -> nn.Module:
+        """The weights that are evaluated: the moving average where there is one."""
+        return self._plain() if self.average is None else self.average.module
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the backbone in the latest step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """State dicts to save as safetensors: `model`, and `ema` where there is an average."""
+        result = {"model": self._plain().state_dict()}
+        if self.average is not None:
+            result["ema"] = self.average.module.state_dict()
+        return result
+
+    def load_weights(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Restore `weights()`."""
+        self._plain().load_state_dict(weights["model"])
+        if self.average is not None:
+            self.average.module.load_state_dict(weights["ema"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights that the next step depends on."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "loss": self.loss.state_dict(),
+            "labeler": self.labeler.state_dict(),
+            "pseudo": self.pseudo.cpu(),
+            "average_steps": 0 if self.average is None else int(self.average.n_averaged),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict()`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.loss.load_state_dict(state["loss"])
+        self.labeler.load_state_dict(state["labeler"])
+        self.pseudo.copy_(state["pseudo"])
+        if self.average is not None:
+            self.average.n_averaged.fill_(state["average_steps"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+    def _plain(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
+    """Groups: backbone at the learning rate, head times head_lr_mult, parameters of the loss times loss_lr_mult."""
+    head = list(getattr(model, "head", nn.Module()).parameters())
+    in_head = {id(parameter) for parameter in head}
+    backbone = [parameter for parameter in model.parameters() if id(parameter) not in in_head]
+    rates = ((backbone, 1.0), (head, config.head_lr_mult), (list(loss.parameters()), config.loss_lr_mult))
+    groups = [
+        {"params": parameters, "lr": config.learning_rate * factor, "base_lr": config.learning_rate * factor}
+        for parameters, factor in rates
+        if parameters
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=config.weight_decay)

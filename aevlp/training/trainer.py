@@ -1,0 +1,232 @@
+"""The training loop: epochs, validation, early stop, checkpoints, and the test of the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aevlp.config.errors import TrainingError
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.loaders import TrainLoader, eval_loader
+from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+from aevlp.tracking import Tracker
+from aevlp.training.checkpoints import Checkpoint, CheckpointStore
+from aevlp.training.memory import peak_memory_mb
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.training.task import Task
+
+
+@dataclass
+class Progress:
+    """Where a run stands. Saved in every checkpoint."""
+
+    epochs_done: int = 0
+    step: int = 0
+    batches_done: int = 0
+    """Batches of the epoch that is under way."""
+    loss_sum: float = 0.0
+    """Sum of the losses of these batches that were looked at, each times its number of images."""
+    unseen: list[tuple[float, int]] = field(default_factory=list)
+    """Loss and number of images of the batches since the last look."""
+    best_map: float | None = None
+    best_epoch: int = 0
+    stale_epochs: int = 0
+    stopped_early: bool = False
+
+
+class Trainer:
+    """Runs one experiment from wherever its checkpoints stand to its end."""
+
+    def __init__(
+        self, config: ExperimentConfig, data: SPMLData, task: Task, loader: TrainLoader,
+        tracker: Tracker, folder: RunFolder, stop: StopFlag,
+    ):  # fmt: skip
+        self.config, self.data, self.task, self.loader = config, data, task, loader
+        self.tracker, self.folder, self.stop = tracker, folder, stop
+        self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
+        self.progress = Progress()
+        self.held_out: dict[str, float] = {}
+        self.last_row: dict[str, Any] = {}
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end, test the best weights, and return the flat summary."""
+        while self.progress.epochs_done < self.config.trainer.epochs and not self.progress.stopped_early:
+            try:
+                performance = self.train_epoch()
+                self.end_epoch(performance)
+            except RunStopped:
+                self.save(f"epoch-{self.progress.epochs_done + 1:03d}-step-{self.progress.step}")
+                raise
+        return self.test()
+
+    def train_epoch(self) -> dict[str, float]:
+        """The rest of the epoch under way; returns its performance metrics."""
+        progress, epoch = self.progress, self.progress.epochs_done + 1
+        self.task.model.train()
+        unseen = [(torch.tensor(loss, device=self.task.device), size) for loss, size in progress.unseen]
+        began, waited, images = time.perf_counter(), 0.0, 0
+        asked = began
+        for batch in self.loader.epoch(epoch, start=progress.batches_done):
+            waited += time.perf_counter() - asked
+            unseen.append((self.task.step(batch, epoch=epoch, step=progress.step), len(batch.index)))
+            images += len(batch.index)
+            progress.step += 1
+            progress.batches_done += 1
+            self.tracker.progress("train", progress.batches_done, self.loader.batches_per_epoch)
+            if progress.step % self.config.trainer.log_every == 0:
+                self.log_losses(unseen)
+            if self.stop.signal_number is not None:
+                progress.unseen = self.fetch_losses(unseen)
+                self.stop.check()
+            asked = time.perf_counter()
+        self.log_losses(unseen)
+        seconds = time.perf_counter() - began
+        return {"perf/images_per_second": images / seconds, "perf/data_wait": waited / seconds} if images else {}
+
+    def fetch_losses(self, unseen: list[tuple[Tensor, int]]) -> list[tuple[float, int]]:
+        """Bring losses from the device, in one transfer; stop the run if one of them is not finite."""
+        if not unseen:
+            return []
+        losses = torch.stack([loss for loss, _ in unseen]).tolist()
+        first = self.progress.step - len(losses) + 1
+        broken = [first + i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        if broken:
+            steps = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+            raise TrainingError(
+                f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); nothing was saved "
+                "since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
+            )
+        return [(loss, size) for loss, (_, size) in zip(losses, unseen, strict=True)]
+
+    def log_losses(self, unseen: list[tuple[Tensor, int]]) -> None:
+        """Log the mean of the losses since the last look, and forget them."""
+        losses = self.fetch_losses(unseen)
+        unseen.clear()
+        self.progress.unseen = []
+        if losses:
+            self.progress.loss_sum += sum(loss * size for loss, size in losses)
+            self.tracker.log({
+                "trainer/step": self.progress.step, "trainer/epoch": self.progress.epochs_done + 1,
+                "train/step_loss": sum(loss for loss, _ in losses) / len(losses), "train/learning_rate": self.task.learning_rate,
+            })  # fmt: skip
+
+    def end_epoch(self, performance: dict[str, float]) -> None:
+        """Validate, record, remember the best, decide whether to stop, and save."""
+        progress, epoch = self.progress, self.progress.epochs_done + 1
+        self.call_epoch_hook(epoch)
+        logits = self.predict(self.data.val, "validate")
+        maps = self.validation_maps(logits)
+        selected = maps["val/mAP"] if self.config.selection.labels == "clean" else maps["val/mAP_observed"]
+        if selected is None:
+            selected = maps["val/mAP_observed"]  # no full labels: only the observed ones can choose
+        improved = progress.best_map is None or selected > progress.best_map
+        if improved:
+            progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
+            self.folder.write_validation(self.data, logits)
+        else:
+            progress.stale_epochs += 1
+        row = {
+            "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
+            **maps, **self.pseudo_metrics(), **self.held_out, **performance,
+            "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": self.task.labeler.num_images_encoded,
+            "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
+        }  # fmt: skip
+        progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
+        progress.stopped_early = self.should_stop(selected)
+        self.last_row = row
+        self.folder.write_pseudo_labels(self.task.pseudo.cpu().numpy(), epoch)
+        self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
+        self.save(f"epoch-{epoch:03d}")
+        if progress.stopped_early and epoch < self.config.trainer.epochs:
+            self.tracker.message(f"early stop after epoch {epoch}: best validation mAP {progress.best_map:.2f} in epoch {progress.best_epoch}")
+
+    def should_stop(self, selected: float) -> bool:
+        """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall."""
+        config, best = self.config.trainer, self.progress.best_map
+        stale = config.patience is not None and self.progress.stale_epochs >= config.patience
+        fallen = config.max_drop is not None and best is not None and best - selected > config.max_drop
+        return stale or fallen
+
+    def test(self) -> dict[str, Any]:
+        """Load the best weights, score the test split, and return the summary."""
+        best = self.store.best()
+        if best is not None:
+            self.task.eval_model.load_state_dict(best.weights("ema" if best.has("ema") else "model"))
+        summary = {key: value for key, value in self.last_row.items() if not key.startswith("trainer/")}
+        summary |= {"trainer/step": self.progress.step, "trainer/epoch": self.progress.epochs_done, "test/mAP": None}
+        if self.data.test is not None:
+            logits = self.predict(self.data.test, "test")
+            if self.data.test.targets is not None:
+                precisions = average_precision_per_class(self.data.test.targets, logits)
+                summary["test/mAP"] = float(precisions.mean())
+                self.folder.write_per_class(self.data, precisions)
+        return summary
+
+    def predict(self, split: Split, stage: str) -> np.ndarray:
+        """Logits (N,C) float32 of a split, images as they are, in row order."""
+        loader = eval_loader(split, image_size=self.config.dataset.image_size,
+                             batch_size=self.config.trainer.eval_batch_size, num_workers=self.config.trainer.num_workers)  # fmt: skip
+        model = self.task.eval_model.eval()
+        chunks = []
+        with torch.inference_mode():
+            for images in loader:
+                chunks.append(self.task.logits(model, images))
+                self.tracker.progress(stage, sum(map(len, chunks)), len(split))
+                self.stop.check()
+        return torch.cat(chunks).cpu().numpy()
+
+    def validation_maps(self, logits: np.ndarray) -> dict[str, float | None]:
+        """mAP against full labels (None where unknown) and against the observed ones."""
+        val = self.data.val
+        full = None if val.targets is None else mean_average_precision(val.targets, logits)
+        return {"val/mAP": full, "val/mAP_observed": mean_average_precision(val.observed, logits)}
+
+    def pseudo_metrics(self) -> dict[str, float | None]:
+        """Quality of this epoch's pseudo-labels on the training images; the true labels are read here only."""
+        train = self.data.train
+        if train.targets is None or self.config.labeler.name == "none":
+            return {f"pseudo/{sign}/{key}": None for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")}
+        return flat_quality("pseudo", pseudo_label_quality(self.task.pseudo.cpu().numpy(), train.observed, train.targets))
+
+    def call_epoch_hook(self, epoch: int) -> None:
+        """Let a loss with an `on_epoch_end(predict, epoch)` look at the training set."""
+        hook = getattr(self.task.loss, "on_epoch_end", None)
+        if hook is None:
+            return
+
+        def predict() -> Iterator[tuple[Tensor, Tensor]]:
+            logits = torch.from_numpy(self.predict(self.data.train, "look back"))
+            for index in torch.arange(len(logits)).split(self.config.trainer.eval_batch_size):
+                yield index.to(self.task.device), torch.sigmoid(logits[index]).to(self.task.device)
+
+        hook(predict, epoch)
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint of the present state."""
+        progress = self.progress
+        best = f"epoch-{progress.best_epoch:03d}" if progress.best_epoch else None
+        state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict()}
+        self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint."""
+        state = checkpoint.state()
+        names = ["model"] + (["ema"] if self.task.average is not None else [])
+        self.task.load_weights({name: checkpoint.weights(name) for name in names})
+        self.task.load_state_dict(state["task"])
+        self.progress = Progress(**state["progress"])
+        self.last_row = state["last_row"]
+
+
+def flat_quality(prefix: str, quality: dict[str, dict[str, float]]) -> dict[str, float | None]:
+    """`{"positive": {"precision": ...}}` as `prefix/positive/precision` and so on."""
+    return {f"{prefix}/{sign}/{key}": value for sign, values in quality.items() for key, value in values.items()}

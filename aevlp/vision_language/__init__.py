@@ -1,0 +1,1 @@
+"""Frozen vision-language models: views, encoders, prompts and the label graph."""

@@ -1,0 +1,126 @@
+"""Frozen dual encoders (CLIP, SigLIP and their like) from the Hugging Face hub or a local folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.config.schema import Config
+from aevlp.network import require_reachable
+
+BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "tiny_clip"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class EncoderConfig(Config):
+    """Which encoder, and how images are put to it."""
+
+    source: str = Field("openai/clip-vit-base-patch16", min_length=1)
+    """Hub id, local folder in Hugging Face layout, or `bundled` for the tiny CLIP of the digit scenes."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    normalization: Literal["encoder", "imagenet"] = "encoder"
+    """Mean and standard deviation of the views: the encoder's own, or ImageNet's as in the public AEVLP code."""
+    batch_size: int = Field(256, ge=1)
+    """Views per forward pass."""
+
+
+class DualEncoder:
+    """An image and a text tower with a common embedding space, in evaluation mode, float32."""
+
+    def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu"):
+        self.config, self.device = config, torch.device(device)
+        folder = locate(config)
+        self.model, self._tokenizer, mean, std = _load(folder, config.source)
+        self.model = self.model.to(self.device).eval().requires_grad_(False)
+        if config.normalization == "imagenet":
+            mean, std = IMAGENET_MEAN, IMAGENET_STD
+        self._mean = torch.tensor(mean, device=self.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(std, device=self.device).view(3, 1, 1) * 255
+        self.image_size: int = self.model.config.vision_config.image_size
+
+    @torch.inference_mode()
+    def encode_images(self, views: Tensor) -> Tensor:
+        """Unit-length embeddings (N,D) float32 of uint8 views (N,3,image_size,image_size)."""
+        chunks = []
+        for chunk in views.split(self.config.batch_size):
+            pixels = (chunk.to(self.device).float() - self._mean) / self._std
+            chunks.append(_features(self.model.get_image_features(pixel_values=pixels)).float())
+        return torch.nn.functional.normalize(torch.cat(chunks), dim=-1)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (N,D) float32 of texts, not normalised."""
+        length = self.model.config.text_config.max_position_embeddings
+        # Padded to the full length: SigLIP was trained that way, and CLIP pools at the end token whatever follows it.
+        tokens = self._tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        tokens.pop("token_type_ids", None)
+        return _features(self.model.get_text_features(**tokens.to(self.device))).float()
+
+
+def _features(output: Any) -> Tensor:
+    """Transformers 5 returns an output object where version 4 returned the tensor."""
+    features = output if isinstance(output, Tensor) else getattr(output, "pooler_output", None)
+    if not isinstance(features, Tensor):
+        raise TypeError(f"the encoder returned {type(output).__name__} without pooled features")
+    return features
+
+
+def locate(config: EncoderConfig) -> Path:
+    """Local folder of the encoder: the bundled one, a folder given, the hub cache, or a download.
+
+    Raises:
+        ConfigError: the folder holds no model.
+        UnavailableError: a hub id that is neither cached nor reachable; answered within 15 s.
+    """
+    source = config.source
+    if source == "bundled":
+        return BUNDLED
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"labeler.encoder.source: {source} is a folder without config.json, so not a Hugging Face model")
+        return path
+    if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id of the form owner/name")
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.safetensors", "*.model"]
+    try:
+        return Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    instead = "set labeler.encoder.source to a local folder in Hugging Face layout"
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise UnavailableError(f"encoder {source} is not in the local cache, and HF_HUB_OFFLINE=1 forbids a download; {instead}")
+    require_reachable(constants.ENDPOINT, f"encoder {source}", instead)
+    try:
+        return Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UnavailableError(f"encoder {source} could not be downloaded ({error}); {instead}") from error
+
+
+def _load(folder: Path, source: str) -> tuple[Any, Any, list[float], list[float]]:
+    import json
+
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        settings = json.loads((folder / "preprocessor_config.json").read_text())
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"labeler.encoder.source: {source} cannot be loaded: {error}") from error
+    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+        raise ConfigError(f"labeler.encoder.source: {source} is a {type(model).__name__}, not a dual encoder like CLIP or SigLIP")
+    return model, tokenizer, settings["image_mean"], settings["image_std"]

@@ -1,0 +1,34 @@
+"""Text features of the classes: prompt templates, averaged, and a check that the text side can tell classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aevlp.config.errors import DataError
+from aevlp.vision_language.encoder import DualEncoder
+
+PROMPT = "a photo of a {}."
+
+
+def text_features(encoder: DualEncoder, names: Sequence[str], templates: Sequence[str] = (PROMPT,)) -> Tensor:
+    """Features (C,D) float32 of the classes, not normalised; the mean over the templates where there are several.
+
+    Underscores in names are read as spaces, as in the public code.
+
+    Raises:
+        DataError: two classes have equal features, so that no pseudo-label could tell them apart.
+    """
+    words = [name.replace("_", " ") for name in names]
+    features = torch.stack([encoder.encode_texts([template.format(word) for word in words]) for template in templates]).mean(dim=0)
+    units = torch.nn.functional.normalize(features, dim=-1)
+    equal = torch.triu(torch.cdist(units, units) < 1e-6, diagonal=1).nonzero()
+    if len(equal):
+        first, second = (names[i] for i in equal[0].tolist())
+        raise DataError(
+            f"encoder {encoder.config.source} gives {len(equal)} pairs of classes the same text features, such as {first!r} and "
+            f"{second!r}; choose another labeler.encoder.source, other class names, or labeler: none"
+        )
+    return features

@@ -1,0 +1,144 @@
+"""Ranking metrics against a loop and scikit-learn; pseudo-label quality against counting entry by entry."""
+
+import math
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+
+PROPERTY = settings(deadline=None, derandomize=True, max_examples=80)
+NAMES = ("precision", "recall", "f1", "count")
+
+
+@st.composite
+def rankings(draw, levels=(2, 5, 10**6)):
+    rows, classes = draw(st.integers(1, 25)), draw(st.integers(1, 5))
+    numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    targets = (numbers.random((rows, classes)) < draw(st.sampled_from([0.05, 0.3, 0.9]))).astype(np.float64)
+    level = draw(st.sampled_from(levels))
+    return targets, numbers.integers(0, level, targets.shape) / level * 8 - 4  # few levels: many ties; also below 0, above 1
+
+
+@st.composite
+def assignments(draw):
+    shape = (draw(st.integers(1, 12)), draw(st.integers(1, 6)))
+    numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    targets = (numbers.random(shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))).astype(np.int8)
+    observed = np.zeros(shape, np.int8)
+    for i in range(shape[0]):
+        if targets[i].any() and numbers.random() > 0.2:
+            observed[i, numbers.choice(np.flatnonzero(targets[i]))] = 1
+    weights = draw(st.sampled_from([(0.3, 0.4, 0.3), (0.0, 0.9, 0.1), (0.5, 0.5, 0.0), (0.0, 1.0, 0.0)]))
+    pseudo = numbers.choice([-1, 0, 1], shape, p=weights).astype(np.int8)  # also on observed entries, which must not count
+    return pseudo, observed, targets
+
+
+def expected_quality(pseudo, observed, targets):
+    signs = {"positive": 1, "negative": -1}
+    return {name: oracles.pseudo_quality(pseudo, observed, targets, sign) for name, sign in signs.items()}
+
+
+@PROPERTY
+@given(ranking=rankings())
+def test_average_precision_equals_the_loop_and_scikit_learn(ranking):
+    targets, scores = ranking
+    found = average_precision_per_class(targets, scores)
+    assert len(found) == targets.shape[1]
+    for j in range(targets.shape[1]):
+        assert found[j] == pytest.approx(oracles.average_precision(targets[:, j], scores[:, j]), abs=1e-9)
+        if targets[:, j].any():
+            assert found[j] == pytest.approx(100 * average_precision_score(targets[:, j], scores[:, j]), abs=1e-9)
+    expected = sum(float(value) for value in found) / targets.shape[1]
+    assert mean_average_precision(targets, scores) == pytest.approx(expected, abs=1e-9)
+
+
+def test_mean_average_precision_of_a_worked_example():
+    targets = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 0]])
+    scores = np.array([[0.9, 0.1, 0.5], [0.8, 0.2, 0.5], [0.7, 0.3, 0.5], [0.6, 0.4, 0.1]])
+    per_class = [100 * (1 / 1 + 2 / 3) / 2, 0.0, 100 * 2 / 3]  # alternating; no positive; three tied scores, two of them hits
+    assert list(average_precision_per_class(targets, scores)) == pytest.approx(per_class, abs=1e-9)
+    found = mean_average_precision(targets, scores)
+    assert isinstance(found, float)
+    assert found == pytest.approx(sum(per_class) / 3, abs=1e-9)
+
+
+def test_a_class_without_a_positive_counts_zero_and_warns_of_nothing(recwarn):
+    targets, scores = np.zeros((6, 3)), np.random.default_rng(0).random((6, 3))
+    assert mean_average_precision(targets, scores) == 0.0
+    targets[0, 0] = 1
+    scores[0, 0] = 2.0
+    assert mean_average_precision(targets, scores) == pytest.approx(100 / 3, abs=1e-9)
+    assert not [w for w in recwarn if "positive" in str(w.message)]
+
+
+def test_a_positive_is_an_entry_equal_to_one():
+    targets = np.array([[1.0, -1.0], [-1.0, 1.0], [0.0, 0.0], [1.0, -1.0]])
+    scores = np.array([[0.1, 0.4], [0.2, 0.3], [0.3, 0.2], [0.4, 0.1]])
+    assert mean_average_precision(targets, scores) == pytest.approx(mean_average_precision(targets == 1, scores), abs=1e-12)
+    assert mean_average_precision(targets, scores) == pytest.approx(100 * ((1 + 2 / 4) / 2 + 1 / 2) / 2, abs=1e-9)
+
+
+def test_scores_that_differ_only_in_float64_are_not_ties():
+    targets = np.array([[1], [0], [1], [0]])
+    scores = 0.5 + np.array([[3], [2], [1], [0]]) * 1e-12
+    assert mean_average_precision(targets, scores) == pytest.approx(100 * (1 + 2 / 3) / 2, abs=1e-9)
+
+
+@PROPERTY
+@given(ranking=rankings(levels=(10**6,)), seed=st.integers(0, 1000))
+def test_mean_average_precision_ignores_row_order_class_order_and_monotone_changes(ranking, seed):
+    targets, scores = ranking
+    numbers = np.random.default_rng(seed)
+    rows, classes = numbers.permutation(len(scores)), numbers.permutation(scores.shape[1])
+    expected = mean_average_precision(targets, scores)
+    assert mean_average_precision(targets[rows][:, classes], scores[rows][:, classes]) == pytest.approx(expected, abs=1e-9)
+    assert mean_average_precision(targets, 1 / (1 + np.exp(-scores))) == pytest.approx(expected, abs=1e-9)
+
+
+@PROPERTY
+@given(assignment=assignments())
+def test_pseudo_label_quality_equals_counting(assignment):
+    found, expected = pseudo_label_quality(*assignment), expected_quality(*assignment)
+    assert set(found) == set(expected)
+    for sign, figures in expected.items():
+        assert set(found[sign]) == set(NAMES)
+        for name in NAMES:
+            assert math.isfinite(found[sign][name])
+            assert found[sign][name] == pytest.approx(figures[name], abs=1e-9)
+
+
+def test_pseudo_label_quality_of_a_worked_example():
+    targets = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
+    observed = np.array([[1, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+    pseudo = np.array([[1, 1, 0, 1, -1], [1, 1, 1, -1, 0]])
+    found = pseudo_label_quality(pseudo, observed, targets)
+    assert found["positive"] == pytest.approx({"precision": 25.0, "recall": 50.0, "f1": 100 / 3, "count": 4})
+    assert found["negative"] == pytest.approx({"precision": 100.0, "recall": 100 / 3, "f1": 50.0, "count": 2})
+
+
+def test_f1_of_perfect_pseudo_labels_is_100_not_50():
+    targets, observed = np.array([[1, 1, 0]]), np.array([[1, 0, 0]])
+    found = pseudo_label_quality(np.array([[0, 1, -1]]), observed, targets)
+    for sign in ("positive", "negative"):
+        assert found[sign] == pytest.approx({"precision": 100.0, "recall": 100.0, "f1": 100.0, "count": 1})
+
+
+@pytest.mark.parametrize(
+    ("pseudo", "targets", "sign", "count"),
+    [
+        (0, [[1, 1, 0]], "positive", 0),  # none assigned
+        (0, [[1, 1, 0]], "negative", 0),
+        (1, [[1, 0, 0]], "positive", 2),  # nothing left to find
+        (-1, [[1, 1, 1]], "negative", 2),
+        (-1, [[1, 0, 0]], "positive", 0),
+        (1, [[1, 0, 0]], "negative", 0),
+    ],
+)
+def test_empty_pseudo_labels_or_nothing_to_find_give_zero(pseudo, targets, sign, count):
+    found = pseudo_label_quality(np.full((1, 3), pseudo, np.int8), np.array([[1, 0, 0]], np.int8), np.array(targets, np.int8))
+    assert found[sign] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": count}
