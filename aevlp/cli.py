@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
-        return int(arguments.run(arguments) or 0)
+        code = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()
+        return code
     except AevlpError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read the output has gone, as in `list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("error: interrupted before anything was saved", file=sys.stderr)
         return 130
@@ -40,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
     parser = argparse.ArgumentParser(
-        prog="run.py", description="Single-positive multi-label learning with vision-language pseudo-labels.",
+        prog="run.py", allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
         epilog="`python run.py --exp digits_gpr` trains; `python run.py list` shows what else there is.",
     )  # fmt: skip
     parser.set_defaults(run=run_train)
@@ -65,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=text, description=text.replace("%%", "%"))
+    parser = verbs.add_parser(name, help=text, description=text.replace("%%", "%"), allow_abbrev=False)
     # Suppressed: a default here would overwrite what stood before the verb.
     parser.add_argument("--plugin", action="append", default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -73,12 +79,15 @@ def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser
 
 
 def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--exp", metavar="NAME", help="experiment: a name from `list`, or a YAML file")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
+    top = parser.prog == "run.py"
+    unset = None if top else argparse.SUPPRESS  # as in `_verb`
+    parser.add_argument("--exp", default=unset, metavar="NAME", help="experiment: a name from `list`, or a YAML file")
+    parser.add_argument("--set", nargs="+", action="extend", default=[] if top else unset, metavar="a.b=c", dest="overrides",
                         help="change values: loss.rho=0.8, loss.beta[1]=8; or whole components: loss=an")  # fmt: skip
-    parser.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
-    parser.add_argument("--tracking", choices=("online", "offline", "off"), help="Weights & Biases, same as --set tracking.mode=...")
-    if parser.prog == "run.py":
+    parser.add_argument("--seed", type=int, default=unset, metavar="N", help="same as --set seed=N")
+    parser.add_argument("--tracking", choices=("online", "offline", "off"), default=unset,
+                        help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
+    if top:
         parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components")
 
 
@@ -128,19 +137,14 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """`list`."""
-    from rich.console import Console
-    from rich.table import Table
-
     from aevlp.config.describe import describe
 
-    console = Console()
     for kind in [arguments.kind] if arguments.kind else LISTS:
-        table = Table(title=kind, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        for name, text in describe(kind):
-            table.add_row(f"  {name}", text)
-        console.print(table)
+        print(kind)
+        rows = describe(kind)
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, text in rows:
+            print(f"  {name:<{width}}  {text}")
     return 0
 
 

@@ -20,7 +20,7 @@ def describe(kind: str) -> list[tuple[str, str]]:
 
 
 def _first_comment(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
 
 
@@ -53,9 +53,12 @@ def schema() -> dict[str, Any]:
             component = registry.get(kind, name).config.model_json_schema(ref_template="#/$defs/{model}")
             definitions |= component.pop("$defs", {})
             component["properties"]["name"]["const"] = name
+            component["required"] = []  # `base:` may give the rest
             definitions[f"{section}/{name}"] = component
             choices.append({"$ref": f"#/$defs/{section}~1{name}"})
         result["properties"][section] = {"anyOf": [*choices, {"type": "string"}]}
+    for section in ("trainer", "tracking"):
+        result["properties"][section] = {"anyOf": [{"$ref": result["properties"][section]["$ref"]}, {"type": "string"}]}
     result["properties"]["base"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     result["required"] = []
     return result

@@ -35,9 +35,9 @@ class TrainingError(AevlpError, RuntimeError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'gpr'?`, or the known names where none is near."""
+    """`; did you mean 'gpr'?`, or the known names where none is near and they are not too many."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(known)}" if 0 < len(known) <= 50 else ""

@@ -18,11 +18,11 @@ from pydantic import ValidationError
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.schema import Config, ExperimentConfig
+from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 from aevlp.config.yaml_reading import read_yaml
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
-_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*$")
+_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
 _MESSAGES = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
@@ -46,13 +46,22 @@ class _Draft:
     def merge(self, section: str, new: Any, origins: dict[str, str]) -> None:
         """Merge `new` into `section`; `origins` holds the origin of each dotted path in `new`."""
         old = self.values.get(section)
-        keeps = isinstance(old, dict) and isinstance(new, dict) and new.get("name", old.get("name")) == old.get("name")
-        if not keeps:
-            self.values[section] = {} if isinstance(new, dict) else new
-            self.origins = {path: o for path, o in self.origins.items() if path != section and not path.startswith(section + ".")}
-        if isinstance(new, dict):
-            self.values[section] |= copy.deepcopy(new)
+        if not (isinstance(old, dict) and isinstance(new, dict)) or new.get("name", old.get("name")) != old.get("name"):
+            old = None
+            self.forget(section)
+        self.values[section] = _merged(old, new)
         self.origins |= origins
+
+    def forget(self, path: str) -> None:
+        """Drop the origins of `path` and of everything in it."""
+        inside = (f"{path}.", f"{path}[")
+        self.origins = {p: origin for p, origin in self.origins.items() if p != path and not p.startswith(inside)}
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return copy.deepcopy(new)
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
 def config_roots() -> list[Path]:
@@ -91,9 +100,7 @@ def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved
 
 def from_dict(values: dict[str, Any], source: str) -> ExperimentConfig:
     """Validate resolved values, such as those of a run's config.yaml."""
-    draft = _Draft(values=values)
-    draft.origins = dict.fromkeys(values, source)
-    return _validate(draft)
+    return _validate(_Draft(values, dict.fromkeys(values, source)))
 
 
 def _display(path: Path) -> str:
@@ -114,15 +121,15 @@ def _read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return data, {dotted: f"{_display(path)}:{line}" for dotted, line in lines.items() if dotted}
 
 
-def _find_experiment(name: str) -> Path:
+def _find_experiment(name: str, where: str = "") -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name)
         if not path.is_file():
-            raise ConfigError(f"experiment {name}: no such file")
+            raise ConfigError(f"{where}experiment {name}: no such file")
         return path.resolve()
     known = files("experiments")
     if name not in known:
-        raise ConfigError(f"unknown experiment {name!r}{suggest(name, known)} (see `python run.py list experiments`)")
+        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `python run.py list experiments`)")
     return known[name]
 
 
@@ -131,12 +138,15 @@ def _add_experiment(draft: _Draft, path: Path, above: tuple[Path, ...]) -> None:
         raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
     data, lines = _read_mapping(path)
     bases = data.pop("base", [])
-    for base in [bases] if isinstance(bases, str) else bases:
-        section, _, name = str(base).partition("/")
-        if section in FRAGMENT_SECTIONS and name:
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{lines['base']}: base: must be a list of names, such as [dataset/digits, model/small_cnn]")
+    for base in bases:
+        section, slash, name = base.partition("/")
+        if slash and not base.endswith((".yaml", ".yml")):
             _add_fragment(draft, section, name, where=lines["base"])
         else:
-            _add_experiment(draft, _find_experiment(str(base)), (*above, path))
+            _add_experiment(draft, _find_experiment(base, f"{lines['base']}: "), (*above, path))
     for section, value in data.items():
         if isinstance(value, str) and section in FRAGMENT_SECTIONS:
             _add_named(draft, section, value, lines[section])
@@ -146,6 +156,8 @@ def _add_experiment(draft: _Draft, path: Path, above: tuple[Path, ...]) -> None:
 
 
 def _add_fragment(draft: _Draft, section: str, name: str, where: str) -> None:
+    if section not in FRAGMENT_SECTIONS:
+        raise ConfigError(f"{where}: unknown section {section!r}{suggest(section, FRAGMENT_SECTIONS)}")
     known = files(f"configs/{section}")
     if name not in known:
         raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, known)}")
@@ -155,8 +167,8 @@ def _add_fragment(draft: _Draft, section: str, name: str, where: str) -> None:
 
 def _add_named(draft: _Draft, section: str, name: str, where: str) -> None:
     """A plain word stands for a fragment, or for a component with its defaults; `timm/NAME` for a timm backbone."""
+    draft.values.pop(section, None)
     if name in files(f"configs/{section}"):
-        draft.values.pop(section, None)
         _add_fragment(draft, section, name, where)
         return
     kind = registry.SECTIONS.get(section)
@@ -165,7 +177,6 @@ def _add_named(draft: _Draft, section: str, name: str, where: str) -> None:
     if kind is None or component not in known:
         raise ConfigError(f"{where}: unknown {section} {name!r}{suggest(name, known)}")
     values = {"name": component} | ({"backbone": argument} if slash else {})
-    draft.values.pop(section, None)
     draft.merge(section, values, {f"{section}.{key}": where for key in values})
 
 
@@ -175,6 +186,9 @@ def _add_override(draft: _Draft, override: str) -> None:
     if not equals or not _SET_PATH.match(path):
         raise ConfigError(f"{where}: write it as path=value, for example loss.rho=0.8, loss=an or loss.beta[1]=8")
     value, _ = read_yaml(text, where)
+    section, _, key = path.partition(".")
+    if section in FRAGMENT_SECTIONS and key == "name":
+        path = section  # another name is another component: no value of the old one stays
     if path in FRAGMENT_SECTIONS:
         if not isinstance(value, str):
             raise ConfigError(f"{where}: give the name of a {path}; single values are set as {path}.KEY=VALUE")
@@ -193,18 +207,21 @@ def _add_override(draft: _Draft, override: str) -> None:
         target[last] = value
     else:
         raise ConfigError(f"{where}: {path.rpartition('.')[0]} is a single value and has no keys")
-    draft.origins[path] = where
+    draft.forget(path)
+    draft.origins |= {path: where, path.partition("[")[0]: where}
 
 
 def _defaults(draft: _Draft, parents: list[str]) -> Any:
     """Default of a value no file sets, so that `--set loss.beta[1]=8` can edit one entry of it."""
     section = draft.values.get(parents[0])
-    if len(parents) == 2 and isinstance(section, dict) and parents[0] in registry.SECTIONS and "name" in section:
-        fields = registry.get(registry.SECTIONS[parents[0]], section["name"]).config.model_fields
-        if parents[1] in fields:
-            default = fields[parents[1]].get_default(call_default_factory=True, validated_data={})
-            return default.model_dump() if isinstance(default, Config) else list(default) if isinstance(default, tuple | list) else {}
-    return {}
+    name = section.get("name") if isinstance(section, dict) else None
+    if len(parents) != 2 or parents[0] not in registry.SECTIONS or not isinstance(name, str):
+        return {}
+    known = registry.get(registry.SECTIONS[parents[0]], name).config.model_fields.get(parents[1])
+    default = None if known is None else known.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, Config):
+        return default.model_dump()
+    return list(default) if isinstance(default, tuple | list) else {}
 
 
 def _descend(target: Any, step: str, where: str) -> Any:
@@ -220,10 +237,8 @@ def _descend(target: Any, step: str, where: str) -> Any:
 
 
 def _validate(draft: _Draft) -> ExperimentConfig:
-    values, problems = dict(draft.values), []
-    for section in values:
-        if section not in ExperimentConfig.model_fields:
-            problems.append(_problem(draft, section, f"unknown section{suggest(section, ExperimentConfig.model_fields)}"))
+    values, known = dict(draft.values), ExperimentConfig.model_fields
+    problems = [_problem(draft, key, f"unknown section{suggest(key, known)}") for key in values if key not in known]
     for section, kind in registry.SECTIONS.items():
         if section not in values:
             problems.append(f"{section}: is missing; add one to `base:`, such as {section}/NAME")
@@ -234,11 +249,10 @@ def _validate(draft: _Draft) -> ExperimentConfig:
             problems += _problems(draft, error, section, registry.get(kind, values[section]["name"]).config)
         except ConfigError as error:
             problems.append(_problem(draft, f"{section}.name", str(error)))
-    for section in ("trainer", "selection", "tracking"):
-        model = ExperimentConfig.model_fields[section].annotation
-        assert model is not None
+    plain: dict[str, type[Config]] = {"trainer": TrainerConfig, "selection": SelectionConfig, "tracking": TrackingConfig}
+    for section, model in plain.items():
         try:
-            values[section] = model.model_validate(values.get(section) or {})
+            values[section] = model.model_validate({} if values.get(section) is None else values[section])
         except ValidationError as error:
             problems += _problems(draft, error, section, model)
     if not problems:
@@ -261,7 +275,7 @@ def _problem(draft: _Draft, path: str, text: str) -> str:
     while origin is None and at:
         at = at[: max(at.rfind("."), at.rfind("["), 0)]
         origin = draft.origins.get(at)
-    return f"{origin}: {path}: {text}" if origin else f"{path}: {text}"
+    return ": ".join(part for part in (origin, path, text) if part)
 
 
 def _problems(draft: _Draft, error: ValidationError, section: str, model: type[Config]) -> list[str]:

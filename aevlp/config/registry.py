@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,14 @@ _entry_points_loaded = False
 
 def register(kind: str, name: str, *, config: type[ComponentConfig]) -> Callable[[Any], Any]:
     """Decorate a class or function that builds component `name`: it is called with (config, **runtime objects)."""
+    if kind not in KINDS:
+        raise ConfigError(f"unknown kind of component {kind!r}{suggest(kind, KINDS)}")
 
     def decorate(build: Any) -> Any:
         known = _components[kind].get(name)
-        if known is not None and known.build.__qualname__ != build.__qualname__:
-            raise ConfigError(f"{kind}: {name!r} is registered twice, by {known.build.__module__} and {build.__module__}")
+        own = (known.build.__module__, known.build.__qualname__) if known else (_module(kind, name), build.__qualname__)
+        if (known or name in _file_names(kind)) and own != (build.__module__, build.__qualname__):
+            raise ConfigError(f"{kind}: {name!r} is registered twice, by {own[0]} and {build.__module__}")
         _components[kind][name] = Component(name, config, build)
         return build
 
@@ -61,7 +65,7 @@ def names(kind: str) -> list[str]:
 def get(kind: str, name: str) -> Component:
     """The component `name`; a ConfigError with the nearest name where there is none."""
     if name not in _components[kind] and name in _file_names(kind):
-        importlib.import_module(f"aevlp.{KINDS[kind].replace('/', '.')}.{name}")
+        importlib.import_module(_module(kind, name))
     if name not in _components[kind]:
         _load_entry_points()
     if name not in _components[kind]:
@@ -86,7 +90,16 @@ def load_plugin(path: str | Path) -> None:
         raise ConfigError(f"--plugin {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        raise ConfigError(f"--plugin {path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}") from error
+
+
+def _module(kind: str, name: str) -> str:
+    return f"aevlp.{KINDS[kind].replace('/', '.')}.{name}"
 
 
 def _file_names(kind: str) -> set[str]:
@@ -98,4 +111,7 @@ def _load_entry_points() -> None:
     if not _entry_points_loaded:
         _entry_points_loaded = True
         for entry_point in importlib.metadata.entry_points(group="aevlp.plugins"):
-            entry_point.load()
+            try:
+                entry_point.load()
+            except Exception as error:
+                raise ConfigError(f"plugin {entry_point.value}: {type(error).__name__}: {error}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 
 class Config(BaseModel):
@@ -14,12 +14,22 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_not_one(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
+            raise ValueError(f"must be a number, is {str(value).lower()}")
+        return value
+
 
 class ComponentConfig(Config):
     """Base of the configuration of a registered component."""
 
     name: str
     """Registered name, as printed by `run.py list`."""
+
+    needs_full_labels: ClassVar[bool] = False
 
 
 class DatasetConfig(ComponentConfig):
@@ -92,7 +102,7 @@ class TrackingConfig(Config):
     """Project to log to."""
     entity: str | None = None
     """User or team; null is the login's default."""
-    tags: list[str] = []
+    tags: tuple[str, ...] = ()
     """Tags of the run."""
 
 
@@ -124,6 +134,8 @@ class ExperimentConfig(Config):
     def _consistent(self) -> ExperimentConfig:
         if self.dataset.train_labels == "full" and self.labeler.name != "none":
             raise ValueError("dataset.train_labels: full leaves nothing to pseudo-label; set labeler: none as well")
+        if self.loss.needs_full_labels and self.dataset.train_labels != "full":
+            raise ValueError(f"loss {self.loss.name} needs dataset.train_labels: full; with one label an image, use loss an")
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,6 +144,6 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of everything that can change a result: all but name and tracking."""
-        data = {key: value for key, value in self.to_dict().items() if key not in ("name", "tracking")}
+        """Short hash of all settings but name, seed and tracking: runs of one hash differ by their seed only."""
+        data = {key: value for key, value in self.to_dict().items() if key not in ("name", "seed", "tracking")}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

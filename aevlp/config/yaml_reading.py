@@ -1,4 +1,4 @@
-"""Reading YAML without its traps: plain data only, YAML 1.2 scalars, no duplicate keys, no aliases, no inf or nan.
+"""Reading YAML without its traps: plain data only, YAML 1.2 scalars, no duplicate keys, no aliases, no tags, no inf or nan.
 
 PyYAML's own SafeLoader reads `1e-4` as a string, `off` as False, and keeps the last of two equal keys silently.
 """
@@ -15,10 +15,13 @@ from aevlp.config.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_DIGITS = 300
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_STANDARD = "tag:yaml.org,2002:"
+_TAGS = {_STANDARD + word for word in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")}
 _NOT_FINITE = re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 
 
@@ -42,10 +45,27 @@ def read_yaml(text: str, source: str) -> tuple[Any, dict[str, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{source}, line {line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{source}, line {line}: not valid YAML: {error.reason}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: nested deeper than {MAX_DEPTH} levels") from error
+    except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
     lines: dict[str, int] = {}
     return (None if root is None else _Reader(source, lines).convert(root, "", 0)), lines
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes words such as "1e5", which PyYAML takes for words but the reader for numbers."""
+
+
+_Dumper.add_implicit_resolver(_STANDARD + "float", _FLOAT, list("-+.0123456789"))
+
+
+def write_yaml(data: Any) -> str:
+    """Text from which `read_yaml` reads equal data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False)
 
 
 class _Reader:
@@ -56,12 +76,17 @@ class _Reader:
     def fail(self, node: yaml.Node, problem: str) -> ConfigError:
         return ConfigError(f"{self.source}, line {node.start_mark.line + 1}: {problem}")
 
-    def convert(self, node: yaml.Node, path: str, depth: int) -> Any:
+    def check(self, node: yaml.Node, depth: int) -> None:
         if id(node) in self.seen:
             raise self.fail(node, "anchors and aliases are not supported; write the value out")
         if depth > MAX_DEPTH:
             raise self.fail(node, f"nested deeper than {MAX_DEPTH} levels")
+        if node.tag not in _TAGS:
+            raise self.fail(node, f"the tag {node.tag.replace(_STANDARD, '!!')} is not allowed; write a plain value")
         self.seen.add(id(node))
+
+    def convert(self, node: yaml.Node, path: str, depth: int) -> Any:
+        self.check(node, depth)
         self.lines[path] = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, depth)
@@ -74,29 +99,27 @@ class _Reader:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.fail(key_node, "a key must be a plain word")
+            self.check(key_node, depth)
             key = key_node.value
             if key in result:
                 raise self.fail(key_node, f"{key!r} appears twice; keep one of the two")
-            result[key] = self.convert(value_node, f"{path}.{key}" if path else key, depth + 1)
+            below = f"{path}.{key}" if path else key
+            result[key] = self.convert(value_node, below, depth + 1)
+            self.lines[below] = key_node.start_mark.line + 1
         return result
 
     def scalar(self, node: yaml.Node) -> Any:
         text = node.value
-        if node.style in ("'", '"', "|", ">"):
+        if getattr(node, "style", None) in ("'", '"', "|", ">"):
             return text
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":set", ":omap")):
-            raise self.fail(node, f"the tag {node.tag} is not allowed; write a plain value")
         if text in _NULL:
             return None
         if text in _BOOLEAN:
             return _BOOLEAN[text]
-        if _INTEGER.match(text):
-            return int(text)
         if _FLOAT.match(text):
-            number = float(text)
-            if math.isinf(number):
-                raise self.fail(node, f"{text} is too large for a number")
-            return number
+            if len(text) > MAX_DIGITS or math.isinf(float(text)):
+                raise self.fail(node, f"{text[:20]} is too large for a number")
+            return int(text) if _INTEGER.match(text) else float(text)
         if _NOT_FINITE.match(text):
             raise self.fail(node, f"{text} is not a finite number")
         return text

@@ -7,7 +7,6 @@ model saw in training appears in an evaluation scene.
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,7 +48,7 @@ def handwriting_index(split: str, seed: int = 1200) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
-    field = rng.integers(0, 120, size=(4, 4, 3), dtype=np.uint8)
+    field = rng.integers(0, 130, size=(4, 4, 3), dtype=np.uint8)
     smooth = Image.fromarray(field).resize((SCENE_SIDE, SCENE_SIDE), Image.Resampling.BICUBIC)
     return np.asarray(smooth, dtype=np.float32) + rng.normal(0, 10, size=(SCENE_SIDE, SCENE_SIDE, 3))
 
@@ -74,7 +73,7 @@ def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarra
         side = int(rng.choice(_SIDES, p=_SIDE_SHARES))
         sample = int(rng.integers(len(strokes)))
         angle = float(rng.uniform(-15, 15))
-        red_green_blue = np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.1, 0.8), rng.uniform(0.85, 1.0))) * 255
+        bright = rng.uniform(160, 255, size=3)
         corner = _place(rng, side, [box[1:] for box in boxes])
         if corner is None:
             continue
@@ -82,7 +81,7 @@ def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarra
         alpha = np.asarray(glyph.rotate(angle, Image.Resampling.BILINEAR), dtype=np.float32)[:, :, None] / 255
         x, y = corner
         patch = canvas[y : y + side, x : x + side]
-        patch += alpha * (red_green_blue - patch)
+        patch += alpha * (bright - patch)
         boxes.append((int(digits[sample]), x, y, side))
     return np.clip(canvas, 0, 255).astype(np.uint8), np.array(boxes, dtype=np.int64)
 

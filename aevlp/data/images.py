@@ -35,8 +35,9 @@ class ArrayImages:
 class ImageFiles:
     """Image files below a root folder, decoded when asked for."""
 
-    def __init__(self, root: Path, names: Sequence[str]):
+    def __init__(self, root: Path, names: Sequence[str], rows: np.ndarray | None = None):
         self.root = root
+        self.rows = np.arange(len(names)) if rows is None else rows  # as people know them, for messages
         # One block of memory: a list of str would be copied page by page into every forked worker.
         self.names = np.asarray(names, dtype=np.str_)
 
@@ -49,13 +50,21 @@ class ImageFiles:
         path = self.root / str(self.names[row])
         try:
             with Image.open(path) as image:
-                pixels = np.array(image.convert("RGB"))
+                pixels = _to_rgb(image)
         except FileNotFoundError as error:
-            raise DataError(f"{path}: listed in row {row}, but there is no such file") from error
+            raise DataError(f"{path}: listed in row {self.rows[row]}, but there is no such file") from error
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: row {row} cannot be read as an image: {error}") from error
+            raise DataError(f"{path}: row {self.rows[row]} cannot be read as an image: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def label(self, row: int) -> str:
         """The file's name below the root."""
         return str(self.names[row])
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))

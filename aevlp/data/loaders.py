@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.vision_language.views import resize
@@ -76,13 +78,24 @@ class TrainLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainBatch]:
         """Batches of `epoch` from batch number `start` on; the ones before are skipped without decoding."""
         self._batches.epoch, self._batches.start = epoch, start
-        for image, observed, index in self._loader:
+        for image, observed, index in _batches(self._loader):
             yield TrainBatch(image, observed, index)
 
 
-def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> DataLoader:
+def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
     """Batches of images (B,3,S,S) uint8 in row order."""
-    return DataLoader(
+    return _batches(DataLoader(
         _EvalSet(split, image_size), batch_size=batch_size, num_workers=num_workers,
         generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def _batches(loader: DataLoader) -> Iterator[Any]:
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    except DataError as error:
+        # Left to the garbage collector, torch waits 5 s for each worker.
+        getattr(iterator, "_shutdown_workers", bool)()
+        # torch wraps a worker's error in its traceback; the user needs the last line of it.
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None

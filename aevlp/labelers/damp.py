@@ -1,4 +1,4 @@
-"""DAMP: pseudo-labels from a frozen vision-language model that looks at the whole image and at a grid of tiles.
+"""DAMP (dynamic augmented multi-focus pseudo-labeling): a frozen vision-language model labels whole images and tiles.
 
 Tran et al., AEVLP, ICCV 2025, as in the public code. With q the softmax over classes of cosine / temperature of a view:
 
@@ -17,9 +17,10 @@ import math
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from aevlp.config.errors import DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
@@ -28,7 +29,7 @@ from aevlp.labelers._base import Labeler, Progress
 from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
-from aevlp.vision_language.views import cut_views
+from aevlp.vision_language.views import TooSmallError, cut_views
 
 
 class DAMPConfig(ComponentConfig):
@@ -54,6 +55,14 @@ class DAMPConfig(ComponentConfig):
     """off: as published, negatives stay neutral; on: they become -1."""
     negative_ratio: float = Field(0.3, ge=0, le=1)
     """Share of the classes, those with the smallest mean score, that are negatives."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _hold_the_class_name(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        for prompt in prompts:
+            if "{}" not in prompt:
+                raise ValueError(f"template {prompt!r} has no {{}} where the class name belongs")
+        return prompts
 
 
 def scores(cosines: Tensor, observed: Tensor, *, temperature: float, eta: float) -> tuple[Tensor, Tensor]:
@@ -119,13 +128,12 @@ class DAMP(Labeler):
 
     def cosines(self, dataset: Split, flip: bool, progress: Progress | None = None) -> Tensor:
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
-        grid, count = self.config.grid, len(dataset)
-        result = torch.empty(count, 1 + flip, 1 + grid**2, len(self.text))
-        views_per_image = result[0, :, :, 0].numel()
-        images_per_batch = max(1, self.config.encoder.batch_size // views_per_image)
+        count, num_views = len(dataset), 1 + self.config.grid**2
+        result = torch.empty(count, 1 + flip, num_views, len(self.text))
+        images_per_batch = max(1, self.config.encoder.batch_size // ((1 + flip) * num_views))
         for first in range(0, count, images_per_batch):
             rows = range(first, min(first + images_per_batch, count))
-            views = torch.stack([cut_views(dataset.images[row], grid, self.encoder.image_size) for row in rows])
+            views = torch.stack([self._views(dataset, row) for row in rows])
             views = torch.stack([views, views.flip(-1)], dim=1) if flip else views[:, None]
             embeddings = self.encoder.encode_images(views.flatten(0, 2))
             result[first : rows.stop] = (embeddings @ self.text.T).view(len(rows), *result.shape[1:]).cpu()
@@ -133,6 +141,12 @@ class DAMP(Labeler):
             if progress:
                 progress(rows.stop, count)
         return result
+
+    def _views(self, dataset: Split, row: int) -> Tensor:
+        try:
+            return cut_views(dataset.images[row], self.config.grid, self.encoder.image_size)
+        except TooSmallError as error:
+            raise DataError(f"{dataset.images.label(row)}: {error}; set labeler.grid to a smaller number") from error
 
     def prepare(self, dataset: Split, progress: Progress | None = None) -> None:
         """Encode the views of all training images, and their mirror images where the dataset flips."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -13,6 +13,8 @@ from aevlp.losses.an import ANConfig, assume_negative
 
 class BCEConfig(ANConfig):
     """Binary cross-entropy has no settings."""
+
+    needs_full_labels: ClassVar[bool] = True
 
 
 @register("losses", "bce", config=BCEConfig)

@@ -1,4 +1,4 @@
-"""GPR loss: generalised pseudo-label robust loss (Tran et al., AEVLP, ICCV 2025), as in the public code.
+"""GPR loss: generalized pseudo-label robust loss (Tran et al., AEVLP, ICCV 2025), as in the public code.
 
 Per entry, with p = sigmoid(logits), and K, V computed from p without gradient:
 

@@ -21,14 +21,14 @@ def average_precision_per_class(targets: ArrayLike, scores: ArrayLike) -> np.nda
     """
     from sklearn.metrics import average_precision_score  # 1.3 s to import
 
-    targets, scores = np.asarray(targets) == 1, np.asarray(scores)
-    if targets.shape != scores.shape or targets.ndim != 2:
-        raise ValueError(f"targets {targets.shape} and scores {scores.shape} must be of one shape (images, classes)")
-    if not np.isfinite(scores).all():
+    positive, ranked = np.asarray(targets) == 1, np.asarray(scores)
+    if positive.shape != ranked.shape or positive.ndim != 2:
+        raise ValueError(f"targets {positive.shape} and scores {ranked.shape} must be of one shape (images, classes)")
+    if not np.isfinite(ranked).all():
         raise ValueError("scores must be finite")
-    result = np.zeros(targets.shape[1])
-    for j in np.flatnonzero(targets.any(axis=0)):
-        result[j] = 100 * average_precision_score(targets[:, j], scores[:, j])
+    result = np.zeros(positive.shape[1])
+    for j in np.flatnonzero(positive.any(axis=0)):
+        result[j] = 100 * average_precision_score(positive[:, j], ranked[:, j])
     return result
 
 

@@ -50,7 +50,8 @@ def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) 
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen types; all mean that the file cannot be used
-        raise ConfigError(f"model.weights: {path} cannot be read as weights: {error}") from error
+        # Not the words of torch, which recommend to load the file with the check for pickled code switched off.
+        raise ConfigError(f"model.weights: {path} cannot be read as weights ({type(error).__name__})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"model.weights: {path} must hold a plain state dict, names to tensors")
     state = {key: value for key, value in state.items() if not key.startswith(tuple(ignore))}

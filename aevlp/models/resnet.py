@@ -55,6 +55,6 @@ def _torchvision_state(weights: Any) -> dict[str, Any]:
     if not cached.is_file():
         require_reachable(weights.url, what, instead)
     try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise UnavailableError(f"{what} could not be loaded ({error}); {instead}") from error
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # a broken download and a damaged file in the cache raise a dozen types
+        raise UnavailableError(f"{what} could not be loaded ({type(error).__name__}); {instead}") from error

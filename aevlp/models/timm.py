@@ -35,9 +35,15 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
     """
     import timm  # imports torchvision: 7 s
 
-    if not timm.is_model(config.backbone.partition(".")[0]):
-        raise ConfigError(f"model.backbone: timm has no model {config.backbone!r}{suggest(config.backbone, timm.list_models())}")
-    pretrained = timm.get_pretrained_cfg(config.backbone)
+    architecture = config.backbone.partition(".")[0]
+    known = timm.is_model(architecture)
+    try:
+        pretrained = timm.get_pretrained_cfg(config.backbone)
+    except RuntimeError:  # the architecture exists, but not with this tag
+        known, pretrained = False, None
+    if not known:
+        names = timm.list_models(f"{architecture}.*", pretrained=True) or timm.list_models()
+        raise ConfigError(f"model.backbone: timm has no model {config.backbone!r}{suggest(config.backbone, names)}")
     if config.weights == "pretrained":
         _require_weights(config.backbone, pretrained)
     # Vision transformers must be told the image size; convolutional networks do not know the word.
@@ -53,7 +59,7 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
         heads = backbone.pretrained_cfg.get("classifier") or ()
         load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
     data = timm.data.resolve_data_config({}, model=backbone)
-    return Classifier(backbone, backbone.num_features, num_classes, data["mean"], data["std"])
+    return Classifier(backbone, backbone.head_hidden_size, num_classes, data["mean"], data["std"])
 
 
 def _require_weights(name: str, pretrained: Any) -> None:

@@ -141,6 +141,8 @@ class CheckpointStore:
         for old in whole[2:]:
             if old.folder.name != keep_best:
                 shutil.rmtree(old.folder)
+        for leftover in self.folder.glob(".tmp-*"):  # of a process that was killed while it saved
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -164,12 +166,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    keys = {"schema_version", "step", "epochs_done", "best", "files"}
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        whole = keys <= manifest.keys() and all({"bytes", "sha256"} <= file.keys() for file in manifest["files"].values())
+    except (OSError, ValueError, AttributeError):  # AttributeError: something else than a mapping
         return None
-    keys = {"schema_version", "step", "epochs_done", "best", "files"}
-    return manifest if isinstance(manifest, dict) and keys <= manifest.keys() else None
+    return manifest if whole else None
 
 
 def _problem(checkpoint: Checkpoint) -> str | None:

@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader
@@ -46,26 +47,31 @@ def train(config: ExperimentConfig) -> RunResult:
     Raises:
         AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
     """
-    return _run(config, RunFolder.create(config))
+    folder = RunFolder.create(config)
+    folder.lock()
+    return _run(config, folder)
 
 
 def resume(path: Path, epochs: int | None = None) -> RunResult:
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`."""
     folder = RunFolder(path)
+    folder.lock()
     config = folder.read_config()
     if epochs is not None and epochs != config.trainer.epochs:
-        config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"epochs": epochs})})
+        values = config.to_dict()
+        values["trainer"]["epochs"] = epochs
+        config = from_dict(values, "--set trainer.epochs")
         folder.write_config(config)
     return _run(config, folder)
 
 
 def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
-    folder.lock()
     trackers = build_trackers(config.tracking, folder.path)
-    state, summary = "failed", {"state": "failed"}
+    state = "failed"
+    summary: dict[str, Any] = {"state": state}
     try:
         with StopFlag() as stop:
-            trainer = build_trainer(config, folder, trackers, stop)
+            trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
             summary = trainer.fit()
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
@@ -84,12 +90,11 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
     )  # fmt: skip
 
 
-def build_trainer(config: ExperimentConfig, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
-    """Build every component and a trainer that stands where the run's newest checkpoint stood."""
+def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
+    """Build every other component, and a trainer that stands where the run's newest checkpoint stood."""
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
-    data: SPMLData = registry.build("datasets", config.dataset)
     check_sizes(config, data)
     loader = TrainLoader(
         data.train, image_size=config.dataset.image_size, flip=config.dataset.flip,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import fcntl
@@ -13,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
-from aevlp.config.yaml_reading import read_yaml
+from aevlp.config.yaml_reading import read_yaml, write_yaml
 from aevlp.data.dataset import SPMLData
 
 
@@ -49,19 +49,16 @@ class RunFolder:
         self._lock: io.IOBase | None = None
 
     @classmethod
-    def create(cls, config: ExperimentConfig) -> RunFolder:
+    def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
         """Make a new folder and write config.yaml and environment.json; CheckpointError where it is not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = cls(runs_root() / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
+        folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
             folder.path.mkdir(parents=True)
-            folder.write_config(config)
-            folder.write("environment.json", json.dumps(environment(), indent=1).encode())
         except OSError as error:
-            raise CheckpointError(
-                f"{folder.path}: the run folder cannot be written: {error.strerror}; "
-                "set AEVLP_RUNS to a folder that can, or free some space"
-            ) from error
+            raise _not_writable(folder.path, error) from error
+        folder.write_config(config)
+        folder.write("environment.json", json.dumps(environment(), indent=1).encode())
         return folder
 
     def read_config(self) -> ExperimentConfig:
@@ -74,9 +71,12 @@ class RunFolder:
 
     def lock(self) -> None:
         """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""
-        self._lock = (self.path / ".lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise _not_writable(self.path, error) from error
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by the data workers
         except OSError as error:
             raise CheckpointError(f"{self.path}: another process is running this run") from error
 
@@ -86,14 +86,19 @@ class RunFolder:
             self._lock.close()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file of the folder, complete or not at all."""
+        """Write a file of the folder, complete or not at all; CheckpointError where the disk is full or not writable."""
         aside = self.path / f".tmp-{name}"
-        aside.write_bytes(content)
-        os.replace(aside, self.path / name)
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, self.path / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise _not_writable(self.path / name, error) from error
 
     def write_config(self, config: ExperimentConfig) -> None:
         """Write config.yaml, resolved."""
-        self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True).encode())
+        self.write("config.yaml", write_yaml(config.to_dict()).encode())
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json: flat metric names, null where a value is not known."""
@@ -128,3 +133,7 @@ class RunFolder:
         for name, precision, positives in zip(data.class_names, precisions, data.test.targets.sum(axis=0), strict=True):
             writer.writerow([name, f"{precision:.4f}", int(positives)])
         self.write("per_class.csv", text.getvalue().encode())
+
+
+def _not_writable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path}: cannot be written: {error.strerror}; free some space, or set AEVLP_RUNS to another folder")

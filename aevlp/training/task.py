@@ -28,7 +28,7 @@ class Task:
         self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
         self.device = accelerator.device
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-        model = model.to(self.device, memory_format=self.memory_format)
+        model = model.to(self.device).to(memory_format=self.memory_format)
         self.loss = loss.to(self.device)
         self.optimizer = build_optimizer(config, model, self.loss)
         self.model, self.optimizer = accelerator.prepare(model, self.optimizer)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aevlp.config.errors import TrainingError
+from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
@@ -23,6 +23,8 @@ from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
+
+_REMEDY = "nothing was saved since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Trainer:
         self.tracker, self.folder, self.stop = tracker, folder, stop
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
-        self.held_out: dict[str, float] = {}
+        self.held_out: dict[str, float | None] = {}
         self.last_row: dict[str, Any] = {}
 
     def fit(self) -> dict[str, Any]:
@@ -101,10 +103,9 @@ class Trainer:
         broken = [first + i for i, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
             steps = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-            raise TrainingError(
-                f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); nothing was saved "
-                "since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
-            )
+            raise TrainingError(f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); {_REMEDY}")
+        if not torch.stack([weight.isfinite().all() for weight in self.task.model.parameters()]).all():
+            raise TrainingError(f"the weights are not finite after steps {first} to {self.progress.step}; {_REMEDY}")
         return [(loss, size) for loss, (_, size) in zip(losses, unseen, strict=True)]
 
     def log_losses(self, unseen: list[tuple[Tensor, int]]) -> None:
@@ -122,12 +123,13 @@ class Trainer:
     def end_epoch(self, performance: dict[str, float]) -> None:
         """Validate, record, remember the best, decide whether to stop, and save."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
-        self.call_epoch_hook(epoch)
         logits = self.predict(self.data.val, "validate")
-        maps = self.validation_maps(logits)
-        selected = maps["val/mAP"] if self.config.selection.labels == "clean" else maps["val/mAP_observed"]
-        if selected is None:
-            selected = maps["val/mAP_observed"]  # no full labels: only the observed ones can choose
+        self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
+        val = self.data.val
+        selected = by_observed = mean_average_precision(val.observed, logits)
+        full = None if val.targets is None else mean_average_precision(val.targets, logits)
+        if self.config.selection.labels == "clean" and full is not None:
+            selected = full
         improved = progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
@@ -136,7 +138,7 @@ class Trainer:
             progress.stale_epochs += 1
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
-            **maps, **self.pseudo_metrics(), **self.held_out, **performance,
+            "val/mAP": full, "val/mAP_observed": by_observed, **self.pseudo_metrics(), **self.held_out, **performance,
             "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": self.task.labeler.num_images_encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
         }  # fmt: skip
@@ -182,13 +184,10 @@ class Trainer:
                 chunks.append(self.task.logits(model, images))
                 self.tracker.progress(stage, sum(map(len, chunks)), len(split))
                 self.stop.check()
-        return torch.cat(chunks).cpu().numpy()
-
-    def validation_maps(self, logits: np.ndarray) -> dict[str, float | None]:
-        """mAP against full labels (None where unknown) and against the observed ones."""
-        val = self.data.val
-        full = None if val.targets is None else mean_average_precision(val.targets, logits)
-        return {"val/mAP": full, "val/mAP_observed": mean_average_precision(val.observed, logits)}
+        logits = torch.cat(chunks).cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise TrainingError(f"{stage}: the logits are not finite after step {self.progress.step}; {_REMEDY}")
+        return logits
 
     def pseudo_metrics(self) -> dict[str, float | None]:
         """Quality of this epoch's pseudo-labels on the training images; the true labels are read here only."""
@@ -221,10 +220,13 @@ class Trainer:
         """Continue from a checkpoint."""
         state = checkpoint.state()
         names = ["model"] + (["ema"] if self.task.average is not None else [])
-        self.task.load_weights({name: checkpoint.weights(name) for name in names})
-        self.task.load_state_dict(state["task"])
-        self.progress = Progress(**state["progress"])
-        self.last_row = state["last_row"]
+        try:
+            self.task.load_weights({name: checkpoint.weights(name) for name in names})
+            self.task.load_state_dict(state["task"])
+            self.progress = Progress(**state["progress"])
+            self.last_row = state["last_row"]
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {error}") from error
 
 
 def flat_quality(prefix: str, quality: dict[str, dict[str, float]]) -> dict[str, float | None]:

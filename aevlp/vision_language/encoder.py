@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,10 +39,11 @@ class DualEncoder:
     def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu"):
         self.config, self.device = config, torch.device(device)
         folder = locate(config)
-        self.model, self._tokenizer, mean, std = _load(folder, config.source)
+        self.model, self._tokenizer, *statistics = _load(folder, config.source)
         self.model = self.model.to(self.device).eval().requires_grad_(False)
         if config.normalization == "imagenet":
-            mean, std = IMAGENET_MEAN, IMAGENET_STD
+            statistics = [IMAGENET_MEAN, IMAGENET_STD]
+        mean, std = statistics
         self._mean = torch.tensor(mean, device=self.device).view(3, 1, 1) * 255
         self._std = torch.tensor(std, device=self.device).view(3, 1, 1) * 255
         self.image_size: int = self.model.config.vision_config.image_size
@@ -91,36 +93,51 @@ def locate(config: EncoderConfig) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id of the form owner/name")
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model"]
     try:
-        return Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns, local_files_only=True))
+        folder = Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns, local_files_only=True))
+        if any(folder.glob("*.safetensors")):  # other programs may have cached no more than the tokenizer
+            return folder
     except LocalEntryNotFoundError:
         pass
+    except HFValidationError as error:
+        raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id: {error}") from error
     instead = "set labeler.encoder.source to a local folder in Hugging Face layout"
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         raise UnavailableError(f"encoder {source} is not in the local cache, and HF_HUB_OFFLINE=1 forbids a download; {instead}")
     require_reachable(constants.ENDPOINT, f"encoder {source}", instead)
     try:
         return Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the hub's, the connection's and the disk's; all mean that there is no encoder
         raise UnavailableError(f"encoder {source} could not be downloaded ({error}); {instead}") from error
 
 
-def _load(folder: Path, source: str) -> tuple[Any, Any, list[float], list[float]]:
-    import json
-
+def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        settings = json.loads((folder / "preprocessor_config.json").read_text())
-    except (OSError, ValueError, KeyError) as error:
+        model, report = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        mean, std = _statistics(folder)
+    except Exception as error:  # transformers and safetensors raise a dozen types; all mean that the folder cannot be used
         raise ConfigError(f"labeler.encoder.source: {source} cannot be loaded: {error}") from error
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         raise ConfigError(f"labeler.encoder.source: {source} is a {type(model).__name__}, not a dual encoder like CLIP or SigLIP")
-    return model, tokenizer, settings["image_mean"], settings["image_std"]
+    if report["missing_keys"]:  # transformers would leave them at random values
+        raise ConfigError(f"labeler.encoder.source: the weights of {source} lack {sorted(report['missing_keys'])[0]!r}")
+    return model, tokenizer, mean, std
+
+
+def _statistics(folder: Path) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the image processor, which transformers 5 may have saved within the processor."""
+    path = folder / "preprocessor_config.json"
+    settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text())
+    settings = settings.get("image_processor", settings)
+    return settings["image_mean"], settings["image_std"]

@@ -31,13 +31,16 @@ class LabelGraphConfig(Config):
 
 
 def adjacency(relation: Tensor, neighbors: int, strength: float) -> Tensor:
-    """Row-stochastic (C,C): the largest `neighbors` entries of each row, off-diagonal ones scaled to sum to `strength`."""
-    num_classes = len(relation)
+    """Row-stochastic (C,C): the largest `neighbors` entries of each row, off-diagonal ones scaled to sum to `strength`.
+
+    Negative similarities count as 0; a class without any similar one keeps its whole row.
+    """
+    num_classes, relation = len(relation), relation.clamp(min=0)
     kept = relation.topk(min(neighbors, num_classes), dim=1).indices
     weights = torch.zeros_like(relation).scatter(1, kept, relation.gather(1, kept))
     weights = weights * (1 - torch.eye(num_classes))
     weights = strength * weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    return weights + (1 - strength) * torch.eye(num_classes)
+    return weights + torch.diag(1 - weights.sum(dim=1))
 
 
 def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
@@ -62,7 +65,9 @@ def _read_relation(path: str, num_classes: int) -> Tensor:
         relation = np.load(Path(path).expanduser(), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"labeler.label_graph.relation: {path} cannot be read: {error}") from error
+    if not isinstance(relation, np.ndarray):
+        raise DataError(f"labeler.label_graph.relation: {path} is an archive of arrays, must be one .npy array")
     if relation.shape != (num_classes, num_classes) or relation.dtype.kind not in "fiu" or not np.isfinite(relation).all():
         raise DataError(f"labeler.label_graph.relation: {path} must be a finite ({num_classes},{num_classes}) matrix, is "
                         f"{relation.dtype} of shape {relation.shape}")  # fmt: skip
-    return torch.from_numpy(relation).float()
+    return torch.from_numpy(relation.astype(np.float32))

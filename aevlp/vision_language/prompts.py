@@ -22,7 +22,8 @@ def text_features(encoder: DualEncoder, names: Sequence[str], templates: Sequenc
         DataError: two classes have equal features, so that no pseudo-label could tell them apart.
     """
     words = [name.replace("_", " ") for name in names]
-    features = torch.stack([encoder.encode_texts([template.format(word) for word in words]) for template in templates]).mean(dim=0)
+    prompts = [[template.replace("{}", word) for word in words] for template in templates]
+    features = torch.stack([encoder.encode_texts(texts) for texts in prompts]).mean(dim=0)
     units = torch.nn.functional.normalize(features, dim=-1)
     equal = torch.triu(torch.cdist(units, units) < 1e-6, diagonal=1).nonzero()
     if len(equal):

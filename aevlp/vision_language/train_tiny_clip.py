@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ FIRST_SIDE = 40
 MIN_VISIBLE = 0.5  # share of a digit's box that must lie inside a crop for the crop to show the digit
 
 
-def build_tokenizer():
+def build_tokenizer() -> Any:
     """A word-level fast tokenizer of 22 words that `AutoTokenizer` loads like any other."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -51,7 +52,7 @@ def build_tokenizer():
     )  # fmt: skip
 
 
-def build_model():
+def build_model() -> Any:
     """The untrained model: vision 48 px, patch 8, width 128, 4 layers; text width 64, 2 layers; projection 64."""
     from transformers import CLIPConfig, CLIPModel
 

@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class TooSmallError(ValueError):
+    """An image has fewer pixels than the grid has tiles."""
+
+
 def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
     size = (size, size) if isinstance(size, int) else size
@@ -34,7 +38,7 @@ def cut_views(image: Tensor, grid: int, size: int) -> Tensor:
     channels, height, width = image.shape
     tile_height, tile_width = height // grid, width // grid
     if min(tile_height, tile_width) < 1:
-        raise ValueError(f"an image of {width}x{height} pixels cannot be cut into a grid of {grid}x{grid}")
+        raise TooSmallError(f"an image of {width}x{height} pixels cannot be cut into a grid of {grid}x{grid}")
     tiles = image[:, : tile_height * grid, : tile_width * grid]
     tiles = tiles.reshape(channels, grid, tile_height, grid, tile_width).permute(1, 3, 0, 2, 4)
     return torch.cat([whole, resize(tiles.reshape(-1, channels, tile_height, tile_width), size)])

@@ -47,11 +47,14 @@ def write_arrays(folder: Path, split: str, names: np.ndarray, labels: np.ndarray
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
     try:
-        return np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; set dataset.root to the folder of the formatted arrays") from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: not a readable .npy array, but an archive of several")
+    return array
 
 
 def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,6 +63,10 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     names = read_array(path)
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise DataError(f"{path}: must be a list of file names, is {names.dtype} of shape {names.shape}")
+    try:
+        names = names.astype(np.str_)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: holds a file name that is not ASCII, stored as bytes: {error}") from error
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
@@ -104,13 +111,13 @@ def build_arrays(config: ArraysConfig) -> SPMLData:
     train_observed = labels if config.train_labels == "full" else observed
     test_names, test_labels, test_observed = read_arrays(root, "val", class_names)
 
-    def files(names: np.ndarray) -> ImageFiles:
-        return ImageFiles(root / config.images, names.astype(np.str_).tolist())
+    def files(names: np.ndarray, rows: np.ndarray | None = None) -> ImageFiles:
+        return ImageFiles(root / config.images, (names if rows is None else names[rows]).tolist(), rows)
 
     return SPMLData(
         class_names=class_names,
         prompt_names=class_names,
-        train=Split(files(names[train_rows]), train_observed[train_rows], labels[train_rows]),
-        val=Split(files(names[val_rows]), observed[val_rows], labels[val_rows]),
+        train=Split(files(names, train_rows), train_observed[train_rows], labels[train_rows]),
+        val=Split(files(names, val_rows), observed[val_rows], labels[val_rows]),
         test=Split(files(test_names), test_observed, test_labels),
     )

@@ -1,0 +1,25 @@
+"""Shared by all tests: runs in a temporary folder, no network, a digits experiment of seconds."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SMALL = (
+    "dataset.num_train=64", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16", "trainer.eval_batch_size=40",
+    "trainer.epochs=2", "trainer.log_every=2", "trainer.patience=null", "trainer.max_drop=null", "tracking.mode=off",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def small():
+    """Overrides that make any digits experiment run in seconds."""
+    return list(SMALL)

@@ -1,0 +1,83 @@
+"""Stopping and resuming from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import small_runs as runs
+
+import aevlp
+from aevlp.cli import main
+from aevlp.training.run import resume
+
+COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_with_its_exit_code_and_prints_the_resume_command(monkeypatch, capsys, number, code):
+    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, 4, number)
+        assert main(COMMAND) == code
+    output = capsys.readouterr()
+    (command,) = [line.split(None, 1)[1] for line in output.out.splitlines() if line.startswith("resume ")]
+    assert command == f"python run.py --resume {runs.only_run()}"
+    assert "Traceback" not in output.out + output.err
+    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not (runs.only_run() / "summary.json").exists()
+    assert main(command.split()[2:]) == 0
+    assert runs.newest(runs.only_run()).folder.name == "epoch-002"
+
+
+def test_a_signal_before_the_first_step_ends_cleanly_and_the_run_can_be_resumed(monkeypatch):
+    from aevlp.labelers.none import NoLabeler
+
+    with monkeypatch.context() as patch:  # the labeler looks at the images and reports its progress, as DAMP does
+        patch.setattr(NoLabeler, "prepare", lambda self, split, progress: (signal.raise_signal(signal.SIGTERM), progress(1, 2)))
+        assert main(COMMAND) == 143
+    assert runs.checkpoint_names(runs.only_run()) == []
+    assert main(["--resume", runs.only_run().name]) == 0
+    assert len(runs.epoch_rows(runs.only_run())) == 2
+
+
+def test_resume_latest_continues_the_newest_run(monkeypatch):
+    older = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    os.utime(older / "config.yaml", (1, 1))
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, 2)
+        assert main(COMMAND) == 143
+    assert main(["--resume", "latest"]) == 0
+    done = {path.parent: json.loads(path.read_text())["trainer/epoch"] for path in older.parent.glob("*/summary.json")}
+    assert sorted(done.values()) == [1, 2]
+    assert done[older] == 1
+
+
+def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(monkeypatch):
+    result = aevlp.train(runs.config())
+    before = runs.outcome(result.run_dir)
+    with monkeypatch.context() as patch:
+        runs.after_step(patch, 1, runs.crash)
+        again = resume(result.run_dir)
+    assert runs.differences(runs.outcome(result.run_dir), before) == []
+    assert again.summary == result.summary
+    assert (again.pseudo_labels == result.pseudo_labels).all()
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "1.5", "x", "99999999"])
+def test_a_wrong_number_of_epochs_is_refused_and_the_run_stays_as_it_was(capsys, epochs):
+    run = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    before = (run / "config.yaml").read_bytes()
+    assert main(["--resume", str(run), "--set", f"trainer.epochs={epochs}"]) == 2
+    assert "trainer.epochs" in capsys.readouterr().err
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_model_is_refused_without_a_traceback(capsys):
+    run = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("ema_decay: null", "ema_decay: 0.9"))
+    assert main(["--resume", str(run), "--set", "trainer.epochs=2"]) == 1
+    assert "does not fit the run's config.yaml" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""The bundled tiny CLIP: as good as promised on scenes it has never seen, and trained by a module of the package."""
+
+import numpy as np
+import pytest
+import torch
+
+from aevlp import load_experiment
+from aevlp.data.dataset import make_split
+from aevlp.data.digits import CLASS_NAMES, draw_scenes
+from aevlp.data.images import ArrayImages
+from aevlp.labelers.damp import DAMP, assign
+from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.vision_language import train_tiny_clip
+from aevlp.vision_language.encoder import BUNDLED, DualEncoder, EncoderConfig
+from aevlp.vision_language.prompts import text_features
+
+SETTINGS = {"temperature": 0.1, "eta": 0.3, "threshold": 0.4, "top_k": 3, "negative_ratio": 0.3, "negatives": "off"}
+
+
+def test_the_folder_is_small_and_complete():
+    files = {path.name: path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file()}
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"} <= set(files)
+    assert sum(files.values()) < 2_000_000
+
+
+def test_zero_shot_quality_on_validation_scenes():
+    config = load_experiment("digits_gpr").labeler
+    assert config.grid == 3
+    assert {key: getattr(config, key) for key in SETTINGS} == SETTINGS
+    scenes = draw_scenes("val", 600)
+    split = make_split(ArrayImages(scenes.images), scenes.targets)
+    labeler = DAMP(config, prompt_names=list(CLASS_NAMES), flip=False, seed=0, device=torch.device("cpu"))
+    cosines = labeler.cosines(split, flip=False)[:, 0]
+    pseudo = assign(cosines, torch.from_numpy(split.observed), **SETTINGS)
+    quality = pseudo_label_quality(pseudo.numpy(), split.observed, split.targets)["positive"]
+    assert 50 <= mean_average_precision(split.targets, cosines[:, 0].numpy()) <= 70
+    assert quality["precision"] >= 80
+    assert quality["recall"] >= 55
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    monkeypatch.setattr(train_tiny_clip, "NUM_SCENES", 20)
+    monkeypatch.setattr(train_tiny_clip, "BATCH_SIZE", 16)
+
+
+def encode(folder):
+    encoder = DualEncoder(EncoderConfig(source=str(folder)))
+    views = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 48, 48), dtype=np.uint8))
+    return encoder.encode_images(views), text_features(encoder, CLASS_NAMES)
+
+
+def test_training_writes_a_folder_that_the_encoder_loads(few_scenes, tmp_path):
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        train_tiny_clip.train(tmp_path / name, seed=seed, num_steps=2)
+    first, again, other = (encode(tmp_path / name) for name in ("first", "again", "other"))
+    assert first[0].shape == (3, 64)
+    assert first[1].shape == (10, 64)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.allclose(a, b, atol=1e-3) for a, b in zip(first, other, strict=True))
+    assert sum(path.stat().st_size for path in (tmp_path / "first").iterdir()) < 2_000_000
+
+
+def test_training_takes_steps_that_lower_the_loss(few_scenes, tmp_path):
+    rng = np.random.default_rng(0)
+    crops, targets = train_tiny_clip.draw_crops(rng, draw_scenes("train", 20), 64, 40)
+    losses = []
+    for steps in (2, 40):
+        train_tiny_clip.train(tmp_path / str(steps), num_steps=steps)
+        encoder = DualEncoder(EncoderConfig(source=str(tmp_path / str(steps))))
+        text = torch.nn.functional.normalize(encoder.encode_texts(train_tiny_clip.PROMPTS), dim=1)
+        logits = train_tiny_clip.LOGIT_SCALE * encoder.encode_images(crops.to(torch.uint8)) @ text.T
+        losses.append(torch.nn.functional.cross_entropy(logits, targets).item())
+    assert losses[1] < losses[0] - 0.05

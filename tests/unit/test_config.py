@@ -1,0 +1,174 @@
+"""Configuration: merging and origins, `--set`, validation, round trip and hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aevlp import load_experiment
+from aevlp.config.errors import ConfigError
+from aevlp.config.loading import files, from_dict, resolve
+from aevlp.config.yaml_reading import read_yaml, write_yaml
+
+ROOT = Path(__file__).parents[2]
+BASE = "base: [dataset/digits, model/small_cnn, labeler/none, loss/gpr, trainer/digits]\n"
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Write experiments/NAME.yaml into a working folder; returns NAME."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str | bytes, name: str = "mine", folder: str = "experiments") -> str:
+        path = tmp_path / folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return name
+
+    return write
+
+
+def error(name: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        load_experiment(name, overrides)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
+def test_every_shipped_experiment_is_valid(name):
+    assert load_experiment(name).name == name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_fragment_is_valid_in_an_experiment(path):
+    full = ["dataset.train_labels=full"] if path.stem == "bce" else []
+    config = load_experiment("digits_an", [f"{path.parent.name}={path.stem}", *full])
+    values, given = config.to_dict()[path.parent.name], read_yaml(path.read_text(), path.name)[0]
+    for key in given.keys() - {"encoder"}:
+        assert values[key] == given[key]
+
+
+def test_later_sources_win_and_each_value_knows_its_origin(experiment):
+    experiment("name: gpr\nrho: 0.2\nq2: 0.2\nlambda2: 0.2\n", name="soft", folder="configs/loss")
+    experiment("base: [dataset/digits, model/small_cnn, labeler/none, loss/soft]\nloss:\n  rho: 0.3\n  q2: 0.3\n")
+    result = resolve("mine", ["loss.rho=.4"])
+    loss = result.config.to_dict()["loss"]
+    assert [loss[key] for key in ("rho", "q2", "lambda2", "lambda1")] == [0.4, 0.3, 0.2, 0.7]
+    origins = [result.origins.get(f"loss.{key}") for key in ("rho", "q2", "lambda2", "lambda1")]
+    assert origins == ["--set loss.rho=.4", "experiments/mine.yaml:4", "configs/loss/soft.yaml:4", None]
+
+
+def test_an_experiment_inherits_and_nested_mappings_merge(experiment):
+    experiment("base: digits_gpr\nseed: 5\nlabeler:\n  label_graph: {neighbors: 4}\nloss: {beta: [0, 4, -2, -2]}\n")
+    result, parent = resolve("mine"), load_experiment("digits_gpr")
+    labeler = parent.labeler.model_copy(update={"label_graph": parent.labeler.label_graph.model_copy(update={"neighbors": 4})})
+    loss = parent.loss.model_copy(update={"beta": (0.0, 4.0, -2.0, -2.0)})
+    assert result.config == parent.model_copy(update={"name": "mine", "seed": 5, "labeler": labeler, "loss": loss})
+    assert result.origins["labeler.label_graph.enabled"].startswith("experiments/digits_gpr.yaml:")
+    assert result.origins["labeler.label_graph.neighbors"] == "experiments/mine.yaml:4"
+
+
+@pytest.mark.parametrize("text", ["loss: an\n", "loss: {name: an}\n"])
+def test_an_experiment_that_names_another_component_keeps_nothing_of_the_old_one(experiment, text):
+    experiment("base: digits_gpr\n" + text)
+    result = resolve("mine")
+    assert result.config.to_dict()["loss"] == {"name": "an"}
+    assert {path for path in result.origins if path.startswith("loss.")} == {"loss.name"}
+
+
+def test_an_experiment_may_be_given_as_a_file(experiment, tmp_path):
+    experiment(BASE, name="elsewhere", folder="deep")
+    assert load_experiment("deep/elsewhere.yaml") == load_experiment(tmp_path / "deep" / "elsewhere.yaml")
+    assert load_experiment("deep/elsewhere.yaml").name == "elsewhere"
+    assert error("deep/nowhere.yaml") == "experiment deep/nowhere.yaml: no such file"
+
+
+def test_the_package_wins_over_the_working_folder(experiment):
+    experiment(BASE, name="digits_an")
+    assert files("experiments")["digits_an"] == ROOT / "experiments" / "digits_an.yaml"
+
+
+def test_a_base_that_loops_is_refused(experiment):
+    experiment("base: other\n")
+    experiment("base: mine\n", name="other")
+    assert error("mine") == "experiments/mine.yaml: `base` leads back to the file itself"
+
+
+@pytest.mark.parametrize("base", ["5", "null", "{dataset: digits}", "[[dataset/digits]]", "[1]"])
+def test_a_base_of_another_shape_is_refused(experiment, base):
+    experiment(f"seed: 1\nbase: {base}\n")
+    assert error("mine").startswith("experiments/mine.yaml:2: base: must be a list of names")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nbase: digit_gpr\n", "experiments/mine.yaml:2: unknown experiment 'digit_gpr'; did you mean 'digits_gpr'"),
+        ("base: [dataset/digit]\n", "experiments/mine.yaml:1: unknown fragment 'dataset/digit'; did you mean 'digits'?"),
+        ("base: [losses/gpr]\n", "experiments/mine.yaml:1: unknown section 'losses'; did you mean 'loss'?"),
+        (BASE + "trainer:\n  epoch: 3\n", "experiments/mine.yaml:3: trainer.epoch: unknown key; did you mean 'epochs'?"),
+        (BASE + "losss: {rho: 1}\n", "experiments/mine.yaml:2: losss: unknown section; did you mean 'loss'?"),
+        (BASE + "loss: gprr\n", "experiments/mine.yaml:2: unknown loss 'gprr'; did you mean 'gpr'"),
+        (BASE + "loss:\n  name: gprr\n", "experiments/mine.yaml:3: loss.name: unknown loss 'gprr'; did you mean 'gpr'"),
+        (BASE + "loss: 5\n", "experiments/mine.yaml:2: loss.name: must be a name or a mapping with a name"),
+        (BASE + "trainer: []\n", "experiments/mine.yaml:2: trainer: input should be a valid dictionary"),
+        (BASE + "loss:\n  rho: .nan\n", "experiments/mine.yaml, line 3: .nan is not a finite number"),
+        ("- a\n", "experiments/mine.yaml: must hold `key: value` lines"),
+        (b"name: \xff\n", "experiments/mine.yaml: cannot be read: 'utf-8' codec can't decode"),
+    ],
+)
+def test_an_error_names_file_line_path_and_nearest_name(experiment, text, expected):
+    experiment(text)
+    assert error("mine").startswith(expected)
+
+
+def test_an_unknown_experiment_is_told_the_nearest_and_where_to_look():
+    assert error("digits_gpl").startswith("unknown experiment 'digits_gpl'; did you mean 'digits_gpr'")
+    assert "run.py list experiments" in error("zzz")
+
+
+def test_missing_sections_and_all_other_errors_are_reported_at_once(experiment):
+    experiment("base: [dataset/digits, loss/gpr]\nloss: {rho: 2}\ntrainer: {epochs: 0, epoch: 1}\nsed: 1\n")
+    starts = [line.split(" ", 2)[:2] for line in error("mine", "tracking.mode=loud").splitlines()]
+    assert sorted(words[0] if words[0] in ("model:", "labeler:") else words[1] for words in starts) == sorted(
+        ["sed:", "model:", "labeler:", "loss.rho:", "trainer.epochs:", "trainer.epoch:", "tracking.mode=loud:"]
+    )
+
+
+def test_full_labels_with_a_labeler_are_refused():
+    message = error("digits_gpr", "dataset.train_labels=full")
+    assert message == "dataset.train_labels: full leaves nothing to pseudo-label; set labeler: none as well"
+    assert load_experiment("digits_gpr", ["dataset.train_labels=full", "labeler=none"]).dataset.train_labels == "full"
+
+
+def test_a_configuration_is_frozen():
+    config = load_experiment("digits_gpr")
+    for part, key in ((config, "seed"), (config.loss, "rho"), (config.trainer, "epochs"), (config.labeler.encoder, "source")):
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(part, key, getattr(part, key))
+    assert isinstance(config.tracking.tags, tuple)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=9) | st.sampled_from(["1e5", "123e4567", "off", "null", "1_0", "09", "~", ".inf", "\x85"]))
+def test_a_configuration_survives_its_file(word):
+    values = load_experiment("digits_gpr").to_dict()
+    values["tracking"] |= {"project": word, "tags": [word, word]}
+    values["labeler"]["encoder"] |= {"revision": word, "source": word}
+    config = from_dict(values, "memory")
+    again = from_dict(read_yaml(write_yaml(config.to_dict()), "config.yaml")[0], "config.yaml")
+    assert again == config
+    assert again.hash == config.hash
+
+
+def test_the_hash_tells_results_apart_and_nothing_else():
+    def hash_of(*overrides: str) -> str:
+        return load_experiment("digits_gpr", overrides).hash
+
+    assert hash_of("name=other", "tracking.mode=off", "tracking.tags=[a]", "loss.rho=0.9", "loss.q3=1.0") == hash_of()
+    changed = ("loss.rho=.8", "labeler.grid=2", "trainer.epochs=9", "dataset.num_train=9", "selection.labels=observed", "loss=an")
+    assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)

@@ -1,0 +1,170 @@
+"""DualEncoder and text features, on tiny random CLIP and SigLIP models against calling transformers by hand."""
+
+import dual_encoders as tiny
+import numpy as np
+import pytest
+import torch
+
+from aevlp import load_experiment
+from aevlp.config.errors import ConfigError, DataError
+from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig
+from aevlp.vision_language.prompts import text_features
+
+NAMES = ["red", "green", "fire_truck"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """{kind: (folder, model as it was saved)}."""
+    root = tmp_path_factory.mktemp("encoders")
+    return {kind: (root / kind, save(root / kind)) for kind, save in (("clip", tiny.save_clip), ("siglip", tiny.save_siglip))}
+
+
+@pytest.fixture(params=["clip", "siglip"])
+def encoder_and_model(folders, request):
+    folder, model = folders[request.param]
+    return DualEncoder(EncoderConfig(source=str(folder))), model
+
+
+def views(count=7, seed=0):
+    numbers = np.random.default_rng(seed)
+    return torch.from_numpy(numbers.integers(0, 256, (count, 3, tiny.IMAGE_SIDE, tiny.IMAGE_SIDE), dtype=np.uint8))
+
+
+def images_by_hand(model, images, mean=tiny.MEAN, std=tiny.STD):
+    pixels = (images.double() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    with torch.no_grad():
+        features = model.get_image_features(pixel_values=pixels.float()).pooler_output
+    return features / features.norm(dim=1, keepdim=True)
+
+
+def text_by_hand(model, text):
+    ids = tiny.token_ids(text)
+    if type(model).__name__ == "SiglipModel":  # pools the last token, so it is padded to its full length
+        ids += [0] * (tiny.TEXT_LENGTH - len(ids))
+    with torch.no_grad():
+        return model.get_text_features(input_ids=torch.tensor([ids])).pooler_output[0]
+
+
+def test_image_embeddings_equal_the_model_called_by_hand(encoder_and_model):
+    encoder, model = encoder_and_model
+    found = encoder.encode_images(views())
+    assert found.dtype == torch.float32
+    assert encoder.image_size == tiny.IMAGE_SIDE
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(7))
+    torch.testing.assert_close(found, images_by_hand(model, views()), atol=1e-5, rtol=0)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+
+
+def test_text_features_equal_the_model_called_by_hand(encoder_and_model):
+    encoder, model = encoder_and_model
+    texts = ["a photo of a red fire truck.", "green", "a drawing of an unheard word ."]
+    expected = torch.stack([text_by_hand(model, text) for text in texts])
+    torch.testing.assert_close(encoder.encode_texts(texts), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_several_templates_are_averaged_and_underscores_read_as_spaces(encoder_and_model):
+    encoder, model = encoder_and_model
+    found = text_features(encoder, NAMES, ["a photo of a {}.", "a drawing of a {}."])
+    for name, row in zip(("red", "green", "fire truck"), found, strict=True):
+        expected = (text_by_hand(model, f"a photo of a {name}.") + text_by_hand(model, f"a drawing of a {name}.")) / 2
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_embeddings_do_not_depend_on_the_batch_size(folders):
+    folder = str(folders["clip"][0])
+    results = [DualEncoder(EncoderConfig(source=folder, batch_size=size)).encode_images(views(9)) for size in (1, 4, 100)]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-5, rtol=0)
+
+
+def test_imagenet_statistics_replace_those_of_the_encoder(folders):
+    folder, model = folders["clip"]
+    found = DualEncoder(EncoderConfig(source=str(folder), normalization="imagenet")).encode_images(views())
+    torch.testing.assert_close(found, images_by_hand(model, views(), IMAGENET_MEAN, IMAGENET_STD), atol=1e-5, rtol=0)
+    assert (found - images_by_hand(model, views())).abs().max() > 1e-4
+
+
+def test_statistics_may_lie_in_a_processor_config_of_transformers_5(folders, tmp_path):
+    folder = copy(folders["clip"][0], tmp_path, without=["preprocessor_config.json"])
+    tiny.save_statistics(folder, "processor_config.json", nested=True)
+    expected = images_by_hand(folders["clip"][1], views())
+    torch.testing.assert_close(DualEncoder(EncoderConfig(source=str(folder))).encode_images(views()), expected, atol=1e-5, rtol=0)
+
+
+def test_the_encoder_is_frozen_and_float32_whatever_was_saved(folders, tmp_path):
+    from transformers import CLIPModel
+
+    folder = copy(folders["clip"][0], tmp_path, without=["model.safetensors"])
+    CLIPModel.from_pretrained(folders["clip"][0]).half().save_pretrained(folder)
+    model = DualEncoder(EncoderConfig(source=str(folder))).model
+    assert not model.training
+    assert {(p.dtype, p.requires_grad) for p in model.parameters()} == {(torch.float32, False)}
+
+
+def test_classes_with_equal_text_features_are_refused_by_name(encoder_and_model):
+    with pytest.raises(DataError, match=r"1 pairs of classes the same text features, such as 'cat' and 'dog'.*labeler\.encoder"):
+        text_features(encoder_and_model[0], ["red", "cat", "dog"])  # two words that the vocabulary lacks
+
+
+@pytest.mark.parametrize("template", ["a photo of a cat.", "", "a photo of a {name}.", "{0}"])
+def test_a_template_without_a_place_for_the_name_is_a_configuration_error(template):
+    with pytest.raises(ConfigError, match=r"labeler\.prompts.*has no \{\} where the class name belongs"):
+        load_experiment("digits_gpr", [f'labeler.prompts=["a {{}}", "{template}"]'])
+
+
+def test_other_braces_of_template_and_name_stay_as_they_are(encoder_and_model):
+    encoder, model = encoder_and_model
+    found = text_features(encoder, ["red{0}", "green"], ["{x} {}"])
+    torch.testing.assert_close(found[1], text_by_hand(model, "[unknown] x [unknown] green"), atol=1e-5, rtol=1e-5)
+
+
+def copy(folder, target, without=()):
+    target = target / "copy"
+    target.mkdir()
+    for path in folder.iterdir():
+        if path.name not in without:
+            (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def refused(folder):
+    with pytest.raises(ConfigError, match=r"labeler\.encoder\.source") as caught:
+        DualEncoder(EncoderConfig(source=str(folder)))
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"])
+def test_a_folder_without_one_of_its_files_is_refused(folders, tmp_path, missing):
+    message = refused(copy(folders["clip"][0], tmp_path, without=[missing]))
+    assert missing != "config.json" or "not a Hugging Face model" in message
+
+
+def test_only_safetensors_are_read(folders, tmp_path):
+    folder = copy(folders["clip"][0], tmp_path, without=["model.safetensors"])
+    torch.save(folders["clip"][1].state_dict(), folder / "pytorch_model.bin")
+    assert "safetensors" in refused(folder)
+
+
+def test_a_model_that_is_no_dual_encoder_is_refused(folders, tmp_path):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    folder = copy(folders["clip"][0], tmp_path, without=["config.json", "model.safetensors"])
+    CLIPTextModel(CLIPTextConfig(**tiny.TEXT)).save_pretrained(folder)
+    assert "CLIPTextModel, not a dual encoder like CLIP or SigLIP" in refused(folder)
+
+
+def test_damaged_or_incomplete_files_are_refused(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = copy(folders["clip"][0], tmp_path)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:5000])
+    refused(folder)
+    state = load_file(folders["clip"][0] / "model.safetensors")
+    save_file({k: v for k, v in state.items() if k != "visual_projection.weight"}, folder / "model.safetensors", {"format": "pt"})
+    assert "lack 'visual_projection.weight'" in refused(folder)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "preprocessor_config.json").write_text('{"size": 16}')
+    assert "image_mean" in refused(folder)

@@ -1,0 +1,143 @@
+"""Encoders and weights that are neither cached nor reachable: an error in seconds that names the setting."""
+
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+
+from aevlp import network
+from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.vision_language.encoder import BUNDLED, EncoderConfig, locate
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Function that points the hub client, with an empty cache, to an address."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return lambda address: monkeypatch.setattr(constants, "ENDPOINT", address)
+
+
+@pytest.fixture
+def silent_server():
+    """Accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def answering_server():
+    """Answers every request with 404."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def refused_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def unavailable(source="owner/absent-model"):
+    """The message, which must come quickly and name the setting."""
+    started = time.perf_counter()
+    with pytest.raises(
+        UnavailableError, match=r"(?s)owner/absent-model.*set labeler\.encoder\.source to a local folder"
+    ) as caught:
+        locate(EncoderConfig(source=source))
+    assert time.perf_counter() - started < 5
+    return str(caught.value)
+
+
+def test_no_network(hub):
+    hub(refused_address())
+    assert "cannot be reached" in unavailable()
+
+
+def test_a_server_that_never_answers(hub, silent_server, monkeypatch):
+    monkeypatch.setattr(network, "TIMEOUT_SECONDS", 0.3)
+    hub(silent_server)
+    assert "cannot be reached" in unavailable()
+
+
+def test_a_name_look_up_that_hangs(hub, monkeypatch):
+    monkeypatch.setattr(network, "TIMEOUT_SECONDS", 0.3)
+    never = threading.Event()
+    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: never.wait())
+    hub("http://127.0.0.1:1")
+    assert "no answer within" in unavailable()
+
+
+def test_the_time_to_wait_leaves_room_to_import_torchvision():
+    assert network.TIMEOUT_SECONDS + 1 + 7 <= 15
+
+
+def test_a_hub_without_such_a_model(hub, answering_server):
+    hub(answering_server)
+    network.require_reachable(answering_server, "a model", "something else")  # an answer of 404 is an answer
+    message = unavailable()
+    assert "could not be downloaded" in message
+    assert "404" in message
+
+
+def test_offline_mode_asks_nobody(hub, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    assert "HF_HUB_OFFLINE=1" in unavailable()
+
+
+def cache_model(folder, files):
+    snapshot = folder / "cache" / "models--owner--absent-model" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
+    for name in files:
+        (snapshot / name).write_text("{}")
+    return snapshot
+
+
+def test_a_cached_model_is_found_without_a_network(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    snapshot = cache_model(tmp_path, ["config.json", "model.safetensors"])
+    assert locate(EncoderConfig(source="owner/absent-model")) == snapshot
+
+
+def test_a_cache_without_weights_does_not_count(hub, tmp_path):
+    hub(refused_address())
+    cache_model(tmp_path, ["config.json", "tokenizer.json"])
+    assert "cannot be reached" in unavailable()
+
+
+@pytest.mark.parametrize("source", ["./absent", "/absent/folder", "clip", "a/b/c", "owner/with space", "-/x"])
+def test_what_is_neither_folder_nor_hub_id_is_a_configuration_error(hub, source):
+    with pytest.raises(ConfigError, match=r"labeler\.encoder\.source: .* is neither a folder here nor a hub id"):
+        locate(EncoderConfig(source=source))
+
+
+def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
+    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    assert locate(EncoderConfig(source="bundled")) == BUNDLED
+    (tmp_path / "config.json").write_text("{}")
+    assert locate(EncoderConfig(source=str(tmp_path))) == tmp_path

@@ -1,0 +1,176 @@
+"""The training loop: stop rule, groups, average, precision, what is logged and what a batch holds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import small_runs as runs
+import torch
+from torch import nn
+
+import aevlp
+from aevlp.config.schema import TrainerConfig
+from aevlp.data.loaders import TrainBatch, TrainLoader
+from aevlp.data.random import epoch_order
+from aevlp.metrics import mean_average_precision
+from aevlp.tracking import Trackers, read_metrics
+from aevlp.training import trainer as trainer_module
+from aevlp.training.run import build_trainer, registry
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.signals import StopFlag
+from aevlp.training.task import Task, build_optimizer
+from aevlp.training.trainer import Trainer
+
+PSEUDO = [f"pseudo/{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")]
+
+
+def make_trainer(*overrides: str) -> Trainer:
+    config = runs.config(*overrides)
+    data = registry.build("datasets", config.dataset)
+    return build_trainer(config, data, RunFolder.create(config), Trackers([]), StopFlag())
+
+
+def train_with_maps(monkeypatch, maps: list[float], *overrides: str):
+    """A run whose validation mAP in each epoch is given; the test at the end is not patched."""
+    values = iter(maps)
+    monkeypatch.setattr(trainer_module, "mean_average_precision", lambda targets, scores: next(values))
+    return aevlp.train(runs.config("selection.labels=observed", f"trainer.epochs={len(maps) // 2}", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("patience", "max_drop", "maps", "epochs", "best"),
+    [
+        ("2", "null", [50, 40, 41, 60], 3, 1),  # two in a row without a gain
+        ("2", "null", [50, 40, 51, 50, 49, 60], 5, 3),  # a gain starts the count anew
+        ("2", "null", [50, 50, 50, 60], 3, 1),  # an equal value is no gain
+        ("1", "null", [50, 60, 60, 70], 3, 2),
+        ("null", "2", [50, 48, 47.9, 60], 3, 1),  # exactly 2 below the best is not more than 2
+        ("null", "0", [50, 51, 50.9, 60], 3, 2),
+        ("2", "2", [50, 47, 60, 61], 2, 1),  # whichever comes first: the fall
+        ("2", "2", [50, 49, 49.5, 61], 3, 1),  # or the count
+        ("null", "null", [50, 10, 10, 10, 10], 5, 1),
+    ],
+)
+def test_stop_rule(monkeypatch, patience, max_drop, maps, epochs, best):
+    both = [value for m in maps for value in (m, 0.0)]  # asked against observed labels first, then against full ones
+    result = train_with_maps(monkeypatch, both, f"trainer.patience={patience}", f"trainer.max_drop={max_drop}")
+    assert [row["trainer/epoch"] for row in runs.epoch_rows(result.run_dir)] == list(range(1, epochs + 1))
+    assert (result.best_epoch, result.best_val_map) == (best, maps[best - 1])
+    assert result.summary["trainer/epoch"] == epochs
+    assert runs.newest(result.run_dir).state()["progress"]["stopped_early"] == (epochs < len(maps))
+
+
+@pytest.mark.parametrize("labels", ["clean", "observed"])
+def test_selection_labels_choose_the_best_epoch(monkeypatch, labels):
+    by_observed, full = [10, 20, 15], [60, 50, 70]
+    values = iter([value for pair in zip(by_observed, full, strict=True) for value in pair])
+    monkeypatch.setattr(trainer_module, "mean_average_precision", lambda targets, scores: next(values))
+    result = aevlp.train(runs.config(f"selection.labels={labels}", "trainer.epochs=3"))
+    assert (result.best_epoch, result.best_val_map) == ((3, 70) if labels == "clean" else (2, 20))
+    rows = runs.epoch_rows(result.run_dir)
+    assert [row["val/mAP"] for row in rows] == full
+    assert [row["val/mAP_observed"] for row in rows] == by_observed
+
+
+def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):
+    both = [value for m in (50.0, 40.0, 30.0) for value in (m, 0.0)]
+    result = train_with_maps(monkeypatch, both)
+    monkeypatch.undo()
+    first = runs.CheckpointStore(result.run_dir / "checkpoints", print).best()
+    assert first.folder.name == "epoch-001"
+    trainer = make_trainer()
+    trainer.task.eval_model.load_state_dict(first.weights())
+    test = trainer.data.test
+    assert mean_average_precision(test.targets, trainer.predict(test, "test")) == result.test_map
+
+
+def test_metric_names(small):
+    result = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "dataset.image_size=32", "trainer.epochs=1"]))
+    always = {"train/loss", "val/mAP", "val/mAP_observed", *PSEUDO, "best/val_mAP", "best/epoch", "trainer/epoch", "trainer/step"}
+    perf = {f"perf/{key}" for key in ("images_per_second", "clip_images_encoded", "data_wait", "memory_peak_mb")}
+    (row,) = runs.epoch_rows(result.run_dir)
+    assert always | perf <= row.keys()
+    assert all(isinstance(row[name], int | float) for name in always | perf)
+    assert always | perf | {"test/mAP"} <= result.summary.keys()
+    assert json.loads((result.run_dir / "summary.json").read_text()) == result.summary
+    assert {"val/labeler_mAP", "test/labeler_mAP"} <= result.summary.keys()
+    held_out = {f"{split}/{name}" for split in ("val", "test") for name in PSEUDO}
+    assert held_out <= result.summary.keys()
+    assert row["perf/clip_images_encoded"] > 0
+    assert row["pseudo/positive/count"] > 0
+    assert (result.pseudo_labels.dtype, result.pseudo_labels.shape) == (np.int8, (64, 10))
+    assert row["pseudo/positive/count"] == (result.pseudo_labels > 0).sum()
+
+
+def test_without_a_labeler_pseudo_metrics_are_null_never_zero():
+    result = aevlp.train(runs.config())
+    for row in [*runs.epoch_rows(result.run_dir), result.summary, json.loads((result.run_dir / "summary.json").read_text())]:
+        assert {name: row[name] for name in PSEUDO} == dict.fromkeys(PSEUDO)
+    assert not result.pseudo_labels.any()
+
+
+def test_step_rows_hold_the_mean_loss_since_the_last_look_and_the_epoch_row_the_mean_over_images(monkeypatch):
+    losses = []
+    step = Task.step
+
+    def remember(self, batch, *, epoch, step_of=step, **where):
+        losses.append((step_of(self, batch, epoch=epoch, **where), len(batch.index)))
+        return losses[-1][0]
+
+    monkeypatch.setattr(Task, "step", remember)
+    result = aevlp.train(runs.config("dataset.num_train=40", "trainer.epochs=1", "trainer.schedule=cosine"))  # 16 + 16 + 8
+    values = [float(loss) for loss, _ in losses]
+    first, second = (row for row in read_metrics(result.run_dir / "metrics.jsonl") if "train/step_loss" in row)
+    assert first["train/step_loss"] == pytest.approx((values[0] + values[1]) / 2, rel=1e-12)
+    assert second["train/step_loss"] == pytest.approx(values[2], rel=1e-12)
+    assert (first["trainer/step"], second["trainer/step"]) == (2, 3)
+    assert first["train/learning_rate"] == pytest.approx(1e-3 * 0.75)  # cosine, a third of the way
+    (row,) = runs.epoch_rows(result.run_dir)
+    assert row["train/loss"] == pytest.approx((16 * values[0] + 16 * values[1] + 8 * values[2]) / 40, rel=1e-12)
+
+
+def test_a_train_batch_has_no_true_labels(monkeypatch):
+    assert set(TrainBatch.__dataclass_fields__) == {"image", "observed", "index"}
+    trainer = make_trainer()
+    batches = list(trainer.loader.epoch(1))
+    index = torch.cat([batch.index for batch in batches])
+    observed = torch.cat([batch.observed for batch in batches])
+    assert index.tolist() == epoch_order(48, trainer.config.seed, 1).tolist()
+    train = trainer.data.train
+    assert torch.equal(observed, torch.from_numpy(train.observed)[index])
+    assert observed.sum(1).tolist() == [1] * 48
+    assert train.targets.sum() > 48  # there was more to hide
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_that_starts_in_mid_epoch_gives_the_rest_of_the_same_epoch(num_workers):
+    config = runs.config().dataset
+    data = registry.build("datasets", config)
+    loader = TrainLoader(data.train, image_size=32, flip=True, batch_size=16, num_workers=num_workers, seed=5)
+    whole, rest = list(loader.epoch(2)), list(loader.epoch(2, start=1))
+    assert len(whole) == loader.batches_per_epoch == 3
+    assert [batch.index.tolist() for batch in rest] == [batch.index.tolist() for batch in whole[1:]]
+    assert all(torch.equal(a.image, b.image) for a, b in zip(rest, whole[1:], strict=True))
+    assert list(loader.epoch(2, start=3)) == []
+
+
+def test_learning_rate_groups_of_backbone_head_and_loss():
+    model = nn.Module()
+    model.backbone, model.head, loss = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(1, 1)
+    for optimizer in ("adam", "adamw", "sgd"):
+        config = TrainerConfig(optimizer=optimizer, learning_rate=0.1, head_lr_mult=3, loss_lr_mult=7, weight_decay=0.01)
+        groups = build_optimizer(config, model, loss).param_groups
+        owners = [model.backbone, model.head, loss]
+        assert [[id(p) for p in group["params"]] for group in groups] == [[id(p) for p in owner.parameters()] for owner in owners]
+        assert [group["lr"] for group in groups] == pytest.approx([0.1, 0.3, 0.7])
+        assert [group["weight_decay"] for group in groups] == [0.01] * 3
+    assert len(build_optimizer(config, model, nn.Module()).param_groups) == 2
+
+
+def test_schedule_moves_all_groups_together():
+    trainer = make_trainer("trainer.schedule=cosine", "trainer.head_lr_mult=5", "trainer.epochs=1")
+    trainer.train_epoch()
+    rates = [group["lr"] for group in trainer.task.optimizer.param_groups]
+    assert rates == pytest.approx([1e-3 * 0.25, 5e-3 * 0.25])  # 2 of 3 steps done when the last one began

@@ -1,0 +1,183 @@
+"""Not-a-number, moving average, precision, optimisers, hooks of losses, folders and locks."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import small_runs as runs
+import torch
+
+import aevlp
+from aevlp.config import registry
+from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
+from aevlp.losses.an import ANLoss
+from aevlp.metrics import mean_average_precision
+from aevlp.models._classifier import Classifier
+from aevlp.tracking import Trackers, read_metrics
+from aevlp.training.checkpoints import CheckpointStore
+from aevlp.training.run import build_trainer, resume
+from aevlp.training.run_folder import RunFolder, find_run
+from aevlp.training.signals import StopFlag
+from aevlp.training.trainer import Trainer
+
+
+def trainer_for(folder: RunFolder) -> Trainer:
+    config = folder.read_config()
+    return build_trainer(config, registry.build("datasets", config.dataset), folder, Trackers([]), StopFlag())
+
+
+def loss_that_breaks(monkeypatch, steps: set[int], how) -> None:
+    forward, calls = ANLoss.forward, iter(range(1, 1000))
+    monkeypatch.setattr(ANLoss, "forward", lambda *a, **k: how(forward(*a, **k)) if next(calls) in steps else forward(*a, **k))
+
+
+@pytest.mark.parametrize(
+    ("broken", "log_every", "message", "rows"),
+    [
+        ({5}, 2, r"step 5 \(looked at steps 5 to 6\)", 3),  # looked at after steps 2, 3 (the end of an epoch), 4
+        ({4, 6}, 3, r"step 4, 6 \(looked at steps 4 to 6\)", 1),
+        ({6}, 50, r"step 6 \(looked at steps 4 to 6\)", 1),  # found at the end of the epoch at the latest
+        (set(range(1, 10)), 50, r"step 1, 2, 3 \(looked at steps 1 to 3\)", 0),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_found_at_the_log_interval_before_anything_is_saved(
+    monkeypatch, broken, log_every, message, rows, value
+):
+    loss_that_breaks(monkeypatch, broken, lambda loss: loss * 0 + value)
+    with pytest.raises(TrainingError, match=f"the loss is not finite at {message}; nothing was saved since"):
+        aevlp.train(runs.config("trainer.epochs=3", f"trainer.log_every={log_every}"))
+    run = runs.only_run()
+    assert runs.checkpoint_names(run) == (["epoch-001"] if rows else [])
+    assert len([row for row in read_metrics(run / "metrics.jsonl") if "train/step_loss" in row]) == rows
+    assert not (run / "summary.json").exists()
+
+
+def test_more_than_five_broken_steps_are_counted(monkeypatch):
+    loss_that_breaks(monkeypatch, set(range(1, 100)), lambda loss: loss * float("nan"))
+    with pytest.raises(TrainingError, match=r"at step 1, 2, 3, 4, 5 and 1 more \(looked at steps 1 to 6\)"):
+        aevlp.train(runs.config("dataset.num_train=96", "trainer.log_every=50"))
+
+
+def test_weights_broken_by_the_last_step_of_an_epoch_are_found_before_they_are_saved(monkeypatch):
+    def value_without_gradient(loss):
+        return loss + (torch.sqrt(loss * 0) if torch.is_grad_enabled() else 0)  # value 0, gradient 0 / 0
+
+    loss_that_breaks(monkeypatch, {6}, value_without_gradient)
+    with pytest.raises(TrainingError, match="the weights are not finite after steps 5 to 6; nothing was saved since"):
+        aevlp.train(runs.config("trainer.log_every=2"))
+    assert runs.checkpoint_names(runs.only_run()) == ["epoch-001"]
+
+
+def test_logits_that_are_not_finite_are_an_error_not_a_score(monkeypatch):
+    forward = Classifier.forward
+    monkeypatch.setattr(Classifier, "forward", lambda self, x: forward(self, x) + (0 if self.training else float("inf")))
+    with pytest.raises(TrainingError, match="validate: the logits are not finite after step 3"):
+        aevlp.train(runs.config())
+    assert runs.checkpoint_names(runs.only_run()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_moving_average_is_what_is_evaluated_and_saved(precision):
+    result = aevlp.train(runs.config("trainer.ema_decay=0.5", f"trainer.precision={precision}", "trainer.epochs=3"))
+    best = CheckpointStore(result.run_dir / "checkpoints", print).best()
+    model, average = best.weights("model"), best.weights("ema")
+    assert model.keys() == average.keys()
+    assert not torch.equal(model["head.weight"], average["head.weight"])
+    assert not torch.equal(model["backbone.1.running_mean"], average["backbone.1.running_mean"])
+    scores = {}
+    for name, weights in (("model", model), ("ema", average)):
+        trainer = trainer_for(RunFolder(result.run_dir))
+        trainer.task.eval_model.load_state_dict(weights)
+        scores[name] = mean_average_precision(trainer.data.test.targets, trainer.predict(trainer.data.test, "test"))
+    assert result.test_map == scores["ema"] != scores["model"]
+
+
+def test_the_moving_average_follows_its_rule():
+    trainer = trainer_for(RunFolder.create(runs.config("trainer.ema_decay=0.75")))
+    expected = None
+    for step, batch in enumerate(trainer.loader.epoch(1)):
+        trainer.task.step(batch, epoch=1, step=step)
+        now = trainer.task.weights()["model"]["head.weight"].clone()
+        expected = now if expected is None else 0.75 * expected + 0.25 * now
+    assert torch.allclose(trainer.task.weights()["ema"]["head.weight"], expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_optimisers_and_schedules_learn(optimizer, schedule):
+    rate = "0.05" if optimizer == "sgd" else "0.002"
+    words = (f"trainer.optimizer={optimizer}", f"trainer.schedule={schedule}", f"trainer.learning_rate={rate}")
+    rows = runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.epochs=4", "trainer.weight_decay=0.001")).run_dir)
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"] - 0.05
+
+
+def test_bf16_is_finite_near_fp32_and_scores_are_float32(monkeypatch):
+    seen = []
+    forward = ANLoss.forward
+    monkeypatch.setattr(ANLoss, "forward", lambda self, x, *a, **k: seen.append(x.dtype) or forward(self, x, *a, **k))
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        result = aevlp.train(runs.config(f"trainer.precision={precision}"))
+        losses[precision] = [row["train/loss"] for row in runs.epoch_rows(result.run_dir)]
+        logits = np.load(result.run_dir / "val_scores.npz")["logits"]
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+        weights = runs.newest(result.run_dir).weights()
+        assert {tensor.dtype for name, tensor in weights.items() if "num_batches" not in name} == {torch.float32}
+    assert set(seen) == {torch.float32}
+    assert losses["bf16"] != losses["fp32"]  # it was really in effect
+    assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.02)
+
+
+def test_the_hook_of_a_loss_gets_all_training_rows_in_order_each_epoch(monkeypatch):
+    runs.add_components(monkeypatch)
+    trainer = trainer_for(RunFolder.create(runs.config("loss=memory", "dataset.num_train=50", "trainer.loss_lr_mult=7")))
+    trainer.fit()
+    loss = trainer.task.loss
+    assert [epoch for epoch, _, _ in loss.seen] == [1, 1, 1, 2, 2, 2]  # 50 rows, 20 at a time
+    for epoch in (1, 2):
+        assert torch.cat([index for number, index, _ in loss.seen if number == epoch]).tolist() == list(range(50))
+    last = torch.cat([probabilities for number, _, probabilities in loss.seen if number == 2])
+    trainer.task.eval_model.load_state_dict(runs.newest(trainer.folder.path).weights())  # `fit` ended with the best ones
+    assert torch.allclose(last, torch.from_numpy(trainer.predict(trainer.data.train, "again")).sigmoid(), rtol=0, atol=1e-6)
+    assert trainer.task.optimizer.param_groups[-1]["lr"] == pytest.approx(7e-3)
+    assert not torch.equal(loss.scale.detach(), torch.ones(10))
+    saved = runs.newest(trainer.folder.path).state()["task"]["loss"]
+    assert torch.equal(saved["memory"], loss.memory)
+
+
+def test_latest_is_the_newest_run_and_without_one_there_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="there is no run in"):
+        find_run("latest")
+    first, second = (RunFolder.create(runs.config()).path for _ in range(2))
+    os.utime(first / "config.yaml", (1, 1))
+    assert find_run("latest") == second
+    assert find_run(first.name) == find_run(str(first)) == first
+    with pytest.raises(ConfigError, match="'nothing'"):
+        find_run("nothing")
+
+
+def test_a_run_locked_by_another_process_is_refused_and_left_alone():
+    folder = RunFolder.create(runs.config())
+    before = (folder.path / "config.yaml").read_bytes()
+    locked, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(done[1])
+        folder.lock()
+        os.write(locked[1], b"x")
+        os.read(done[0], 1)  # until the other end is closed
+        os._exit(0)
+    os.read(locked[0], 1)
+    try:
+        with pytest.raises(CheckpointError, match="another process is running this run"):
+            resume(folder.path, epochs=1)
+        assert (folder.path / "config.yaml").read_bytes() == before
+    finally:
+        os.close(done[1])
+        os.waitpid(child, 0)
+    folder.lock()  # it ended with the process
+    folder.unlock()
