@@ -53,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")
     _add_experiment(parser)
     parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
-    parser.add_argument("--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate"
+    )
     verbs = parser.add_subparsers(title="other verbs", metavar="")
 
     verb = _verb(verbs, "list", run_list, "what there is to run")
@@ -88,7 +90,9 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tracking", choices=("online", "offline", "off"), default=unset,
                         help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
     if top:
-        parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components")
+        parser.add_argument(
+            "--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components"
+        )
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:

@@ -7,27 +7,21 @@ is left behind.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from aevlp.config import registry
+from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
+from aevlp.config.schema import Config, ExperimentConfig
+from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import read_yaml
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
-_MESSAGES = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
-    "finite_number": "must be a finite number",
-}
 
 
 @dataclass
@@ -36,32 +30,6 @@ class Resolved:
 
     config: ExperimentConfig
     origins: dict[str, str]
-
-
-@dataclass
-class _Draft:
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-
-    def merge(self, section: str, new: Any, origins: dict[str, str]) -> None:
-        """Merge `new` into `section`; `origins` holds the origin of each dotted path in `new`."""
-        old = self.values.get(section)
-        if not (isinstance(old, dict) and isinstance(new, dict)) or new.get("name", old.get("name")) != old.get("name"):
-            old = None
-            self.forget(section)
-        self.values[section] = _merged(old, new)
-        self.origins |= origins
-
-    def forget(self, path: str) -> None:
-        """Drop the origins of `path` and of everything in it."""
-        inside = (f"{path}.", f"{path}[")
-        self.origins = {p: origin for p, origin in self.origins.items() if p != path and not p.startswith(inside)}
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return copy.deepcopy(new)
-    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
 def config_roots() -> list[Path]:
@@ -91,16 +59,16 @@ def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> 
 def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved:
     """Like `load_experiment`, and also say where each value came from."""
     path = _find_experiment(str(name_or_path))
-    draft = _Draft(values={"name": path.stem})
+    draft = Draft(values={"name": path.stem})
     _add_experiment(draft, path, ())
     for override in overrides:
         _add_override(draft, override)
-    return Resolved(_validate(draft), draft.origins)
+    return Resolved(validate(draft), draft.origins)
 
 
 def from_dict(values: dict[str, Any], source: str) -> ExperimentConfig:
     """Validate resolved values, such as those of a run's config.yaml."""
-    return _validate(_Draft(values, dict.fromkeys(values, source)))
+    return validate(Draft(values, dict.fromkeys(values, source)))
 
 
 def _display(path: Path) -> str:
@@ -133,7 +101,7 @@ def _find_experiment(name: str, where: str = "") -> Path:
     return known[name]
 
 
-def _add_experiment(draft: _Draft, path: Path, above: tuple[Path, ...]) -> None:
+def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
     if path in above:
         raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
     data, lines = _read_mapping(path)
@@ -155,7 +123,7 @@ def _add_experiment(draft: _Draft, path: Path, above: tuple[Path, ...]) -> None:
             draft.merge(section, value, own)
 
 
-def _add_fragment(draft: _Draft, section: str, name: str, where: str) -> None:
+def _add_fragment(draft: Draft, section: str, name: str, where: str) -> None:
     if section not in FRAGMENT_SECTIONS:
         raise ConfigError(f"{where}: unknown section {section!r}{suggest(section, FRAGMENT_SECTIONS)}")
     known = files(f"configs/{section}")
@@ -165,7 +133,7 @@ def _add_fragment(draft: _Draft, section: str, name: str, where: str) -> None:
     draft.merge(section, data, {f"{section}.{path}": origin for path, origin in lines.items()})
 
 
-def _add_named(draft: _Draft, section: str, name: str, where: str) -> None:
+def _add_named(draft: Draft, section: str, name: str, where: str) -> None:
     """A plain word stands for a fragment, or for a component with its defaults; `timm/NAME` for a timm backbone."""
     draft.values.pop(section, None)
     if name in files(f"configs/{section}"):
@@ -180,7 +148,7 @@ def _add_named(draft: _Draft, section: str, name: str, where: str) -> None:
     draft.merge(section, values, {f"{section}.{key}": where for key in values})
 
 
-def _add_override(draft: _Draft, override: str) -> None:
+def _add_override(draft: Draft, override: str) -> None:
     path, equals, text = override.partition("=")
     path, where = path.strip(), f"--set {override}"
     if not equals or not _SET_PATH.match(path):
@@ -211,7 +179,7 @@ def _add_override(draft: _Draft, override: str) -> None:
     draft.origins |= {path: where, path.partition("[")[0]: where}
 
 
-def _defaults(draft: _Draft, parents: list[str]) -> Any:
+def _defaults(draft: Draft, parents: list[str]) -> Any:
     """Default of a value no file sets, so that `--set loss.beta[1]=8` can edit one entry of it."""
     section = draft.values.get(parents[0])
     name = section.get("name") if isinstance(section, dict) else None
@@ -234,69 +202,3 @@ def _descend(target: Any, step: str, where: str) -> Any:
     if not isinstance(target, dict):
         raise ConfigError(f"{where}: {step} lies inside a single value, which has no keys")
     return target[step]
-
-
-def _validate(draft: _Draft) -> ExperimentConfig:
-    values, known = dict(draft.values), ExperimentConfig.model_fields
-    problems = [_problem(draft, key, f"unknown section{suggest(key, known)}") for key in values if key not in known]
-    for section, kind in registry.SECTIONS.items():
-        if section not in values:
-            problems.append(f"{section}: is missing; add one to `base:`, such as {section}/NAME")
-            continue
-        try:
-            values[section] = _component(values[section], kind)
-        except ValidationError as error:
-            problems += _problems(draft, error, section, registry.get(kind, values[section]["name"]).config)
-        except ConfigError as error:
-            problems.append(_problem(draft, f"{section}.name", str(error)))
-    plain: dict[str, type[Config]] = {"trainer": TrainerConfig, "selection": SelectionConfig, "tracking": TrackingConfig}
-    for section, model in plain.items():
-        try:
-            values[section] = model.model_validate({} if values.get(section) is None else values[section])
-        except ValidationError as error:
-            problems += _problems(draft, error, section, model)
-    if not problems:
-        try:
-            return ExperimentConfig.model_validate(values)
-        except ValidationError as error:
-            problems = _problems(draft, error, "", ExperimentConfig)
-    raise ConfigError("\n".join(problems))
-
-
-def _component(values: Any, kind: str) -> Config:
-    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise ConfigError(f"must be a name or a mapping with a name; see `python run.py list {kind}`")
-    return registry.get(kind, values["name"]).config.model_validate(values)
-
-
-def _problem(draft: _Draft, path: str, text: str) -> str:
-    origin = draft.origins.get(path)
-    at = path
-    while origin is None and at:
-        at = at[: max(at.rfind("."), at.rfind("["), 0)]
-        origin = draft.origins.get(at)
-    return ": ".join(part for part in (origin, path, text) if part)
-
-
-def _problems(draft: _Draft, error: ValidationError, section: str, model: type[Config]) -> list[str]:
-    result = []
-    for detail in error.errors():
-        path = section
-        for step in detail["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-        text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-        if detail["type"] == "extra_forbidden":
-            text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
-        elif detail["type"] not in ("missing", "value_error"):
-            text = f"{text[0].lower()}{text[1:]} (got {detail['input']!r})"
-        result.append(_problem(draft, path, text))
-    return result
-
-
-def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
-    for step in loc:
-        annotation = model.model_fields[str(step)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, Config)):
-            return []
-        model = annotation
-    return list(model.model_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class TrainLoader:
         self._loader = DataLoader(
             _TrainSet(split, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
             persistent_workers=num_workers > 0, generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_main,
         )  # fmt: skip
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainBatch]:
@@ -86,8 +88,14 @@ def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: 
     """Batches of images (B,3,S,S) uint8 in row order."""
     return _batches(DataLoader(
         _EvalSet(split, image_size), batch_size=batch_size, num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals_to_main,
     ))  # fmt: skip
+
+
+def _leave_signals_to_main(_: int) -> None:
+    # Ctrl-C reaches the whole process group; the main process saves first, then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _batches(loader: DataLoader) -> Iterator[Any]:

@@ -1,9 +1,9 @@
 """Labelers: where pseudo-labels come from. One file a labeler, built by name.
 
-    prepare(dataset, progress)                      look at the training split once
-    label(index, observed, *, epoch, images=None)   int8 (B,C) in {-1,0,1}; 0 where a label was observed
-    evaluate(dataset, progress)                     scores and pseudo-labels of another split, to measure the labeler
-    state_dict() / load_state_dict()                what a checkpoint must hold
+prepare(dataset, progress)                      look at the training split once
+label(index, observed, *, epoch, images=None)   int8 (B,C) in {-1,0,1}; 0 where a label was observed
+evaluate(dataset, progress)                     scores and pseudo-labels of another split, to measure the labeler
+state_dict() / load_state_dict()                what a checkpoint must hold
 """
 
 from aevlp.labelers._base import Labeler

@@ -95,9 +95,7 @@ def neutral_loss(logits: Tensor, config: GRConfig, epoch: int, num_epochs: int) 
     return weight * (share * power_loss(logits, config.q2) + (1 - share) * power_loss(-logits, config.q3)), weight
 
 
-def gpr_loss(
-    logits: Tensor, observed: Tensor, pseudo: Tensor, config: GPRConfig, *, epoch: int, num_epochs: int
-) -> Tensor:
+def gpr_loss(logits: Tensor, observed: Tensor, pseudo: Tensor, config: GPRConfig, *, epoch: int, num_epochs: int) -> Tensor:
     """The loss above as a float32 scalar; logits, observed and pseudo are (B,C)."""
     logits = logits.float()
     neutral, weight = neutral_loss(logits, config, epoch, num_epochs)

@@ -27,6 +27,8 @@ class RunInfo:
     resumed_step: int | None
     """None for a new run, else the global optimizer step of the checkpoint it continues from."""
     class_names: list[str]
+    resumed_epochs: int = 0
+    """Epochs that were complete, validation included, in that checkpoint."""
 
 
 class Tracker:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from aevlp.config.errors import CheckpointError
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
@@ -52,15 +53,22 @@ class JsonlTracker(Tracker):
         self.path = run.run_dir / FILE_NAME
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if run.resumed_step is not None and self.path.exists():
-            self._keep_rows_until(run.resumed_step)
+            try:
+                self._keep_rows_until(run.resumed_step, run.resumed_epochs)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{self.path}: cannot be continued: {error}") from error
         # A new run never continues an old file.
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if run.resumed_step is None else 0)
         self._descriptor = os.open(self.path, flags, 0o666)
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
 
-    def _keep_rows_until(self, step: int) -> None:
+    def _keep_rows_until(self, step: int, epochs: int) -> None:
+        def known(row: dict[str, Any]) -> bool:
+            # A checkpoint made during validation has the last step of its epoch, but not the epoch's row.
+            return row["trainer/step"] <= step and ("train/loss" not in row or row["trainer/epoch"] <= epochs)
+
         aside = self.path.with_suffix(".jsonl.tmp")
-        rows = [row for row in read_metrics(self.path) if row["trainer/step"] <= step]
+        rows = [row for row in read_metrics(self.path) if known(row)]
         with aside.open("w", encoding="utf-8") as file:
             file.writelines(_line(row) for row in rows)
             file.flush()

@@ -100,7 +100,9 @@ class CheckpointStore:
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
             what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-            raise CheckpointError(f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched") from error
+            raise CheckpointError(
+                f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched"
+            ) from error
 
     def latest(self) -> Checkpoint | None:
         """The newest complete checkpoint; damaged or half-written ones are passed over, and said so."""
@@ -128,7 +130,9 @@ class CheckpointStore:
     def _newest_first(self) -> list[Checkpoint]:
         found = [Checkpoint(folder, _read_manifest(folder) or {}) for folder in self.folder.glob("epoch-*")]
         # One without a manifest sorts first, so that `latest` tells of it.
-        return sorted(found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True)
+        return sorted(
+            found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True
+        )
 
     def _link(self, link: str, name: str) -> None:
         aside = self.folder / f".link-{link}"

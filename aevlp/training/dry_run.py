@@ -50,7 +50,9 @@ def dry_run(config: ExperimentConfig) -> None:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
     """
     data: SPMLData = registry.build("datasets", config.dataset)
-    short = replace(data, train=head(data.train, 2 * config.trainer.batch_size), val=head(data.val, config.trainer.eval_batch_size), test=None)
+    short = replace(
+        data, train=head(data.train, 2 * config.trainer.batch_size), val=head(data.val, config.trainer.eval_batch_size), test=None
+    )
     with tempfile.TemporaryDirectory() as root, StopFlag() as stop:
         folder = RunFolder.create(config, Path(root))
         trainer = build_trainer(config, short, folder, Trackers([]), stop)
@@ -83,7 +85,9 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  step              {1000 * step.total:.0f} ms for {config.trainer.batch_size} images")
     console.print(f"  memory            {peak_memory_mb():.0f} MB at most so far")
     console.print(f"  checkpoint        {size:.1f} MB; up to three are kept")
-    console.print(f"  estimated time    {_clock(encoding)} to encode views, {_clock(training)} for {config.trainer.epochs} epochs")
+    console.print(
+        f"  estimated time    {_clock(encoding)} to encode views, {_clock(training)} for {config.trainer.epochs} epochs"
+    )
     if encoded:
         console.print(f"  views encoded     {encoded} for {len(short.train)} images")
     console.print(f"start it            python run.py --exp {config.name}")

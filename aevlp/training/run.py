@@ -108,7 +108,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
         seed=config.seed, device=accelerator.device,
     )  # fmt: skip
-    task = Task(config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch)
+    task = Task(
+        config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
+    )
     trainer = Trainer(config, data, task, loader, trackers, folder, stop)
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
@@ -117,8 +119,10 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
-        resumed_step=resumed_step, class_names=data.class_names,
+        resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
+    if trainer.progress.stopped_early:
+        trackers.message(f"this run had stopped early after epoch {trainer.progress.epochs_done}; there is nothing left to train")
     labeler.prepare(data.train, _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))

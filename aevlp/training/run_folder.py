@@ -126,7 +126,8 @@ class RunFolder:
 
     def write_per_class(self, data: SPMLData, precisions: np.ndarray) -> None:
         """per_class.csv: average precision on the test split, in percent, and the number of positives."""
-        assert data.test is not None and data.test.targets is not None
+        assert data.test is not None
+        assert data.test.targets is not None
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["class", "test_AP", "test_positives"])

@@ -48,9 +48,3 @@ class StopFlag:
         """Raise RunStopped if a signal has come."""
         if self.signal_number is not None:
             raise RunStopped(self.signal_number)
-
-
-def ignore_in_worker(_: int) -> None:
-    """For DataLoader workers: Ctrl-C reaches the whole process group, but only the main process may react."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -103,7 +103,9 @@ class Trainer:
         broken = [first + i for i, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
             steps = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-            raise TrainingError(f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); {_REMEDY}")
+            raise TrainingError(
+                f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); {_REMEDY}"
+            )
         if not torch.stack([weight.isfinite().all() for weight in self.task.model.parameters()]).all():
             raise TrainingError(f"the weights are not finite after steps {first} to {self.progress.step}; {_REMEDY}")
         return [(loss, size) for loss, (_, size) in zip(losses, unseen, strict=True)]
@@ -149,7 +151,9 @@ class Trainer:
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
         self.save(f"epoch-{epoch:03d}")
         if progress.stopped_early and epoch < self.config.trainer.epochs:
-            self.tracker.message(f"early stop after epoch {epoch}: best validation mAP {progress.best_map:.2f} in epoch {progress.best_epoch}")
+            self.tracker.message(
+                f"early stop after epoch {epoch}: best validation mAP {progress.best_map:.2f} in epoch {progress.best_epoch}"
+            )
 
     def should_stop(self, selected: float) -> bool:
         """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall."""
@@ -175,8 +179,13 @@ class Trainer:
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
         """Logits (N,C) float32 of a split, images as they are, in row order."""
-        loader = eval_loader(split, image_size=self.config.dataset.image_size,
-                             batch_size=self.config.trainer.eval_batch_size, num_workers=self.config.trainer.num_workers)  # fmt: skip
+        settings = self.config.trainer
+        loader = eval_loader(
+            split,
+            image_size=self.config.dataset.image_size,
+            batch_size=settings.eval_batch_size,
+            num_workers=settings.num_workers,
+        )
         model = self.task.eval_model.eval()
         chunks = []
         with torch.inference_mode():
@@ -193,7 +202,11 @@ class Trainer:
         """Quality of this epoch's pseudo-labels on the training images; the true labels are read here only."""
         train = self.data.train
         if train.targets is None or self.config.labeler.name == "none":
-            return {f"pseudo/{sign}/{key}": None for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")}
+            return {
+                f"pseudo/{sign}/{key}": None
+                for sign in ("positive", "negative")
+                for key in ("precision", "recall", "f1", "count")
+            }
         return flat_quality("pseudo", pseudo_label_quality(self.task.pseudo.cpu().numpy(), train.observed, train.targets))
 
     def call_epoch_hook(self, epoch: int) -> None:

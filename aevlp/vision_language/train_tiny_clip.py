@@ -128,7 +128,9 @@ def train(out: Path, seed: int = 0, num_steps: int = NUM_STEPS) -> None:
         schedule.step()
         recent.append(loss.item())
         if step % 100 == 0:
-            print(f"step {step}/{num_steps}  loss {np.mean(recent[-100:]):.3f}  {time.perf_counter() - started:.0f} s", flush=True)
+            print(
+                f"step {step}/{num_steps}  loss {np.mean(recent[-100:]):.3f}  {time.perf_counter() - started:.0f} s", flush=True
+            )
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -114,7 +114,7 @@ def test_a_word_of_another_shape_is_refused(word):
         ("loss.beta=[0, 1, 2]", "loss.beta[3]: is missing"),
         ("loss.rho=true", "loss.rho: must be a number, is true"),
         ("trainer.max_drop=false", "trainer.max_drop: must be a number, is false"),
-        ("loss.name=[gpr]", "loss.name: must be a name or a mapping with a name; see `python run.py list losses`"),
+        ("loss.name=[gpr]", "give the name of a loss; single values are set as loss.KEY=VALUE"),
         ("name=a/b", "name: string should match pattern '^[A-Za-z0-9_.-]{1,80}$' (got 'a/b')"),
     ],
 )

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ from aevlp.tracking import (
     Tracker,
     Trackers,
     WandbTracker,
-    build_trackers,
     read_metrics,
 )
 from aevlp.tracking import wandb as wandb_module
+from aevlp.tracking.build import build_trackers
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = {"test/mAP": 91.5, "best/val_mAP": 92.25, "best/epoch": 2, "val/mAP": 92.25, "pseudo/positive/recall": None}
@@ -95,6 +96,16 @@ class TestJsonl:
         tracker.finish("finished", {})
         assert [row["trainer/step"] for row in read_metrics(path)] == [5, 10, 11]
         assert [item.name for item in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+    def test_jsonl_resumed_from_a_stop_in_validation_drops_the_row_of_the_epoch_it_repeats(self, tmp_path):
+        epoch_row = {"trainer/step": 10, "trainer/epoch": 1, "train/loss": 0.5}
+        step_row = {"trainer/step": 10, "trainer/epoch": 1, "train/step_loss": 0.5}
+        for resumed_epochs, kept in ((0, [step_row]), (1, [step_row, epoch_row])):
+            (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (step_row, epoch_row)))
+            tracker = JsonlTracker()
+            tracker.start(replace(run_info(tmp_path, resumed_step=10), resumed_epochs=resumed_epochs))
+            tracker.finish("stopped", {})
+            assert read_metrics(tmp_path / "metrics.jsonl") == kept
 
     def test_reading_forgives_the_last_line_only(self, tmp_path):
         path = tmp_path / "metrics.jsonl"

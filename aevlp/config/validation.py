@@ -1,0 +1,85 @@
+"""From a draft to a validated configuration, or to one message with a line for each mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from aevlp.config import registry
+from aevlp.config.draft import Draft
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
+
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "finite_number": "must be a finite number",
+}
+
+
+def validate(draft: Draft) -> ExperimentConfig:
+    """Validate every section; ConfigError naming all mistakes, each with its origin and dotted path."""
+    values, known = dict(draft.values), ExperimentConfig.model_fields
+    problems = [_problem(draft, key, f"unknown section{suggest(key, known)}") for key in values if key not in known]
+    for section, kind in registry.SECTIONS.items():
+        if section not in values:
+            problems.append(f"{section}: is missing; add one to `base:`, such as {section}/NAME")
+            continue
+        try:
+            values[section] = _component(values[section], kind)
+        except ValidationError as error:
+            problems += _problems(draft, error, section, registry.get(kind, values[section]["name"]).config)
+        except ConfigError as error:
+            problems.append(_problem(draft, f"{section}.name", str(error)))
+    plain: dict[str, type[Config]] = {"trainer": TrainerConfig, "selection": SelectionConfig, "tracking": TrackingConfig}
+    for section, model in plain.items():
+        try:
+            values[section] = model.model_validate({} if values.get(section) is None else values[section])
+        except ValidationError as error:
+            problems += _problems(draft, error, section, model)
+    if not problems:
+        try:
+            return ExperimentConfig.model_validate(values)
+        except ValidationError as error:
+            problems = _problems(draft, error, "", ExperimentConfig)
+    raise ConfigError("\n".join(problems))
+
+
+def _component(values: Any, kind: str) -> Config:
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise ConfigError(f"must be a name or a mapping with a name; see `python run.py list {kind}`")
+    return registry.get(kind, values["name"]).config.model_validate(values)
+
+
+def _problem(draft: Draft, path: str, text: str) -> str:
+    origin = draft.origins.get(path)
+    at = path
+    while origin is None and at:
+        at = at[: max(at.rfind("."), at.rfind("["), 0)]
+        origin = draft.origins.get(at)
+    return ": ".join(part for part in (origin, path, text) if part)
+
+
+def _problems(draft: Draft, error: ValidationError, section: str, model: type[Config]) -> list[str]:
+    result = []
+    for detail in error.errors():
+        path = section
+        for step in detail["loc"]:
+            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+        text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        if detail["type"] == "extra_forbidden":
+            text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
+        elif detail["type"] not in ("missing", "value_error"):
+            text = f"{text[0].lower()}{text[1:]} (got {detail['input']!r})"
+        result.append(_problem(draft, path, text))
+    return result
+
+
+def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
+    for step in loc:
+        annotation = model.model_fields[str(step)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Config)):
+            return []
+        model = annotation
+    return list(model.model_fields)
