@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aevlp import __version__
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, suggest
 
 LISTS = ("experiments", *registry.KINDS)
 
@@ -39,13 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted before anything was saved", file=sys.stderr)
+        print("error: interrupted", file=sys.stderr)
         return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            word, known = wrong[1], re.findall(r"'(.*?)'", wrong[2])
+            message = (
+                f"{word!r} is no value on its own; write --set {word}"
+                if "=" in word
+                else f"unknown {word!r}{suggest(word, known)}"
+            )
+        super().error(message)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="run.py", allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
         epilog="`python run.py --exp digits_gpr` trains; `python run.py list` shows what else there is.",
     )  # fmt: skip
@@ -125,17 +139,17 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    words = _overrides(arguments)
+    words = arguments.overrides
     other = [word for word in words if not word.startswith("trainer.epochs=")]
-    if arguments.exp is not None or arguments.dry_run or other:
-        raise ConfigError("--resume takes no --exp, --seed, --tracking or --dry-run, and of --set only trainer.epochs=N")
+    if arguments.exp is not None or arguments.seed is not None or arguments.dry_run or other:
+        raise ConfigError("--resume takes no --exp, --seed or --dry-run, and of --set only trainer.epochs=N")
     epochs = words[-1].partition("=")[2] if words else None
-    if epochs is not None and not (epochs.isdigit() and int(epochs) > 0):
+    if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
     from aevlp.training.run import resume
     from aevlp.training.run_folder import find_run
 
-    resume(find_run(arguments.resume), None if epochs is None else int(epochs))
+    resume(find_run(arguments.resume), None if epochs is None else int(epochs), arguments.tracking)
     return 0
 
 

@@ -61,7 +61,7 @@ def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved
     path = _find_experiment(str(name_or_path))
     draft = Draft(values={"name": path.stem})
     _add_experiment(draft, path, ())
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, str) else overrides:
         _add_override(draft, override)
     return Resolved(validate(draft), draft.origins)
 
@@ -78,7 +78,8 @@ def _display(path: Path) -> str:
     return str(path)
 
 
-def _read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -104,7 +105,7 @@ def _find_experiment(name: str, where: str = "") -> Path:
 def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
     if path in above:
         raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
-    data, lines = _read_mapping(path)
+    data, lines = read_mapping(path)
     bases = data.pop("base", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -114,7 +115,9 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
         if slash and not base.endswith((".yaml", ".yml")):
             _add_fragment(draft, section, name, where=lines["base"])
         else:
-            _add_experiment(draft, _find_experiment(base, f"{lines['base']}: "), (*above, path))
+            beside = path.parent / base  # a file is named relative to the one that names it
+            found = beside.resolve() if beside.is_file() else _find_experiment(base, f"{lines['base']}: ")
+            _add_experiment(draft, found, (*above, path))
     for section, value in data.items():
         if isinstance(value, str) and section in FRAGMENT_SECTIONS:
             _add_named(draft, section, value, lines[section])
@@ -129,7 +132,7 @@ def _add_fragment(draft: Draft, section: str, name: str, where: str) -> None:
     known = files(f"configs/{section}")
     if name not in known:
         raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, known)}")
-    data, lines = _read_mapping(known[name])
+    data, lines = read_mapping(known[name])
     draft.merge(section, data, {f"{section}.{path}": origin for path, origin in lines.items()})
 
 

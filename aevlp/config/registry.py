@@ -37,6 +37,7 @@ class Component:
 
 
 _components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+plugin_files: list[str] = []  # loaded by `load_plugin`; a resumed run needs them again
 _entry_points_loaded = False
 
 
@@ -70,7 +71,7 @@ def get(kind: str, name: str) -> Component:
         _load_entry_points()
     if name not in _components[kind]:
         word = {section_kind: section for section, section_kind in SECTIONS.items()}[kind]
-        raise ConfigError(f"unknown {word} {name!r}{suggest(name, names(kind))}")
+        raise ConfigError(f"unknown {word} {name!r}{suggest(name, names(kind))}; one of your own needs --plugin FILE.py")
     return _components[kind][name]
 
 
@@ -96,6 +97,7 @@ def load_plugin(path: str | Path) -> None:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         raise ConfigError(f"--plugin {path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}") from error
+    plugin_files.append(str(path))
 
 
 def _module(kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The shape of an experiment. Every field carries the sentence that `run.py schema` and `show` print."""
+"""The shape of an experiment. Every field carries the sentence that `run.py schema` prints."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class SelectionConfig(Config):
     """Which validation labels choose the checkpoint."""
 
     labels: Literal["clean", "observed"] = "clean"
-    """Full labels, as the community does, or the one observed label, as an honest deployment must."""
+    """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
 
 
 class TrackingConfig(Config):
@@ -144,6 +144,6 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed and tracking: runs of one hash differ by their seed only."""
+        """Short hash of all settings but name, seed and tracking: runs of one hash are repetitions of each other."""
         data = {key: value for key, value in self.to_dict().items() if key not in ("name", "seed", "tracking")}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -15,6 +15,7 @@ _MESSAGES = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
     "finite_number": "must be a finite number",
+    "tuple_type": "must be a list, such as [a, b]",
 }
 
 

@@ -1,1 +1,5 @@
 """Data: the single-positive protocol, dataset formats, images and loaders."""
+
+from aevlp.data import protocol
+
+__all__ = ["protocol"]

@@ -23,7 +23,7 @@ class ImageSource(Protocol):
         """uint8 (3,H,W) at original resolution. Raises DataError naming the image where it cannot be read."""
         ...
 
-    def label(self, row: int) -> str:
+    def name(self, row: int) -> str:
         """Name of the image for people: a file name, or a row."""
         ...
 

@@ -1,4 +1,4 @@
-"""Reading images: from files, or from an array in memory."""
+"""Images: from files or from an array in memory, and squashed to a size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from aevlp.config.errors import DataError
+
+
+def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
+    size = (size, size) if isinstance(size, int) else size
+    if images.shape[-2:] == size:
+        return images
+    # Channels-last is the layout of torch's vectorised uint8 kernel.
+    images = images.contiguous(memory_format=torch.channels_last)
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).contiguous()
 
 
 class ArrayImages:
@@ -27,7 +38,7 @@ class ArrayImages:
         """uint8 (3,H,W)."""
         return torch.from_numpy(self.images[row]).permute(2, 0, 1)
 
-    def label(self, row: int) -> str:
+    def name(self, row: int) -> str:
         """The row number."""
         return f"image {row}"
 
@@ -40,6 +51,13 @@ class ImageFiles:
         self.rows = np.arange(len(names)) if rows is None else rows  # as people know them, for messages
         # One block of memory: a list of str would be copied page by page into every forked worker.
         self.names = np.asarray(names, dtype=np.str_)
+
+    def require_all(self) -> None:
+        """Raise DataError, with the number and the first of them, where files are absent."""
+        absent = [row for row, name in enumerate(self.names) if not (self.root / str(name)).is_file()]
+        if absent:
+            first = f"{self.root / str(self.names[absent[0]])}: listed in row {self.rows[absent[0]]}, but there is no such file"
+            raise DataError(f"{first}; {len(absent)} of {len(self)} images are absent (dataset.root, dataset.images)")
 
     def __len__(self) -> int:
         """Number of images."""
@@ -57,7 +75,7 @@ class ImageFiles:
             raise DataError(f"{path}: row {self.rows[row]} cannot be read as an image: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
-    def label(self, row: int) -> str:
+    def name(self, row: int) -> str:
         """The file's name below the root."""
         return str(self.names[row])
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
+from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
-from aevlp.vision_language.views import resize
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _EpochBatches:
 
 
 class TrainLoader:
-    """Training batches of an epoch, in an order that hangs on (seed, epoch); the last batch may be smaller."""
+    """Training batches of an epoch, in an order that depends on (seed, epoch); the last batch may be smaller."""
 
     def __init__(self, split: Split, *, image_size: int, flip: bool, batch_size: int, num_workers: int, seed: int):
         self._batches = _EpochBatches(len(split), batch_size, seed)

@@ -1,4 +1,4 @@
-"""Randomness that hangs on (seed, epoch, index) alone, so that workers, resuming and ranks change nothing."""
+"""Randomness that depends on (seed, epoch, index) alone, so that workers and resuming change nothing."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ evaluate(dataset, progress)                     scores and pseudo-labels of anot
 state_dict() / load_state_dict()                what a checkpoint must hold
 """
 
+from aevlp.labelers import damp
 from aevlp.labelers._base import Labeler
 
-__all__ = ["Labeler"]
+__all__ = ["Labeler", "damp"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aevlp.data.dataset import Split
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
 
 
@@ -20,14 +20,14 @@ class Labeler:
     num_images_encoded = 0
     """Views that went through the encoder so far."""
 
-    def prepare(self, dataset: Split, progress: Progress | None = None) -> None:
+    def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
         """Pseudo-labels int8 (B,C) of training rows `index` (B,) with observed labels (B,C); depends on nothing else."""
         return torch.zeros(observed.shape, dtype=torch.int8, device=observed.device)
 
-    def evaluate(self, dataset: Split, progress: Progress | None = None) -> tuple[Tensor, Tensor] | None:
+    def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor] | None:
         """Scores (N,C) float32 and pseudo-labels int8 (N,C) of another split; None where the labeler has no scores."""
         return None
 

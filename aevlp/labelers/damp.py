@@ -25,7 +25,7 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Labeler, Progress
+from aevlp.labelers._base import Labeler, ReportProgress
 from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
@@ -126,7 +126,7 @@ class DAMP(Labeler):
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)
 
-    def cosines(self, dataset: Split, flip: bool, progress: Progress | None = None) -> Tensor:
+    def cosines(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> Tensor:
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
         count, num_views = len(dataset), 1 + self.config.grid**2
         result = torch.empty(count, 1 + flip, num_views, len(self.text))
@@ -146,9 +146,9 @@ class DAMP(Labeler):
         try:
             return cut_views(dataset.images[row], self.config.grid, self.encoder.image_size)
         except TooSmallError as error:
-            raise DataError(f"{dataset.images.label(row)}: {error}; set labeler.grid to a smaller number") from error
+            raise DataError(f"{dataset.images.name(row)}: {error}; set labeler.grid to a smaller number") from error
 
-    def prepare(self, dataset: Split, progress: Progress | None = None) -> None:
+    def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Encode the views of all training images, and their mirror images where the dataset flips."""
         self._cosines = self.cosines(dataset, self.flip, progress)
 
@@ -162,7 +162,7 @@ class DAMP(Labeler):
             cosines = torch.where(coins[:, :, None], stored[:, 1], cosines)
         return self._assign(cosines.to(observed.device), observed)
 
-    def evaluate(self, dataset: Split, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:
         """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
         observed = torch.from_numpy(dataset.observed)

@@ -13,10 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from aevlp.config.schema import ComponentConfig
 
 
 def build(name: str, *, num_classes: int | None = None, num_samples: int | None = None, **params: Any) -> nn.Module:
@@ -37,6 +39,13 @@ def build(name: str, *, num_classes: int | None = None, num_samples: int | None 
     try:
         config = component.config(name=name, **params)
     except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, d['loc'])) or name}: {d['msg']}" for d in error.errors())
+        details = "; ".join(_detail(component.config, detail) for detail in error.errors())
         raise ConfigError(f"loss {name!r}: {details}") from error
     return component.build(config, num_classes=num_classes, num_samples=num_samples)
+
+
+def _detail(config: type[ComponentConfig], detail: Any) -> str:
+    key = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown setting{suggest(key, config.model_fields)}"
+    return ": ".join(part for part in (key, detail["msg"].removeprefix("Value error, ")) if part)

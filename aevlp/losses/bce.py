@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
 from aevlp.losses._terms import Loss
-from aevlp.losses.an import ANConfig, assume_negative
+from aevlp.losses.an import assume_negative
 
 
-class BCEConfig(ANConfig):
+class BCEConfig(ComponentConfig):
     """Binary cross-entropy has no settings."""
 
     needs_full_labels: ClassVar[bool] = True

@@ -15,7 +15,7 @@ def pseudo_label_quality(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayL
         targets: (N,C) full labels in {0,1}.
 
     Returns:
-        {"positive": {...}, "negative": {...}}, micro-averaged over entries. A ratio with nothing below is 0. F1 is the
+        {"positive": {...}, "negative": {...}}, micro-averaged over entries. A ratio whose denominator is 0 is 0. F1 is the
         usual harmonic mean (the public AEVLP code prints half of it).
     """
     pseudo, unobserved, positive = np.asarray(pseudo), np.asarray(observed) != 1, np.asarray(targets) == 1

@@ -35,6 +35,13 @@ class Classifier(nn.Module):
         return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
 
 
+def check_weights(weights: str, names: Sequence[str]) -> str:
+    """`weights` if it is one of `names` or a file; ValueError otherwise."""
+    if weights not in names and not Path(weights).expanduser().is_file():
+        raise ValueError(f"{weights!r} is neither {', '.join(names)} nor a file")
+    return weights
+
+
 def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) -> None:
     """Load a .safetensors or .pt/.pth state dict; keys beginning with one of `ignore` are left out.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import field_validator
 from torch import nn
 
-from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.config.errors import UnavailableError
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import Classifier, load_weight_file
+from aevlp.models._classifier import Classifier, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
 
@@ -21,6 +22,11 @@ class ResNetConfig(ComponentConfig):
     """Layers."""
     weights: str = "V1"
     """ImageNet weights of torchvision, `V1` (as the published results) or `V2`; `none`; or a file with a state dict."""
+
+    @field_validator("weights")
+    @classmethod
+    def _exist(cls, weights: str) -> str:
+        return check_weights(weights, ["V1", "V2", "none"])
 
 
 @register("models", "resnet", config=ResNetConfig)
@@ -39,8 +45,6 @@ def build_resnet(config: ResNetConfig, *, num_classes: int, **_: Any) -> Classif
         network.load_state_dict(_torchvision_state(weights))
     elif config.weights != "none":
         path = Path(config.weights).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"model.weights: {config.weights!r} is neither V1, V2, none nor a file")
         network.fc = nn.Identity()
         load_weight_file(network, path, ignore=["fc."])
     return Classifier(nn.Sequential(*list(network.children())[:-2]), 2048, num_classes)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aevlp.config.errors import ConfigError, UnavailableError, suggest
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import Classifier, load_weight_file
+from aevlp.models._classifier import Classifier, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
 _INSTEAD = "set model.weights to a file, or to none"
@@ -23,6 +23,11 @@ class TimmConfig(ComponentConfig):
     """Name of the model in timm."""
     weights: str = "pretrained"
     """`pretrained`, `none`, or a file with a state dict."""
+
+    @field_validator("weights")
+    @classmethod
+    def _exist(cls, weights: str) -> str:
+        return check_weights(weights, ["pretrained", "none"])
 
 
 @register("models", "timm", config=TimmConfig)
@@ -54,8 +59,6 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
         raise UnavailableError(f"pretrained timm/{config.backbone} could not be loaded ({error}); {_INSTEAD}") from error
     if config.weights not in ("pretrained", "none"):
         path = Path(config.weights).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"model.weights: {config.weights!r} is neither pretrained, none nor a file")
         heads = backbone.pretrained_cfg.get("classifier") or ()
         load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
     data = timm.data.resolve_data_config({}, model=backbone)

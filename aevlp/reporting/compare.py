@@ -15,10 +15,10 @@ from aevlp.reporting.collect import FinishedRun, collect
 
 COLUMNS = {
     "test mAP": "test/mAP",
-    "best val mAP": "best/val_mAP",
-    "pseudo precision": "pseudo/positive/precision",
-    "pseudo recall": "pseudo/positive/recall",
-    "labeler test mAP": "test/labeler_mAP",
+    "val mAP": "best/val_mAP",
+    "pseudo P": "pseudo/positive/precision",
+    "pseudo R": "pseudo/positive/recall",
+    "labeler": "test/labeler_mAP",
 }
 
 
@@ -32,7 +32,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def compare(paths: list[Path], console: Console | None = None) -> None:
-    """Print the table, best test mAP first."""
+    """Print the table, best test mAP first: test and best validation mAP, pseudo-positives, the labeler's own test mAP."""
     console = console or Console(highlight=False)
     runs, unfinished = collect(paths)
     for line in unfinished:
@@ -40,14 +40,22 @@ def compare(paths: list[Path], console: Console | None = None) -> None:
     if not runs:
         raise ConfigError("compare: none of these runs has finished")
     table = Table(box=None, pad_edge=False)
-    table.add_column("experiment")
+    table.add_column("experiment", no_wrap=True)
     for title in ("seeds", *COLUMNS):
-        table.add_column(title, justify="right")
-    groups: dict[tuple[str, str], list[FinishedRun]] = {}
-    for run in runs:
-        groups.setdefault((run.experiment, run.config_hash), []).append(run)
+        table.add_column(title, justify="right", no_wrap=True)
+    groups: dict[tuple[str, str], dict[int, FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: run.path.name):
+        repeated = groups.setdefault((run.experiment, run.config_hash), {})
+        if run.seed in repeated:
+            console.print(
+                f"left out  {repeated[run.seed].path.name}: a later run has the same settings and seed",
+                soft_wrap=True,
+                markup=False,
+            )
+        repeated[run.seed] = run
     names = [experiment for experiment, _ in groups]
-    for (experiment, config_hash), group in sorted(groups.items(), key=lambda item: -_mean(item[1], "test/mAP")):
+    rows = [(experiment, config_hash, list(by_seed.values())) for (experiment, config_hash), by_seed in groups.items()]
+    for experiment, config_hash, group in sorted(rows, key=lambda row: -_mean(row[2], "test/mAP")):
         # The same experiment with other settings is another row, told apart by the hash of its settings.
         name = experiment if names.count(experiment) == 1 else f"{experiment} ({config_hash[:6]})"
         seeds = ",".join(str(run.seed) for run in sorted(group, key=lambda run: run.seed))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from aevlp.config import registry
 from aevlp.config.schema import TrackingConfig
 from aevlp.tracking.base import Tracker, Trackers, shown_path
 from aevlp.tracking.console import ConsoleTracker
@@ -13,11 +15,13 @@ from aevlp.tracking.wandb import WandbTracker
 
 def build_trackers(config: TrackingConfig, run_dir: Path) -> Trackers:
     """Trackers for the run in `run_dir`."""
+    name = shlex.quote(shown_path(run_dir))
 
     def next_steps(state: str) -> list[tuple[str, str]]:
         if state == "finished":
-            return [("compare", f"python run.py compare {shown_path(run_dir)} OTHER_RUN")]
-        return [("resume", f"python run.py --resume {shown_path(run_dir)}")]
+            return [("compare", f"python run.py compare {name} OTHER_RUN")]
+        plugins = "".join(f" --plugin {shlex.quote(file)}" for file in registry.plugin_files)
+        return [("resume", f"python run.py --resume {name}{plugins}")]
 
     trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps)]
     if config.mode != "off":

@@ -52,7 +52,8 @@ class Checkpoint:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here; none of them executed anything
-            raise CheckpointError(f"{path}: cannot be loaded as plain data, so it is not trusted: {error}") from error
+            # Not the words of torch, which recommend to switch the check for pickled code off.
+            raise CheckpointError(f"{path}: holds more than plain data, so it was not loaded ({type(error).__name__})") from error
 
 
 class CheckpointStore:
@@ -105,7 +106,11 @@ class CheckpointStore:
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint; damaged or half-written ones are passed over, and said so."""
+        """The newest complete checkpoint, None before the first; damaged or half-written ones are passed over, and said so.
+
+        Raises:
+            CheckpointError: there are checkpoints, but none is complete.
+        """
         for leftover in self.folder.glob(".tmp-*"):
             self.notify(f"a half-written checkpoint ({leftover.name}) is ignored")
         for checkpoint in self._newest_first():
@@ -113,6 +118,8 @@ class CheckpointStore:
             if problem is None:
                 return checkpoint
             self.notify(f"checkpoint {checkpoint.folder.name} is ignored: {problem}")
+        if any(self.folder.glob("epoch-*")):
+            raise CheckpointError(f"{self.folder}: no checkpoint is complete; remove the folder to train from the start")
         return None
 
     def best(self) -> Checkpoint | None:

@@ -20,6 +20,7 @@ from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run import build_trainer
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import StopFlag
+from aevlp.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class _First:
     def __getitem__(self, row: int) -> Tensor:
         return self.images[row]
 
-    def label(self, row: int) -> str:
-        return self.images.label(row)
+    def name(self, row: int) -> str:
+        return self.images.name(row)
 
 
-def head(split: Split, count: int) -> Split:
+def first_images(split: Split, count: int) -> Split:
     """The first `count` images of a split."""
     count = min(count, len(split))
     return Split(_First(split.images, count), split.observed[:count], None if split.targets is None else split.targets[:count])
@@ -49,56 +50,54 @@ def dry_run(config: ExperimentConfig) -> None:
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
     """
+    settings = config.trainer
     data: SPMLData = registry.build("datasets", config.dataset)
     short = replace(
-        data, train=head(data.train, 2 * config.trainer.batch_size), val=head(data.val, config.trainer.eval_batch_size), test=None
+        data,
+        train=first_images(data.train, 2 * settings.batch_size),
+        val=first_images(data.val, settings.eval_batch_size),
+        test=None,
     )
     with tempfile.TemporaryDirectory() as root, StopFlag() as stop:
-        folder = RunFolder.create(config, Path(root))
-        trainer = build_trainer(config, short, folder, Trackers([]), stop)
-        encoded, encode = trainer.task.labeler.num_images_encoded, _Seconds()
-        trainer.task.labeler.prepare(short.train)
-        encode.stop()
-        trainer.task.model.train()
+        trainer = build_trainer(config, short, RunFolder.create(config, Path(root)), Trackers([]), stop)
+        task, clock = trainer.task, time.perf_counter
+        views, began = task.labeler.num_images_encoded, clock()
+        task.labeler.prepare(short.train)  # once more: the first time warmed up
+        views, encode = task.labeler.num_images_encoded - views, clock() - began
+        task.model.train()
         for batch in trainer.loader.epoch(1):
-            step = _Seconds()  # the last of the two counts: the first one warms up
-            loss = float(trainer.task.step(batch, epoch=1, step=0))
-            step.stop()
-        evaluate = _Seconds()
+            began = clock()  # the last of the two steps counts
+            loss = float(task.step(batch, epoch=1, step=0))
+            step = clock() - began
+        began = clock()
         trainer.predict(short.val, "validate")
-        evaluate.stop()
-        trainer.save("epoch-000-step-2")
-        before = {name: tensor.clone() for name, tensor in trainer.task.weights()["model"].items()}
-        checkpoint = trainer.store.latest()
-        if checkpoint is None:
-            raise CheckpointError("the checkpoint just saved cannot be read back")
-        trainer.restore(checkpoint)
-        if not all(torch.equal(tensor, before[name]) for name, tensor in trainer.task.weights()["model"].items()):
-            raise CheckpointError("weights changed by saving and loading them")
-        size = sum(file["bytes"] for file in checkpoint.manifest["files"].values()) / 2**20
-    steps = -(-len(data.train) // config.trainer.batch_size)
-    encoding = encode.total * len(data.train) / len(short.train)
-    training = config.trainer.epochs * (steps * step.total + evaluate.total * len(data.val) / len(short.val))
+        evaluate = (clock() - began) / len(short.val)
+        size = _save_and_reload(trainer)
+    held_out = len(data.val) + (len(data.test) if data.test else 0)
+    judged = held_out / (1 + config.dataset.flip) if settings.evaluate_labeler else 0  # held-out views are never mirrored
+    encoding = encode / len(short.train) * (len(data.train) + judged)
+    training = settings.epochs * (step * -(-len(data.train) // settings.batch_size) + evaluate * len(data.val))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{config.name}[/bold]  dry run: two steps, one validation batch, saved and reloaded")
-    console.print(f"  loss              {loss:.4f}")
-    console.print(f"  step              {1000 * step.total:.0f} ms for {config.trainer.batch_size} images")
-    console.print(f"  memory            {peak_memory_mb():.0f} MB at most so far")
-    console.print(f"  checkpoint        {size:.1f} MB; up to three are kept")
-    console.print(
-        f"  estimated time    {_clock(encoding)} to encode views, {_clock(training)} for {config.trainer.epochs} epochs"
-    )
-    if encoded:
-        console.print(f"  views encoded     {encoded} for {len(short.train)} images")
-    console.print(f"start it            python run.py --exp {config.name}")
+    console.print(f"  loss         {loss:.4f}")
+    console.print(f"  step         {1000 * step:.0f} ms for {settings.batch_size} images")
+    console.print(f"  views        {views // len(short.train)} per training image")
+    console.print(f"  memory       {peak_memory_mb():.0f} MB at most so far")
+    console.print(f"  checkpoint   {size:.1f} MB; up to three are kept")
+    console.print(f"  whole run    about {_clock(encoding)} to encode views, {_clock(training)} for {settings.epochs} epochs")
 
 
-class _Seconds:
-    def __init__(self) -> None:
-        self.began, self.total = time.perf_counter(), 0.0
-
-    def stop(self) -> None:
-        self.total = time.perf_counter() - self.began
+def _save_and_reload(trainer: Trainer) -> float:
+    """Size of a checkpoint in MB, after a round trip that must not change a weight."""
+    trainer.save("epoch-000-step-2")
+    before = {name: tensor.clone() for name, tensor in trainer.task.weights()["model"].items()}
+    checkpoint = trainer.store.latest()
+    if checkpoint is None:
+        raise CheckpointError("the checkpoint just saved cannot be read back")
+    trainer.restore(checkpoint)
+    if not all(torch.equal(tensor, before[name]) for name, tensor in trainer.task.weights()["model"].items()):
+        raise CheckpointError("weights changed by saving and loading them")
+    return sum(file["bytes"] for file in checkpoint.manifest["files"].values()) / 2**20
 
 
 def _clock(seconds: float) -> str:

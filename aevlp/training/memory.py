@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 
 import psutil
 
@@ -15,4 +16,5 @@ def peak_memory_mb() -> float:
             children += child.memory_info().rss
         except psutil.NoSuchProcess:
             continue  # it ended between the two calls
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + children) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + children) / 2**20

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
@@ -21,6 +22,7 @@ from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.tracking import RunInfo, Trackers
 from aevlp.tracking.build import build_trackers
+from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
@@ -38,7 +40,7 @@ class RunResult:
     pseudo_labels: np.ndarray
     """int8 (N_train,C) of the last epoch."""
     summary: dict[str, Any]
-    """summary.json: flat metric names."""
+    """summary.json: flat metric names. test/* is of the best epoch, val/*, pseudo/* and train/* of the last."""
 
 
 def train(config: ExperimentConfig) -> RunResult:
@@ -49,26 +51,54 @@ def train(config: ExperimentConfig) -> RunResult:
     """
     folder = RunFolder.create(config)
     folder.lock()
-    return _run(config, folder)
+    try:
+        return _run(config, folder)
+    except AevlpError:
+        if not folder.has_begun:  # nothing there but the configuration
+            shutil.rmtree(folder.path)
+        raise
 
 
-def resume(path: Path, epochs: int | None = None) -> RunResult:
+def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -> RunResult:
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`."""
     folder = RunFolder(path)
     folder.lock()
     config = folder.read_config()
     if epochs is not None and epochs != config.trainer.epochs:
-        values = config.to_dict()
-        values["trainer"]["epochs"] = epochs
-        config = from_dict(values, "--set trainer.epochs")
+        _refuse_if_over(folder, epochs)
+        config = _changed(config, "trainer", "epochs", epochs)
         folder.write_config(config)
+    if tracking is not None:
+        config = _changed(config, "tracking", "mode", tracking)
     return _run(config, folder)
+
+
+def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
+    values = config.to_dict()
+    values[section][key] = value
+    return from_dict(values, f"--set {section}.{key}={value}")
+
+
+def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
+    checkpoint = CheckpointStore(folder.path / "checkpoints", lambda _: None).latest()
+    if checkpoint is None:
+        return
+    progress = checkpoint.state()["progress"]
+    if progress["stopped_early"]:
+        raise ConfigError(
+            f"{folder.path.name} stopped early after epoch {progress['epochs_done']} and has no more epochs to train; "
+            "start a new run with trainer.patience=null trainer.max_drop=null"
+        )
+    if epochs < progress["epochs_done"]:
+        raise ConfigError(
+            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress['epochs_done']} epochs"
+        )
 
 
 def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
     trackers = build_trackers(config.tracking, folder.path)
     state = "failed"
-    summary: dict[str, Any] = {"state": state}
+    summary: dict[str, Any] = {}
     try:
         with StopFlag() as stop:
             trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
@@ -82,7 +112,7 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
         state = "stopped"
         raise
     finally:
-        trackers.finish(state, summary)
+        trackers.finish(state, summary | {"state": state})
         folder.unlock()
     return RunResult(
         summary["test/mAP"], trainer.progress.best_map or 0.0, trainer.progress.best_epoch, folder.path,
@@ -91,13 +121,13 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
 
 
 def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
-    """Build every other component, and a trainer that stands where the run's newest checkpoint stood."""
+    """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
-    check_sizes(config, data)
+    check_sizes(data)
     loader = TrainLoader(
-        data.train, image_size=config.dataset.image_size, flip=config.dataset.flip,
+        blind(data.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
@@ -121,30 +151,33 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
-    if trainer.progress.stopped_early:
-        trackers.message(f"this run had stopped early after epoch {trainer.progress.epochs_done}; there is nothing left to train")
-    labeler.prepare(data.train, _progress(trackers, stop))
+    if trainer.is_over:
+        trackers.message(
+            f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
+        )
+        return trainer
+    folder.remove("summary.json")  # of a run that had ended and goes on: it is no longer true
+    labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
     return trainer
 
 
-def check_sizes(config: ExperimentConfig, data: SPMLData) -> None:
-    """Refuse what would fail only after an epoch: an empty split, or a batch that batch norm cannot use."""
-    for name, split in (("training", data.train), ("validation", data.val)):
-        if not len(split):
-            raise ConfigError(f"the {name} split holds no image")
-    last = len(data.train) % config.trainer.batch_size
-    if last == 1 or config.trainer.batch_size == 1:
-        raise ConfigError(
-            f"trainer.batch_size: {config.trainer.batch_size} leaves a batch of one image ({len(data.train)} training images), "
-            "which batch norm cannot use; choose another size"
-        )
+def check_sizes(data: SPMLData) -> None:
+    """Refuse an empty split, which would fail only after an epoch."""
+    for name, split in (("training", data.train), ("validation", data.val), ("test", data.test)):
+        if split is not None and not len(split):
+            raise DataError(f"the {name} split holds no image")
+
+
+def blind(split: Split) -> Split:
+    """The split without its full labels, for whatever takes part in training."""
+    return replace(split, targets=None)
 
 
 def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> dict[str, float | None]:
     """Quality of the labeler on images it is not used for, and of its scores as predictions."""
-    result = labeler.evaluate(split, progress)
+    result = labeler.evaluate(blind(split), progress)
     if result is None or split.targets is None:
         return {}
     scores, pseudo = result

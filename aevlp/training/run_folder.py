@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
+import errno
 import fcntl
 import io
 import json
@@ -16,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from aevlp.config.errors import CheckpointError, ConfigError
-from aevlp.config.loading import from_dict
+from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
-from aevlp.config.yaml_reading import read_yaml, write_yaml
+from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.dataset import SPMLData
 
 
@@ -31,9 +32,9 @@ def runs_root() -> Path:
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("*/config.yaml")]
+        runs = [path.parent for path in runs_root().glob("*/config.yaml") if RunFolder(path.parent).has_begun]
         if not runs:
-            raise ConfigError(f"--resume latest: there is no run in {runs_root()}/")
+            raise ConfigError(f"there is no run in {runs_root()}/")
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
     for path in (Path(name), runs_root() / name):
         if (path / "config.yaml").is_file():
@@ -64,10 +65,12 @@ class RunFolder:
     def read_config(self) -> ExperimentConfig:
         """The configuration that the run was started with."""
         path = self.path / "config.yaml"
-        data, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path}: must hold `key: value` lines")
-        return from_dict(data, str(path))
+        return from_dict(read_mapping(path)[0], str(path))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether training was reached: a metrics.jsonl is there, if only an empty one."""
+        return (self.path / "metrics.jsonl").is_file()
 
     def lock(self) -> None:
         """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""
@@ -96,6 +99,13 @@ class RunFolder:
                 aside.unlink()
             raise _not_writable(self.path / name, error) from error
 
+    def remove(self, name: str) -> None:
+        """Remove a file of the folder, if it is there."""
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _not_writable(self.path / name, error) from error
+
     def write_config(self, config: ExperimentConfig) -> None:
         """Write config.yaml, resolved."""
         self.write("config.yaml", write_yaml(config.to_dict()).encode())
@@ -103,11 +113,6 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json: flat metric names, null where a value is not known."""
         self.write("summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
-
-    def read_summary(self) -> dict[str, Any] | None:
-        """summary.json, or None before the run has ended."""
-        path = self.path / "summary.json"
-        return json.loads(path.read_text()) if path.is_file() else None
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Write a compressed .npz."""
@@ -137,4 +142,6 @@ class RunFolder:
 
 
 def _not_writable(path: Path, error: OSError) -> CheckpointError:
-    return CheckpointError(f"{path}: cannot be written: {error.strerror}; free some space, or set AEVLP_RUNS to another folder")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space, or set AEVLP_RUNS to another disk" if full else "set AEVLP_RUNS to a folder that can"
+    return CheckpointError(f"{path}: cannot be written: {error.strerror}; {remedy}")

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
 from aevlp.labelers import Labeler
@@ -46,7 +47,15 @@ class Task:
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
         self.pseudo[index] = pseudo
-        logits = self.logits(self.model, batch.image)
+        try:
+            logits = self.logits(self.model, batch.image)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"batch norm cannot use a batch of {len(batch.image)} image at this size: "
+                "choose another trainer.batch_size or a larger dataset.image_size"
+            ) from error
         loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)

@@ -61,7 +61,7 @@ class Trainer:
 
     def fit(self) -> dict[str, Any]:
         """Train to the end, test the best weights, and return the flat summary."""
-        while self.progress.epochs_done < self.config.trainer.epochs and not self.progress.stopped_early:
+        while not self.is_over:
             try:
                 performance = self.train_epoch()
                 self.end_epoch(performance)
@@ -69,6 +69,11 @@ class Trainer:
                 self.save(f"epoch-{self.progress.epochs_done + 1:03d}-step-{self.progress.step}")
                 raise
         return self.test()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.progress.epochs_done >= self.config.trainer.epochs or self.progress.stopped_early
 
     def train_epoch(self) -> dict[str, float]:
         """The rest of the epoch under way; returns its performance metrics."""
@@ -214,9 +219,10 @@ class Trainer:
         hook = getattr(self.task.loss, "on_epoch_end", None)
         if hook is None:
             return
+        # Before the hook begins: a stop in here must not leave it half done.
+        logits = torch.from_numpy(self.predict(self.data.train, "look back"))
 
         def predict() -> Iterator[tuple[Tensor, Tensor]]:
-            logits = torch.from_numpy(self.predict(self.data.train, "look back"))
             for index in torch.arange(len(logits)).split(self.config.trainer.eval_batch_size):
                 yield index.to(self.task.device), torch.sigmoid(logits[index]).to(self.task.device)
 

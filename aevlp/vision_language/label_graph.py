@@ -1,6 +1,6 @@
 """The label-graph residual of AEVLP: a frozen, random graph convolution over the classes, added to the text features.
 
-The public code draws its weights once, without a seed; here they hang on the seed of the run. The residual changes text
+The public code draws its weights once, without a seed; here they depend on the seed of the run. The residual changes text
 features by about a tenth of their length and is nearly common to all classes, so its effect on pseudo-labels is small.
 """
 

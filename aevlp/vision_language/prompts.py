@@ -29,7 +29,7 @@ def text_features(encoder: DualEncoder, names: Sequence[str], templates: Sequenc
     if len(equal):
         first, second = (names[i] for i in equal[0].tolist())
         raise DataError(
-            f"encoder {encoder.config.source} gives {len(equal)} pairs of classes the same text features, such as {first!r} and "
-            f"{second!r}; choose another labeler.encoder.source, other class names, or labeler: none"
+            f"encoder {encoder.config.source} gives the same text features to {len(equal)} pair(s) of classes, such as "
+            f"{first!r} and {second!r}; choose another labeler.encoder.source, other class names, or labeler: none"
         )
     return features

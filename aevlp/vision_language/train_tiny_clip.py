@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aevlp.data.digits import CLASS_NAMES, SCENE_SIDE, Scenes, draw_scenes
-from aevlp.vision_language.views import resize
+from aevlp.data.images import resize
 
 IMAGE_SIDE = 48
 LOGIT_SCALE = 10.0
@@ -35,7 +35,7 @@ MIN_VISIBLE = 0.5  # share of a digit's box that must lie inside a crop for the 
 
 
 def build_tokenizer() -> Any:
-    """A word-level fast tokenizer of 22 words that `AutoTokenizer` loads like any other."""
+    """A word-level fast tokenizer of 22 entries that `AutoTokenizer` loads like any other."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

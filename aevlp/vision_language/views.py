@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from aevlp.data.images import resize
 
 
 class TooSmallError(ValueError):
     """An image has fewer pixels than the grid has tiles."""
-
-
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
-    size = (size, size) if isinstance(size, int) else size
-    if images.shape[-2:] == size:
-        return images
-    # Channels-last is the layout of torch's vectorised uint8 kernel.
-    images = images.contiguous(memory_format=torch.channels_last)
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).contiguous()
 
 
 def cut_views(image: Tensor, grid: int, size: int) -> Tensor:

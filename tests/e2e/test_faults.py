@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from pathlib import Path
@@ -160,10 +159,11 @@ def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_run_and_is_said(monk
     assert runs.differences(runs.outcome(run), uninterrupted) == []
 
 
-def test_a_damaged_only_checkpoint_means_a_start_from_the_beginning(capsys, uninterrupted):
+def test_without_one_whole_checkpoint_nothing_is_overwritten(capsys):
     run = aevlp.train(runs.config()).run_dir
     for path in run.glob("checkpoints/epoch-*/state.pt"):
         path.write_bytes(b"")
-    assert main(["--resume", str(run)]) == 0
-    assert runs.differences(runs.outcome(run), uninterrupted) == []
-    assert json.loads((run / "summary.json").read_text())["state"] == "finished"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main(["--resume", str(run)]) == 1
+    assert "no checkpoint is complete; remove the folder to train from the start" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

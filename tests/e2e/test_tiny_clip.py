@@ -14,7 +14,7 @@ from aevlp.vision_language import train_tiny_clip
 from aevlp.vision_language.encoder import BUNDLED, DualEncoder, EncoderConfig
 from aevlp.vision_language.prompts import text_features
 
-SETTINGS = {"temperature": 0.1, "eta": 0.3, "threshold": 0.4, "top_k": 3, "negative_ratio": 0.3, "negatives": "off"}
+SETTINGS = {"temperature": 0.14, "eta": 0.3, "threshold": 0.4, "top_k": 3, "negative_ratio": 0.3, "negatives": "off"}
 
 
 def test_the_folder_is_small_and_complete():

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from aevlp.config.errors import DataError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats.arrays import build_arrays, read_arrays, read_class_names, write_arrays
 from aevlp.data.protocol import draw_single_positives, split_train_val
 
@@ -23,6 +24,12 @@ def folder(tmp_path):
     write_arrays(tmp_path, "val", NAMES[:4], LABELS[:4])
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
     return tmp_path
+
+
+def draw(folder):
+    """The image files that the arrays list."""
+    for name in NAMES:
+        Image.new("RGB", (8, 8)).save(folder / name)
 
 
 def refused(folder, message):
@@ -50,8 +57,14 @@ def test_observed_labels_are_drawn_where_there_are_none(folder):
 
 
 def test_observed_negatives_are_read_as_unobserved(folder):
-    np.save(path(folder, "labels_obs"), np.where(LABELS == 1, 1.0, np.where(np.arange(3) == 0, -1.0, 0.0)))
-    np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES)[2], LABELS)
+    observed = draw_single_positives(LABELS)
+    np.save(path(folder, "labels_obs"), np.where(observed == 1, 1.0, np.where(np.arange(3) == 0, -1.0, 0.0)))
+    np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES)[2], observed)
+
+
+def test_two_observed_labels_of_an_image_are_refused(folder):
+    np.save(path(folder, "labels_obs"), LABELS)
+    refused(folder, r"labels_obs\.npy: row \d+ observes \d labels")
 
 
 def test_names_may_be_stored_as_bytes_but_must_be_decodable(folder):
@@ -138,7 +151,7 @@ def test_damaged_files_are_refused(folder, part):
 @pytest.mark.parametrize("part", ["images", "labels"])
 def test_absent_arrays_name_the_setting(folder, part):
     path(folder, part).unlink()
-    refused(folder, rf"formatted_train_{part}\.npy: no such file; set dataset\.root")
+    refused(folder, rf"formatted_train_{part}\.npy: no such file; dataset\.root must be")
 
 
 def test_class_names_are_read_without_byte_order_mark_spaces_and_blank_lines(tmp_path):
@@ -169,23 +182,30 @@ def config(folder, **settings):
     return ArraysConfig(name="arrays", root=None if folder is None else str(folder), **settings)
 
 
+def test_absent_files_are_counted_before_anything_is_trained(folder):
+    with pytest.raises(DataError, match=r"listed in row \d+, but there is no such file; 10 of 10 images are absent"):
+        build_arrays(config(folder))
+
+
 def test_the_official_training_set_is_divided_and_the_official_validation_set_tests(folder):
+    draw(folder)
     data = build_arrays(config(folder))
     train, val = split_train_val(12)
     observed = draw_single_positives(LABELS)  # drawn before the split
     for part, rows in ((data.train, train), (data.val, val)):
-        assert [part.images.label(i) for i in range(len(part))] == NAMES[rows].tolist()
+        assert [part.images.name(i) for i in range(len(part))] == NAMES[rows].tolist()
         np.testing.assert_array_equal(part.observed, observed[rows])
         np.testing.assert_array_equal(part.targets, LABELS[rows])
-    assert [data.test.images.label(i) for i in range(4)] == NAMES[:4].tolist()
+    assert [data.test.images.name(i) for i in range(4)] == NAMES[:4].tolist()
     assert data.class_names == data.prompt_names == CLASSES
     np.testing.assert_array_equal(build_arrays(config(folder, train_labels="full")).train.observed, LABELS[train])
 
 
 def test_the_root_may_come_from_the_environment_and_must_come_from_somewhere(folder, monkeypatch):
     monkeypatch.delenv("AEVLP_DATA", raising=False)
-    with pytest.raises(DataError, match=r"set dataset\.root, or the environment variable AEVLP_DATA"):
+    with pytest.raises(ConfigError, match=r"set dataset\.root, or the environment variable AEVLP_DATA"):
         build_arrays(config(None))
+    draw(folder)
     folder.rename(folder.parent / "arrays")
     monkeypatch.setenv("AEVLP_DATA", str(folder.parent))
     assert len(build_arrays(config(None)).train) == 10

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from aevlp.data.dataset import Split
-from aevlp.data.images import ArrayImages
+from aevlp.data.images import ArrayImages, resize
 from aevlp.data.loaders import TrainBatch, TrainLoader, eval_loader
 from aevlp.data.random import IMAGE_FLIP, VIEW_FLIP, flips
-from aevlp.vision_language.views import resize
 
 COUNT, SIZE = 23, 12
 

@@ -78,7 +78,7 @@ def test_helper_files_are_no_components():
 
 
 def test_an_unknown_component_is_told_the_nearest():
-    with pytest.raises(ConfigError, match=r"^unknown loss 'gprr'; did you mean 'gpr' or 'gr'\?$"):
+    with pytest.raises(ConfigError, match=r"^unknown loss 'gprr'; did you mean 'gpr' or 'gr'\?; one of your own needs --plugin"):
         registry.get("losses", "gprr")
 
 

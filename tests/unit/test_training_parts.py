@@ -152,7 +152,10 @@ def test_the_hook_of_a_loss_gets_all_training_rows_in_order_each_epoch(monkeypat
 def test_latest_is_the_newest_run_and_without_one_there_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="there is no run in"):
         find_run("latest")
-    first, second = (RunFolder.create(runs.config()).path for _ in range(2))
+    first, second, failed = (RunFolder.create(runs.config()).path for _ in range(3))
+    for begun in (first, second):
+        (begun / "metrics.jsonl").touch()
+    os.utime(failed / "config.yaml", (2e9, 2e9))  # newer, but training was never reached
     os.utime(first / "config.yaml", (1, 1))
     assert find_run("latest") == second
     assert find_run(first.name) == find_run(str(first)) == first

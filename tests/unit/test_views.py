@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from aevlp.vision_language.views import cut_views, resize
+from aevlp.data.images import resize
+from aevlp.vision_language.views import cut_views
 
 SIZES = [(61, 83), (150, 97), (375, 500), (31, 222)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.config.errors import DataError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels
@@ -49,7 +49,9 @@ def read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; set dataset.root to the folder of the formatted arrays") from error
+        raise DataError(
+            f"{path}: no such file; dataset.root must be the folder of formatted_{{train,val}}_{{images,labels}}.npy"
+        ) from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy array: {error}") from error
     if not isinstance(array, np.ndarray):
@@ -77,6 +79,9 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     if (observed > labels).any():
         row, column = np.argwhere(observed > labels)[0]
         raise DataError(f"{path}: row {row} observes class {class_names[column]!r}, which the full labels do not hold")
+    if (observed.sum(axis=1) > 1).any():
+        row = int(np.argmax(observed.sum(axis=1)))
+        raise DataError(f"{path}: row {row} observes {observed[row].sum()} labels; here at most one is known of an image")
     return names, labels, observed
 
 
@@ -97,7 +102,7 @@ def dataset_root(config: ArraysConfig) -> Path:
     if config.root is not None:
         return Path(config.root).expanduser()
     if "AEVLP_DATA" not in os.environ:
-        raise DataError("no data folder: set dataset.root, or the environment variable AEVLP_DATA to the folder above it")
+        raise ConfigError("no data folder: set dataset.root, or the environment variable AEVLP_DATA to the folder above it")
     return Path(os.environ["AEVLP_DATA"]) / config.name
 
 
@@ -112,7 +117,9 @@ def build_arrays(config: ArraysConfig) -> SPMLData:
     test_names, test_labels, test_observed = read_arrays(root, "val", class_names)
 
     def files(names: np.ndarray, rows: np.ndarray | None = None) -> ImageFiles:
-        return ImageFiles(root / config.images, (names if rows is None else names[rows]).tolist(), rows)
+        images = ImageFiles(root / config.images, (names if rows is None else names[rows]).tolist(), rows)
+        images.require_all()  # now, rather than after hours of training
+        return images
 
     return SPMLData(
         class_names=class_names,

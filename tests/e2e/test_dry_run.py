@@ -1,0 +1,35 @@
+"""`--dry-run`: every part once, and nothing left behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from aevlp.cli import main
+from aevlp.training import dry_run as module
+
+
+def test_it_tells_time_and_memory_and_leaves_nothing(small, capsys, tmp_path):
+    assert main(["--exp", "digits_gpr", "--dry-run", "--set", *small]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"step +\d+ ms for 16 images", output)
+    assert re.search(r"views +10 per training image", output)
+    assert re.search(r"memory +\d+ MB", output)
+    assert re.search(r"whole run +about \d+:\d\d to encode views, \d+:\d\d for 2 epochs", output)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_that_does_not_come_back_equal_is_an_error(small, capsys, monkeypatch):
+    def restore(self, checkpoint):
+        for parameter in self.task.model.parameters():
+            parameter.data.add_(1)
+
+    monkeypatch.setattr(module.Trainer, "restore", restore)
+    assert main(["--exp", "digits_an", "--dry-run", "--set", *small]) == 1
+    assert "weights changed by saving and loading" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("digits_*.yaml")))
+def test_every_digits_experiment_trains(name, small, capsys):
+    assert main(["--exp", name, "--set", *small, "trainer.epochs=1", "trainer.evaluate_labeler=false"]) == 0
+    assert "finished" in capsys.readouterr().out
