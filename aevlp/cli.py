@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except AevlpError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {line}" if error.exit_code in (1, 2) else line, file=sys.stderr)  # a clean stop is no error
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _verb(verbs, "schema", run_schema, "JSON schema of experiments, for editors")
 
     verb = _verb(verbs, "compare", run_compare, "finished runs side by side, mean and 95 %% interval over seeds")
-    verb.add_argument("runs", nargs="+", metavar="RUN", help="run folders or ids, or a folder of runs")
+    verb.add_argument("runs", nargs="*", metavar="RUN", help="run folders or ids, or folders of runs; all runs if none is named")
     return parser
 
 
@@ -177,10 +177,13 @@ def run_show(arguments: argparse.Namespace) -> int:
     first = resolve(names[0], _overrides(arguments))
     values = flatten(first.config.to_dict())
     if arguments.diff:
-        second = flatten(resolve(names[1], _overrides(arguments)).config.to_dict())
+        second = flatten(resolve(names[1]).config.to_dict())
         paths = [path for path in {**values, **second} if path != "name" and values.get(path) != second.get(path)]
         rows = [(path, _text(values, path), _text(second, path)) for path in paths]
-        rows.insert(0, ("", names[0], names[1]))
+        if not rows:
+            print("no differences")
+            return 0
+        rows.insert(0, ("", " ".join([names[0], *_overrides(arguments)]), names[1]))
     else:
         rows = [(path, _text(values, path), first.origins.get(path, "default")) for path in values]
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
@@ -204,6 +207,7 @@ def run_schema(arguments: argparse.Namespace) -> int:
 def run_compare(arguments: argparse.Namespace) -> int:
     """`compare`."""
     from aevlp.reporting.compare import compare
+    from aevlp.training.run_folder import runs_root
 
-    compare([Path(run) for run in arguments.runs])
+    compare([Path(run) for run in arguments.runs] or [runs_root()])
     return 0

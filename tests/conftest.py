@@ -23,3 +23,17 @@ def _runs_folder(tmp_path, monkeypatch):
 def small():
     """Overrides that make any digits experiment run in seconds."""
     return list(SMALL)
+
+
+@pytest.fixture
+def said():
+    """What a checkpoint store told the user."""
+    return []
+
+
+@pytest.fixture
+def store(tmp_path, said):
+    """An empty checkpoint store."""
+    from aevlp.training.checkpoints import CheckpointStore
+
+    return CheckpointStore(tmp_path / "checkpoints", said.append)

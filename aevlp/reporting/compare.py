@@ -34,6 +34,8 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
 def compare(paths: list[Path], console: Console | None = None) -> None:
     """Print the table, best test mAP first: test and best validation mAP, pseudo-positives, the labeler's own test mAP."""
     console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has no width to respect
     runs, unfinished = collect(paths)
     for line in unfinished:
         console.print(f"left out  {line}", style="yellow", soft_wrap=True, markup=False)
@@ -41,7 +43,7 @@ def compare(paths: list[Path], console: Console | None = None) -> None:
         raise ConfigError("compare: none of these runs has finished")
     table = Table(box=None, pad_edge=False)
     table.add_column("experiment", no_wrap=True)
-    for title in ("seeds", *COLUMNS):
+    for title in ("seed", *COLUMNS):
         table.add_column(title, justify="right", no_wrap=True)
     groups: dict[tuple[str, str], dict[int, FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: run.path.name):

@@ -156,16 +156,18 @@ class ConsoleTracker(Tracker):
             return
         summary = self._last_row | summary  # a run that was stopped has no summary, but epochs
         epoch = summary.get("best/epoch")
-        results = [
-            ("test mAP", _number(summary.get("test/mAP"), 2), ""),
-            ("best val mAP", _number(summary.get("best/val_mAP"), 2), "" if epoch is None else f"at epoch {epoch}"),
-        ]
+        results = []
+        if state == "finished":  # otherwise it was never tested
+            results.append(("test mAP", _number(summary.get("test/mAP"), 2), ""))
+        if epoch is not None:
+            results.append(("best val mAP", _number(summary.get("best/val_mAP"), 2), f"at epoch {epoch}"))
         if summary.get("test/labeler_mAP") is not None:
             results.append(("labeler alone", _number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))
         if summary.get("pseudo/positive/precision") is not None:
             precision, recall = (_number(summary[f"pseudo/positive/{name}"], 1) for name in ("precision", "recall"))
             results.append(("pseudo-labels", precision, f"precision, {recall} recall"))
-        results.append(("images/s", _number(summary.get("perf/images_per_second"), 0), ""))
+        if summary.get("perf/images_per_second") is not None:
+            results.append(("images/s", _number(summary["perf/images_per_second"], 0), ""))
         self._print("")
         self._print_results(state, results)
         steps = self._next_steps(state) if callable(self._next_steps) else self._next_steps

@@ -175,7 +175,7 @@ def _why_not_online(settings: wandb.Settings) -> str | None:
     """Return None where a login and a server that answers were found."""
     url = settings.base_url
     if not _has_credentials(settings):
-        return f"no login for {url}"
+        return "no login (`wandb login` makes one)"
     outcome: list[str | None] = []
     # In a thread, because looking a host name up has no time limit of its own.
     probe = threading.Thread(target=lambda: outcome.append(_probe(url)), daemon=True)

@@ -66,7 +66,9 @@ class Trainer:
                 performance = self.train_epoch()
                 self.end_epoch(performance)
             except RunStopped:
-                self.save(f"epoch-{self.progress.epochs_done + 1:03d}-step-{self.progress.step}")
+                epoch = self.progress.epochs_done + 1
+                self.save(f"epoch-{epoch:03d}-step-{self.progress.step}")
+                self.tracker.message(f"stopped, and saved in epoch {epoch} after step {self.progress.step}")
                 raise
         return self.test()
 

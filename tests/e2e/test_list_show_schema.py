@@ -78,7 +78,9 @@ def test_show_diff_lists_only_what_differs_in_both_forms(output):
     assert {"loss.name", "labeler.name", "loss.rho"} < set(paths)
     assert {path.partition(".")[0] for path in paths} == {"loss", "labeler"}
     assert next(row.split() for row in rows if row.startswith("loss.name")) == ["loss.name", '"gpr"', '"an"']
-    assert output("show", "--diff", "digits_gpr", "digits_gpr").split() == ["digits_gpr", "digits_gpr"]
+    assert output("show", "--diff", "digits_gpr", "digits_gpr") == "no differences\n"
+    changed = output("show", "--exp", "digits_gpr", "--set", "loss.rho=0.8", "--diff", "digits_gpr").split()
+    assert changed == ["digits_gpr", "loss.rho=0.8", "digits_gpr", "loss.rho", "0.8", "0.9"]
 
 
 def test_the_schema_knows_every_key_of_the_shipped_experiments(output):

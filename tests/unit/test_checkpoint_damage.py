@@ -13,17 +13,6 @@ import torch
 from stores import names, save_epoch
 
 from aevlp.config.errors import CheckpointError
-from aevlp.training.checkpoints import CheckpointStore
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def store(tmp_path, said):
-    return CheckpointStore(tmp_path / "checkpoints", said.append)
 
 
 def test_best_is_what_the_newest_whole_checkpoint_says_not_what_a_damaged_one_said(store):

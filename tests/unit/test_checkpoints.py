@@ -18,16 +18,6 @@ from aevlp.config.errors import CheckpointError
 from aevlp.training.checkpoints import CheckpointStore
 
 
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def store(tmp_path, said):
-    return CheckpointStore(tmp_path / "checkpoints", said.append)
-
-
 def test_what_was_saved_comes_back(store, said):
     save_epoch(store, 1)
     checkpoint = store.latest()

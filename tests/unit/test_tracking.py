@@ -385,6 +385,7 @@ def inspect(folder: Path, *options: str) -> list[dict]:
     return [json.loads(output)] if options else [json.loads(line) for line in output.splitlines()]
 
 
+# Bounds of 60 s: W&B itself would wait 90 s to start and for ever to finish, and a busy machine is slow to start a process.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class TestWandb:
     @pytest.fixture
@@ -483,7 +484,7 @@ class TestWandb:
                 (home / ".netrc").write_text(f"machine {host} login user password {'a' * 40}\n")
             began = time.monotonic()
             texts, _ = self.run_and_check(tmp_path / "run")
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         assert "refused" in texts[0]
 
     def test_a_server_that_accepts_and_never_answers(self, logged_in_to, tmp_path):
@@ -493,7 +494,7 @@ class TestWandb:
             logged_in_to(f"http://127.0.0.1:{mute.getsockname()[1]}")
             began = time.monotonic()
             texts, _ = self.run_and_check(tmp_path / "run")
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         assert "did not answer within 1 s" in texts[0]
 
     def test_a_server_that_is_there_but_fails_everything(self, logged_in_to, tmp_path):
@@ -503,7 +504,7 @@ class TestWandb:
         texts, lines = self.run_and_check(tmp_path / "run")
         server.shutdown()
         server.server_close()
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert len(texts) == 1
         assert "did not take the run" in texts[0]
         assert "--include-online" not in lines["sync"]
@@ -528,7 +529,7 @@ class TestWandb:
 
         began = time.monotonic()
         texts, lines = self.run_and_check(tmp_path / "run", "run-", after_start=die)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert len(texts) == 1
         assert "finish failed" in texts[0]
         assert "is kept in run" in texts[0]
