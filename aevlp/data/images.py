@@ -13,6 +13,8 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""

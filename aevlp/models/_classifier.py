@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aevlp.config.errors import ConfigError
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Classifier(nn.Module):

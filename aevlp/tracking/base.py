@@ -117,3 +117,10 @@ def shown_path(path: Path) -> str:
     path = Path(os.path.abspath(path))
     working_folder = Path.cwd()
     return str(path.relative_to(working_folder)) if path.is_relative_to(working_folder) else str(path)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
+from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -136,7 +136,7 @@ class ConsoleTracker(Tracker):
                 _number(metrics.get("pseudo/positive/precision"), 1),
                 _number(metrics.get("pseudo/positive/recall"), 1),
                 _number(metrics.get("perf/images_per_second"), 0),
-                MISSING if began is None else _duration(now - began),
+                MISSING if began is None else duration(now - began),
             ]
         )
         self._print(f"[green]{row}[/green]" if best else row)
@@ -232,11 +232,11 @@ class ConsoleTracker(Tracker):
         now = time.monotonic()
         if self._done <= self._stage_first:
             return ""
-        text = f"{_duration((now - self._stage_began) / (self._done - self._stage_first) * (self._total - self._done))} left"
+        text = f"{duration((now - self._stage_began) / (self._done - self._stage_first) * (self._total - self._done))} left"
         if self._stage == "train" and self._training_began is not None:
             began, first_step = self._training_began
             steps_left = self._num_epochs * self._steps_per_epoch - self._global_step()
-            text += f", run {_duration((now - began) / max(self._global_step() - first_step, 1) * steps_left)}"
+            text += f", run {duration((now - began) / max(self._global_step() - first_step, 1) * steps_left)}"
         return text
 
 
@@ -256,9 +256,3 @@ def _number(value: float | None, digits: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

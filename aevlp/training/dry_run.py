@@ -16,6 +16,7 @@ from aevlp.config.errors import CheckpointError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import ImageSource, Split, SPMLData
 from aevlp.tracking import Trackers
+from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run import build_trainer
 from aevlp.training.run_folder import RunFolder
@@ -84,7 +85,7 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  views        {views // len(short.train)} per training image")
     console.print(f"  memory       {peak_memory_mb():.0f} MB at most so far")
     console.print(f"  checkpoint   {size:.1f} MB; up to three are kept")
-    console.print(f"  whole run    about {_clock(encoding)} to encode views, {_clock(training)} for {settings.epochs} epochs")
+    console.print(f"  whole run    about {duration(encoding)} to encode views, {duration(training)} for {settings.epochs} epochs")
 
 
 def _save_and_reload(trainer: Trainer) -> float:
@@ -98,8 +99,3 @@ def _save_and_reload(trainer: Trainer) -> float:
     if not all(torch.equal(tensor, before[name]) for name, tensor in trainer.task.weights()["model"].items()):
         raise CheckpointError("weights changed by saving and loading them")
     return sum(file["bytes"] for file in checkpoint.manifest["files"].values()) / 2**20
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

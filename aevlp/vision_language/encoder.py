@@ -14,10 +14,10 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import Config
+from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.network import require_reachable
 
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "tiny_clip"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class EncoderConfig(Config):
