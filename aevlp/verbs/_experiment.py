@@ -1,0 +1,42 @@
+"""Flags that name an experiment, shared by training and by the verbs that take one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from aevlp.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aevlp.config.schema import ExperimentConfig
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """--exp, --set, --seed and --tracking."""
+    top = parser.prog == "run.py"
+    unset = None if top else argparse.SUPPRESS  # a default here would overwrite what stood before the verb
+    parser.add_argument("--exp", default=unset, metavar="NAME", help="experiment: a name from `list`, or a YAML file")
+    parser.add_argument("--set", nargs="+", action="extend", default=[] if top else unset, metavar="a.b=c", dest="overrides",
+                        help="change values: loss.rho=0.8, loss.beta[1]=8; or whole components: loss=an")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=unset, metavar="N", help="same as --set seed=N")
+    parser.add_argument("--tracking", choices=("online", "offline", "off"), default=unset,
+                        help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """All that was given as --set, --seed and --tracking, as --set words."""
+    result = list(arguments.overrides)
+    if arguments.seed is not None:
+        result.append(f"seed={arguments.seed}")
+    if arguments.tracking is not None:
+        result.append(f"tracking.mode={arguments.tracking}")
+    return result
+
+
+def given_experiment(arguments: argparse.Namespace, what_for: str) -> ExperimentConfig:
+    """The experiment that --exp names, with its overrides; ConfigError where none is named."""
+    if arguments.exp is None:
+        raise ConfigError(f"give --exp NAME {what_for} (see `python run.py list experiments`)")
+    from aevlp.config.loading import load_experiment
+
+    return load_experiment(arguments.exp, overrides(arguments))

@@ -1,0 +1,19 @@
+"""`schema`: the JSON schema of experiments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "JSON schema of experiments, for editors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No flags."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the schema."""
+    from aevlp.config.describe import schema
+
+    print(json.dumps(schema(), indent=1))

@@ -1,0 +1,47 @@
+"""Training: `--exp` starts a run, `--resume` continues one. It is what the command line does without a verb."""
+
+from __future__ import annotations
+
+import argparse
+
+from aevlp.config.errors import ConfigError
+from aevlp.verbs._experiment import add_experiment, given_experiment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of training."""
+    add_experiment(parser)
+    parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, rehearse or resume."""
+    if arguments.resume is not None:
+        _resume(arguments)
+        return
+    config = given_experiment(arguments, "to train, or --resume RUN to continue")
+    if arguments.dry_run:
+        from aevlp.training.dry_run import dry_run
+
+        dry_run(config)
+    else:
+        from aevlp.training.run import train
+
+        train(config)
+
+
+def _resume(arguments: argparse.Namespace) -> None:
+    words = arguments.overrides
+    other = [word for word in words if not word.startswith("trainer.epochs=")]
+    if arguments.exp is not None or arguments.seed is not None or arguments.dry_run or other:
+        raise ConfigError("--resume takes no --exp, --seed or --dry-run, and of --set only trainer.epochs=N")
+    epochs = words[-1].partition("=")[2] if words else None
+    if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
+        raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
+    from aevlp.training.run import resume
+    from aevlp.training.run_folder import find_run
+
+    resume(find_run(arguments.resume), None if epochs is None else int(epochs), arguments.tracking)
