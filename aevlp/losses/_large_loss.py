@@ -11,12 +11,20 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import logsigmoid
 
 
 def num_suspects(num_entries: int, delta: float, times: int) -> int:
     """ceil(B * C * times * delta / 100), in integers: 1 - (1 - share) in floating point can exceed a whole number by 1e-16."""
     return min(math.ceil(num_entries * times * Fraction(repr(delta)) / 100), num_entries)
+
+
+def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Cross-entropy (B,C) without an epsilon, with targets `positive` (B,C) bool.
+
+    Not torch's binary_cross_entropy_with_logits, which is 0 for negatives below -17: all of them would be suspects at once.
+    """
+    return -logsigmoid(torch.where(positive, logits, -logits))
 
 
 def suspects(logits: Tensor, positive: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -27,11 +35,6 @@ def suspects(logits: Tensor, positive: Tensor, count: int) -> tuple[Tensor, Tens
     if count == 0:
         nobody = torch.zeros_like(positive)
         return nobody, nobody
-    loss = binary_cross_entropy_with_logits(logits.detach(), torch.zeros_like(logits), reduction="none") * ~positive
+    loss = binary_loss(logits.detach(), positive) * ~positive
     threshold = loss.flatten().topk(count).values[-1]
     return ~positive & (loss >= threshold), ~positive & (loss > threshold)
-
-
-def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
-    """Cross-entropy (B,C) in logit space, without an epsilon, with targets `positive` (B,C) bool."""
-    return binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")

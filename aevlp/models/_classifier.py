@@ -30,7 +30,7 @@ class Classifier(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, boost: float | None = None,
     ):  # fmt: skip
         super().__init__()
-        self.backbone, self.boost = backbone, boost
+        self.backbone, self.num_features, self.boost = backbone, num_features, boost
         self.head = nn.Linear(num_features, num_classes) if boost is None else nn.Conv2d(num_features, num_classes, 1)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
@@ -40,6 +40,7 @@ class Classifier(nn.Module):
         features = self.backbone((images.float() - self.mean) / self.std)
         if self.boost is None:
             return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+        _require_map(features.shape, self.num_features, "the model")
         maps = self.head(features).float()
         return torch.where(maps > 0, self.boost * maps, maps).mean(dim=(2, 3))
 
@@ -55,11 +56,16 @@ def check_map(backbone: nn.Module, num_features: int, image_size: int, name: str
     """ConfigError unless the backbone gives a map (B,F,H,W), which BoostLU needs."""
     training = backbone.training
     with torch.inference_mode():
-        shape = tuple(backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape)
+        shape = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape
     backbone.train(training)
+    _require_map(shape, num_features, name)
+
+
+def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
     if len(shape) != 4 or shape[1] != num_features:
+        given = ", ".join(["B", *map(str, shape[1:])])
         raise ConfigError(
-            f"model.boost: BoostLU needs a map of features (B,{num_features},H,W), but {name} gives {('B', *shape[1:])}; "
+            f"model.boost: BoostLU needs a map of features (B,{num_features},H,W), but {name} gives ({given}); "
             "set model.boost=null, or take a convolutional network such as timm/resnet18"
         )
 
