@@ -5,6 +5,7 @@ PARAMS = {
     "em": {"alpha": 0.2},
     "gr": CURVES,
     "em_apl": {"warmup": 1},
+    "mime": {"warmup": 1, "threshold": 0.7},
     "ll_r": {"delta": 10},
     "ll_ct": {"delta": 10},
     "ll_cp": {"delta": 10},

@@ -30,6 +30,7 @@ class ComponentConfig(Config):
     """Registered name, as printed by `run.py list`."""
 
     needs_full_labels: ClassVar[bool] = False
+    needs_outputs: ClassVar[tuple[str, ...]] = ()  # of a loss: outputs of the model beside the logits
 
 
 class DatasetConfig(ComponentConfig):
@@ -52,8 +53,8 @@ class TrainerConfig(Config):
     """Images per optimiser step."""
     eval_batch_size: int = Field(64, ge=1, le=65_536)
     """Images per forward pass of evaluation."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Adam and AdamW with betas .9/.999, SGD with momentum .9."""
+    optimizer: Literal["adam", "adamw", "adamax", "sgd"] = "adam"
+    """Adam, AdamW and Adamax with betas .9/.999, SGD with momentum .9."""
     learning_rate: float = Field(1e-5, gt=0, le=100)
     """Learning rate of the backbone."""
     head_lr_mult: float = Field(10.0, ge=0)

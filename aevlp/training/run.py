@@ -133,6 +133,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     accelerator = Accelerator(mixed_precision="no" if config.trainer.precision == "fp32" else config.trainer.precision)
     model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    check_outputs(config, model)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
@@ -161,6 +162,17 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
     return trainer
+
+
+def check_outputs(config: ExperimentConfig, model: torch.nn.Module) -> None:
+    """Refuse a loss that needs an output which the model does not list in its attribute `outputs`."""
+    has = getattr(model, "outputs", ())
+    missing = [name for name in config.loss.needs_outputs if name not in has]
+    if missing:
+        raise ConfigError(
+            f"loss {config.loss.name} needs the model outputs {', '.join(missing)}, but model {config.model.name} gives only "
+            f"{', '.join(('logits', *has))}; choose another loss, or a model that gives them"
+        )
 
 
 def check_sizes(data: SPMLData) -> None:

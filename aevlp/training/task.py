@@ -48,7 +48,7 @@ class Task:
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
         self.pseudo[index] = pseudo
         try:
-            logits = self.logits(self.model, batch.image)
+            logits, auxiliary = self.outputs(self.model, batch.image)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -56,7 +56,8 @@ class Task:
                 f"batch norm cannot use a batch of {len(batch.image)} image at this size: "
                 "choose another trainer.batch_size or a larger dataset.image_size"
             ) from error
-        loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index)
+        further = {"auxiliary": auxiliary} if auxiliary else {}
+        loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.optimizer.step()
@@ -66,9 +67,15 @@ class Task:
 
     def logits(self, model: nn.Module, image: Tensor) -> Tensor:
         """Logits (B,C) float32 of uint8 images, computed at the configured precision."""
+        return self.outputs(model, image)[0]
+
+    def outputs(self, model: nn.Module, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and what else the model puts out by name: in training mode it may return (logits, further outputs)."""
         image = image.to(self.device, non_blocking=True, memory_format=self.memory_format)
         with self.accelerator.autocast():
-            return model(image).float()
+            result = model(image)
+        logits, further = result if isinstance(result, tuple) else (result, {})
+        return logits.float(), further
 
     @property
     def eval_model(self) -> nn.Module:
@@ -134,5 +141,5 @@ def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) ->
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=config.weight_decay)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
+    return kinds[config.optimizer](groups, weight_decay=config.weight_decay)
