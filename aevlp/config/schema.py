@@ -65,6 +65,8 @@ class TrainerConfig(Config):
     """Weight decay of all groups."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     """Learning rate over the run; cosine ends at 0, one_cycle warms up for 30 % of the run and ends near 0."""
+    linear_epochs: int = Field(0, ge=0)
+    """First epochs in which the backbone stands still and only head and loss learn (ROLE with linear initialisation: 25)."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Linear warm-up of the constant and cosine schedules, in epochs."""
     ema_decay: float | None = Field(None, gt=0, lt=1)

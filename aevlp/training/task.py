@@ -43,6 +43,9 @@ class Task:
         factor = learning_rate_factor(self.config, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
+        backbone = getattr(self._plain(), "backbone", None) if epoch <= self.config.linear_epochs else None
+        if backbone is not None:
+            backbone.eval()  # its batch norm stands still, too
         observed = batch.observed.to(self.device, non_blocking=True)
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
@@ -60,6 +63,9 @@ class Task:
         loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
+        if backbone is not None:
+            for parameter in backbone.parameters():
+                parameter.grad = None  # the optimiser passes it over, moments and all
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self._plain())
