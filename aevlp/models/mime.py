@@ -1,158 +1,58 @@
-"""MIME's label encoder (Liu et al., ICML 2023): a transformer asks the feature map for each class and gives a latent Gaussian.
+"""MIME's classifier (Liu et al., ICML 2023): a label encoder whose latent Gaussian of each class gives the logit.
 
-Map with sine positions -> one encoder layer -> two decoder layers, in which learned class queries attend to the map but not to
-each other -> mean and spread of a latent vector for each class -> a logit from the mean of ten samples.
+In training the logit is a linear unit on the mean of `samples` latent samples.
 
-adapted: the layers are normalised after each residual, as in DETR, which the public record does not settle. Evaluation takes the
-latent mean, where the released script draws ten samples again, so that its predictions differ from call to call.
+adapted: evaluation takes the latent mean, where the released script draws samples again, so that its predictions differ from call
+to call; and the public record does not settle where the norms of the transformer stand.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from aevlp.config import registry
 from aevlp.config.registry import register
-from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import BoostConfig, Classifier
-from aevlp.models.resnet import ResNetConfig
-
-_LARGEST_LOG_STD = 6.0
+from aevlp.models._classifier import Classifier
+from aevlp.models._label_encoder import LabelEncoder, LabelEncoderConfig, PerClass, Trunk
 
 
-class MIMEConfig(ComponentConfig):
-    """Settings of the label encoder. Defaults: those of the released script."""
+class MIMEConfig(LabelEncoderConfig):
+    """Settings of MIME's classifier. Defaults: those of the released script."""
 
-    backbone: SerializeAsAny[BoostConfig] = ResNetConfig(name="resnet")
-    """A model of this room that gives a map of features: resnet, small_cnn or timm, with its settings."""
-    freeze: bool = True
-    """Keep batch norm, and the stem and first stage of a ResNet, as they are; false for a network trained from the start."""
-    heads: int = Field(4, ge=1)
-    """Attention heads; must divide the width, which is that of the feature map."""
-    latent: int = Field(256, ge=1)
-    """Size of the latent vector of a class."""
     samples: int = Field(10, ge=1)
     """Latent samples that are averaged in training."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Dropout in the transformer."""
-
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _of_this_room(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("name"), str):
-            return registry.get("models", value["name"]).config.model_validate(value)
-        return value
 
 
-def sine_positions(height: int, width: int, channels: int) -> Tensor:
-    """(H*W, channels): the first half of the channels tells the row, the second the column, by sines of falling frequency."""
-    half = channels // 2
-    exponent = torch.arange(half) // 2 * 2 / half
-    result = torch.zeros(height, width, channels)
-    for axis, length in ((0, height), (1, width)):
-        angle = (torch.arange(1, length + 1) / length * 2 * math.pi)[:, None] / 10_000**exponent
-        wave = torch.where(torch.arange(half) % 2 == 0, angle.sin(), angle.cos())
-        result[:, :, axis * half : (axis + 1) * half] = wave[:, None] if axis == 0 else wave[None]
-    return result.flatten(0, 1)
-
-
-class _Layer(nn.Module):
-    """Attention and a two-layer network, each with dropout, residual and norm."""
-
-    def __init__(self, width: int, heads: int, dropout: float):
-        super().__init__()
-        self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
-        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * width, width))
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, asking: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        found = self.attention(query, key, value, need_weights=False)[0]
-        asking = self.norms[0](asking + self.dropout(found))
-        return self.norms[1](asking + self.dropout(self.network(asking)))
-
-
-class LabelEncoder(nn.Module):
-    """Mean and log of the standard deviation (B,C,latent) of each class from a map (B,F,H,W), and logits from latent vectors."""
-
-    def __init__(self, width: int, num_classes: int, config: MIMEConfig):
-        super().__init__()
-        self.encoder = _Layer(width, config.heads, config.dropout)
-        self.decoder = nn.ModuleList([_Layer(width, config.heads, config.dropout) for _ in range(2)])
-        self.queries = nn.Parameter(torch.randn(num_classes, width))
-        self.statistics = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2 * config.latent))
-        bound = config.latent**-0.5
-        self.weight = nn.Parameter(torch.empty(num_classes, config.latent).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(num_classes))
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        positions = sine_positions(features.shape[2], features.shape[3], features.shape[1]).to(features.device)
-        tokens = features.flatten(2).transpose(1, 2)
-        placed = tokens + positions
-        tokens = self.encoder(tokens, placed, placed, tokens)
-        placed, classes = tokens + positions, self.queries.expand(len(tokens), -1, -1)
-        for layer in self.decoder:
-            classes = layer(classes, classes, placed, tokens)
-        mean, spread = self.statistics(classes).float().chunk(2, dim=-1)
-        return mean, (spread / 2).clamp(-_LARGEST_LOG_STD, _LARGEST_LOG_STD)
-
-    def logits(self, latent: Tensor) -> Tensor:
-        """(B,C) of latent vectors (B,C,latent): one linear unit a class."""
-        return (latent * self.weight).sum(-1) + self.bias
-
-
-class MIME(nn.Module):
+class MIME(Trunk):
     """Logits (B,C) from uint8 images; in training also the outputs `latent_mean` and `latent_log_std`, both (B,C,latent)."""
 
-    mean: Tensor
-    std: Tensor
     outputs = ("latent_mean", "latent_log_std")
 
     def __init__(self, trunk: Classifier, num_classes: int, config: MIMEConfig):
-        super().__init__()
-        self.backbone, self.freeze, self.samples = trunk.backbone, config.freeze, config.samples
-        self.head = LabelEncoder(trunk.num_features, num_classes, config)
-        self.register_buffer("mean", trunk.mean, persistent=False)
-        self.register_buffer("std", trunk.std, persistent=False)
-        if self.freeze:
-            still = list(self._batch_norms())
-            still += list(self.backbone.children())[:5] if isinstance(config.backbone, ResNetConfig) else []
-            for module in still:
-                module.requires_grad_(False)
-
-    def _batch_norms(self) -> list[nn.Module]:
-        return [module for module in self.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
-
-    def train(self, mode: bool = True) -> MIME:
-        """Training mode, in which frozen batch norm stays in evaluation mode."""
-        super().train(mode)
-        if self.freeze:
-            for module in self._batch_norms():
-                module.eval()
-        return self
+        super().__init__(trunk, config)
+        self.samples = config.samples
+        self.head = nn.ModuleDict({
+            "encoder": LabelEncoder(trunk.num_features, num_classes, config), "classifier": PerClass(num_classes, config.latent),
+        })  # fmt: skip
 
     def forward(self, images: Tensor) -> Any:
         """Logits, in training with the outputs of the class."""
-        mean, log_std = self.head(self.backbone((images.float() - self.mean) / self.std))
+        mean, log_std = self.head["encoder"](self.features(images))
         if not self.training:
-            return self.head.logits(mean)
+            return self.head["classifier"](mean)
         # The mean of n samples has 1/n of the variance of one.
         latent = mean + log_std.exp() * torch.randn_like(mean) / self.samples**0.5
-        return self.head.logits(latent), {"latent_mean": mean, "latent_log_std": log_std}
+        return self.head["classifier"](latent), {"latent_mean": mean, "latent_log_std": log_std}
 
 
 @register("models", "mime", config=MIMEConfig)
 def build_mime(config: MIMEConfig, *, num_classes: int, image_size: int, **_: Any) -> MIME:
-    """The label encoder on a backbone.
+    """MIME's classifier on a backbone.
 
     Raises:
         ConfigError: the backbone gives no map of features, or as the backbone's own model raises.
     """
-    backbone = config.backbone.model_copy(update={"boost": 1.0})  # a head on the map, in place of one on pooled features
-    return MIME(registry.build("models", backbone, num_classes=num_classes, image_size=image_size), num_classes, config)
+    return MIME(config.trunk(num_classes, image_size), num_classes, config)

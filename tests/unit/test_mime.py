@@ -13,7 +13,7 @@ from aevlp import load_experiment, losses
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
-from aevlp.models.mime import sine_positions
+from aevlp.models._label_encoder import sine_positions
 from aevlp.training.run_folder import runs_root
 
 
@@ -33,9 +33,11 @@ def test_training_gives_logits_of_a_sample_and_its_distribution_evaluation_the_l
     assert set(outputs) == set(model.outputs) == {"latent_mean", "latent_log_std"}
     assert all(value.shape == (2, NUM_CLASSES, 16) for value in outputs.values())
     mean, std = outputs["latent_mean"], outputs["latent_log_std"].exp()
-    expected = torch.einsum("bck,ck->bc", mean, model.head.weight) + model.head.bias
+    expected = torch.einsum("bck,ck->bc", mean, model.head["classifier"].weight) + model.head["classifier"].bias
     torch.testing.assert_close(exact, expected)
-    spread = torch.einsum("bck,ck->bc", std**2, model.head.weight**2).sqrt() / math.sqrt(10)  # of the mean of ten samples
+    spread = torch.einsum("bck,ck->bc", std**2, model.head["classifier"].weight ** 2).sqrt() / math.sqrt(
+        10
+    )  # of the mean of ten samples
     assert torch.all((draws.mean(0) - exact).abs() < 5 * spread / 200**0.5)
     torch.testing.assert_close(draws.std(0), spread, rtol=0.25, atol=0)
     assert torch.equal(model(pixels), exact)  # evaluation draws nothing
@@ -45,7 +47,7 @@ def test_queries_do_not_look_at_each_other():
     model = build("dropout=0").eval()
     before = model(images(32))
     with torch.no_grad():
-        model.head.queries[3] += 1
+        model.head["encoder"].queries[3] += 1
     changed = (model(images(32)) != before).any(0)
     assert changed.nonzero().flatten().tolist() == [3]
 
@@ -55,7 +57,7 @@ def test_the_place_of_a_feature_matters_and_positions_are_all_different():
     assert positions.shape == (24, 32)
     assert len({tuple(row) for row in positions.tolist()}) == 24
     assert positions.abs().max() <= 1
-    head = build("dropout=0").eval().head
+    head = build("dropout=0").eval().head["encoder"]
     features = torch.randn(1, 128, 4, 4)
     assert not torch.allclose(head(features)[0], head(features.flip(-1))[0], atol=1e-4)
 
@@ -110,6 +112,8 @@ def test_a_backbone_without_a_map_is_refused():
         build("backbone={name: timm, backbone: vit_tiny_patch16_224, weights: none}")
     with pytest.raises(ConfigError, match=r"model\.backbone: unknown model 'resnets'"):
         build("backbone={name: resnets}")
+    with pytest.raises(ConfigError, match=r"model\.heads: 3 must divide the 128 channels"):
+        build("heads=3")
 
 
 def test_a_run_takes_labels_and_reports_them_in_its_checkpoint():
