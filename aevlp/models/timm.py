@@ -57,6 +57,12 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
         backbone = timm.create_model(config.backbone, pretrained=config.weights == "pretrained", num_classes=0, **size, **pool)
     except OSError as error:
         raise UnavailableError(f"pretrained timm/{config.backbone} could not be loaded ({error}); {_INSTEAD}") from error
+    except (AssertionError, TypeError) as error:
+        if config.boost is None:
+            raise
+        raise ConfigError(
+            f"model.boost: BoostLU needs a map of features, but timm/{config.backbone} gives none ({error}); set model.boost=null"
+        ) from error
     if config.weights not in ("pretrained", "none"):
         path = Path(config.weights).expanduser()
         heads = backbone.pretrained_cfg.get("classifier") or ()
