@@ -183,7 +183,7 @@ def config(folder, **settings):
 
 
 def test_absent_files_are_counted_before_anything_is_trained(folder):
-    with pytest.raises(DataError, match=r"listed in row \d+, but there is no such file; 10 of 10 images are absent"):
+    with pytest.raises(DataError, match=r"listed in row \d+, but there is no such file; 10 of 10 training images are absent"):
         build_arrays(config(folder))
 
 

@@ -45,8 +45,8 @@ def read_official(root: Path) -> Official:
         check_labels(labels, len(names), list(CLASS_NAMES), str(root / f"formatted_{split}_labels.npy"))
         if not any((root / IMAGES / str(name)).is_file() for name in names):
             raise DataError(
-                f"{root}/formatted_{split}_images.npy: none of its {len(names)} names, such as {names[0]!r}, is a file below "
-                f"{root / IMAGES}: the list and the images are of different releases, or the images lie in another folder"
+                f"{root}/formatted_{split}_images.npy: none of its {len(names)} names, such as {str(names[0])!r}, is a file "
+                f"below {root / IMAGES}: the list and the images are of different releases, or the images lie in another folder"
             )
         return OfficialSplit(names, labels)
 
