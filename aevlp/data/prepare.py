@@ -51,9 +51,9 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         for split in SPLITS:
             if not len(getattr(official, split).names):
                 raise DataError(f"{root}: the {SPLITS[split]} part of {name} holds no image with a label")
-        observed = write_official(official, folder)
+        kept = write_official(official, folder)
         _report(console, name, official)
-        for note in official.notes + _kept_notes(folder, official, observed):
+        for note in official.notes + kept:
             say(console, note)
         console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
         images = ImageFiles(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
@@ -77,32 +77,33 @@ def _reader(name: str) -> Callable[[Path], Official]:
     return reader
 
 
-def write_official(official: Official, folder: Path) -> dict[str, np.ndarray]:
-    """Write arrays and class names, nothing where something else would be overwritten; the observed labels, by split.
+def write_official(official: Official, folder: Path) -> list[str]:
+    """Write arrays and class names, nothing where something else would be overwritten; returns what the user should know.
 
     A formatted_*_labels_obs.npy that is there already is kept: it is what other runs were trained on, or a published one.
     """
     contents = {folder / "classes.txt": ("\n".join(official.class_names) + "\n").encode()}
-    observed = {}
+    notes = []
     for split in SPLITS:
         part: OfficialSplit = getattr(official, split)
         contents[folder / f"formatted_{split}_images.npy"] = array_bytes(part.names)
         contents[folder / f"formatted_{split}_labels.npy"] = array_bytes(part.labels)
-        path = folder / f"formatted_{split}_labels_obs.npy"
-        if path.exists():
-            observed[split] = read_array(path)
-            if observed[split].shape != part.labels.shape or ((observed[split] == 1) & (part.labels != 1)).any():
-                raise DataError(f"{path}: does not fit the labels of this release; move it away, or write elsewhere with --out")
-        else:
-            observed[split] = draw_single_positives(part.labels)
-            contents[path] = array_bytes(observed[split])
+        path, drawn = folder / f"formatted_{split}_labels_obs.npy", draw_single_positives(part.labels)
+        if not path.exists():
+            contents[path] = array_bytes(drawn)
+            continue
+        there = read_array(path)
+        if there.shape != part.labels.shape or ((there == 1) & (part.labels != 1)).any():
+            raise DataError(f"{path}: does not fit the labels of this release; move it away, or write elsewhere with --out")
+        if not np.array_equal(there == 1, drawn == 1):
+            notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
         if path.exists() and path.read_bytes() != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
     for path, content in contents.items():
         if not path.exists():
             write_aside(path, content)
-    return observed
+    return notes
 
 
 def _same_array(path: Path, content: bytes) -> bool:
@@ -110,11 +111,6 @@ def _same_array(path: Path, content: bytes) -> bool:
         return False
     old, new = read_array(path), np.load(io.BytesIO(content), allow_pickle=False)
     return old.shape == new.shape and bool((old == new).all())
-
-
-def _kept_notes(folder: Path, official: Official, observed: dict[str, np.ndarray]) -> list[str]:
-    kept = [s for s in SPLITS if not np.array_equal(observed[s] == 1, draw_single_positives(getattr(official, s).labels) == 1)]
-    return [f"{folder}/formatted_{split}_labels_obs.npy was there, is another draw than ours, and is kept" for split in kept]
 
 
 def _report(console: Console, name: str, official: Official) -> None:
