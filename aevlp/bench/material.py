@@ -32,7 +32,7 @@ def draw_photo(seed: int, width: int = 640, height: int = 480) -> bytes:
     for _ in range(30):
         x, y = numbers.integers(0, width), numbers.integers(0, height)
         canvas[y : y + numbers.integers(20, 160), x : x + numbers.integers(20, 160)] = numbers.integers(0, 256, 3)
-    canvas = canvas + numbers.normal(0, 8, canvas.shape)
+    canvas += numbers.normal(0, 8, canvas.shape)
     buffer = io.BytesIO()
     Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
