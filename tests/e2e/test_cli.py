@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 FLAGS = {
     "": {"--help", "--version", "--exp", "--set", "--seed", "--tracking", "--plugin", "--resume", "--dry-run"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "label": {"--help", "--plugin", "--output", "--exp", "--set", "--seed", "--tracking"},
     "list": {"--help", "--plugin", "kind"},
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
