@@ -18,7 +18,7 @@ from aevlp.data.loaders import eval_loader
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import output_file
-from aevlp.progress import progress_bar
+from aevlp.training.progress import progress_bar
 from aevlp.training.trained import Scorer, Trained, with_data_names
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst

@@ -15,7 +15,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.label_file import Columns, label_file
 from aevlp.data.rows import take_rows
 from aevlp.labelers import Explained, Labeler
-from aevlp.progress import progress_bar
+from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
@@ -28,9 +28,10 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int]
         ConfigError: the labeler assigns nothing, or cannot tell why.
         RunStopped: after Ctrl-C or SIGTERM; nothing is left behind.
     """
+    silent = f"labeler {config.labeler.name} assigns no pseudo-labels that it could explain; choose another: --set labeler=damp"
     kind = registry.get("labelers", config.labeler.name).build
     if isinstance(kind, type) and issubclass(kind, Labeler) and kind.explain is Labeler.explain:
-        raise ConfigError(f"labeler {config.labeler.name} has no pseudo-labels to write; choose another with --set labeler=...")
+        raise ConfigError(silent)  # before anything is read
     with label_file(path) as append:
         data = registry.build("datasets", config.dataset)
         split = blind(data.train)
@@ -45,7 +46,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int]
                 chunk = take_rows(split, rows)
                 found = labeler.explain(chunk, lambda done, _, first=first: progress(first + done))
                 if found is None:
-                    raise ConfigError(f"labeler {config.labeler.name} cannot tell where its pseudo-labels come from")
+                    raise ConfigError(silent)
                 append(as_columns(found, chunk, data.class_names))
                 count += len(found.row)
                 progress(int(rows[-1]) + 1)

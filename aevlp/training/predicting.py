@@ -22,7 +22,7 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import ImageFiles, resize
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_file
-from aevlp.progress import progress_bar
+from aevlp.training.progress import progress_bar
 from aevlp.training.trained import Scorer, Trained
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))

@@ -82,4 +82,7 @@ def open_published(path: Path, experiment: str | None, overrides: Iterable[str])
     config = load_experiment(experiment, overrides)
     if hasattr(config.model, "weights"):  # initial ones, not needed
         config = load_experiment(experiment, [*overrides, "model.weights=none"])
-    return Trained(str(path), config, translated, None, None, {"architecture": settings.get("arch")})
+    architecture, depth = settings.get("arch"), getattr(config.model, "depth", None)
+    if architecture in ("resnet50", "resnet101") and depth is not None and architecture != f"resnet{depth}":
+        raise ConfigError(f"{path}: its settings say {architecture}, {config.name} is resnet{depth}; --set model={architecture}")
+    return Trained(str(path), config, translated, None, None, {})

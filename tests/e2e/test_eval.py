@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+import small_runs
 from sklearn.metrics import precision_recall_fscore_support
 
+import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.metrics.thresholds import sigmoid
@@ -31,6 +33,11 @@ def test_map_is_exactly_that_of_the_summary(trained_run):
     trained = open_trained(str(trained_run))
     assert evaluate(trained, "test").mean_average_precision == summary["test/mAP"]
     assert evaluate(trained, "val").mean_average_precision == summary["best/val_mAP"]
+
+
+def test_map_is_that_of_the_summary_in_reduced_precision_too():
+    result = aevlp.train(small_runs.config("trainer.precision=bf16", "trainer.channels_last=true"))
+    assert evaluate(open_trained(str(result.run_dir)), "test").mean_average_precision == result.test_map
 
 
 def test_quality_on_validation_is_scikit_learns_at_the_thresholds_told(trained_run):

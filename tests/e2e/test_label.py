@@ -116,7 +116,7 @@ def test_image_without_an_observed_label_and_one_with_two(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--exp", "digits_an", "-o", "x.csv"], "labeler none has no pseudo-labels to write"),
+        (["--exp", "digits_an", "-o", "x.csv"], "labeler none assigns no pseudo-labels that it could explain"),
         (["--exp", "digits_gpr", "-o", "x.json"], "-o x.json: the name must end in .csv or .parquet"),
         (["--exp", "digits_gpr", "-o", "absent/x.csv"], "-o absent/x.csv: there is no folder absent; make it first"),
         (["-o", "x.csv"], "give --exp NAME whose images to label"),

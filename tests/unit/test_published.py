@@ -173,6 +173,13 @@ def test_missing_and_unexpected_tensors_are_named(published):
         assert part in str(caught.value)
 
 
+def test_another_depth_is_told_with_the_way_out(published):
+    path = str(published())
+    with pytest.raises(ConfigError, match="its settings say resnet50, mine is resnet101; --set model=resnet50"):
+        open_trained(path, ["model=resnet101"], published.experiment)
+    assert open_trained(path, ["model=resnet50"], published.experiment).config.model.weights == "none"
+
+
 def test_two_tensors_of_one_meaning_are_refused():
     with pytest.raises(CheckpointError, match=r"two of its tensors stand for head\.bias"):
         translate({"linear_classifier.bias": torch.ones(1), "module.linear_classifier.bias": torch.ones(1)}, "file")
