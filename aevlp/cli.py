@@ -15,7 +15,7 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
-VERBS = ("eval", "label", "predict", "export", "list", "show", "schema", "compare")
+VERBS = ("prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,4 +40,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; known: {', '.join(known)}" if 0 < len(known) <= 50 else ""
+    return f"; known: {', '.join(known)}" if 0 < len(known) <= 25 else ""

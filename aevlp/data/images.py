@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 
+MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -54,12 +55,10 @@ class ImageFiles:
         # One block of memory: a list of str would be copied page by page into every forked worker.
         self.names = np.asarray(names, dtype=np.str_)
 
-    def require_all(self) -> None:
-        """Raise DataError, with the number and the first of them, where files are absent."""
-        absent = [row for row, name in enumerate(self.names) if not (self.root / str(name)).is_file()]
-        if absent:
-            first = f"{self.root / str(self.names[absent[0]])}: listed in row {self.rows[absent[0]]}, but there is no such file"
-            raise DataError(f"{first}; {len(absent)} of {len(self)} images are absent (dataset.root, dataset.images)")
+    def absence(self, row: int) -> str | None:
+        """What to tell where the file of a row is absent."""
+        path = self.root / str(self.names[row])
+        return None if path.is_file() else f"{path}: listed in row {self.rows[row]}, but there is no such file"
 
     def __len__(self) -> int:
         """Number of images."""
@@ -70,6 +69,8 @@ class ImageFiles:
         path = self.root / str(self.names[row])
         try:
             with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:  # before a byte of it is decoded
+                    raise ValueError(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million are read")
                 pixels = _to_rgb(image)
         except FileNotFoundError as error:
             raise DataError(f"{path}: listed in row {self.rows[row]}, but there is no such file") from error

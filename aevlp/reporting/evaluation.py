@@ -42,6 +42,8 @@ class Evaluation:
     """Classes without a positive in validation."""
     at_best: Quality
     chosen_on: str
+    notes: list[str]
+    """What the dataset wants told, such as images left out."""
 
     @property
     def mean_average_precision(self) -> float:
@@ -76,7 +78,7 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
         average_precision_per_class(split.targets, logits),
         {threshold: quality_at(split.targets, probabilities, threshold) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
-        quality_at(split.targets, probabilities, thresholds), chosen_on,
+        quality_at(split.targets, probabilities, thresholds), chosen_on, data.notes,
     )  # fmt: skip
 
 
@@ -99,6 +101,8 @@ def print_evaluation(found: Evaluation, source: str, console: Console | None = N
         console.width = 160
     count = len(found.class_names)
     console.print(f"{source}  {found.split} split, {found.num_images} images, {count} classes", soft_wrap=True)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
     console.print(f"mAP {found.mean_average_precision:.2f}\n")
     table = Table(box=None, pad_edge=False)
     for title in ("threshold", *(f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1"))):

@@ -21,8 +21,8 @@ from aevlp.training.run import blind
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
 
 
-def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int]:
-    """Write the pseudo-labels of the training split, batch by batch; returns the numbers of labels and of images.
+def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int, list[str]]:
+    """Write the pseudo-labels of the training split, batch by batch; returns the numbers of labels and images, and notes.
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
@@ -50,7 +50,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int]
                 append(as_columns(found, chunk, data.class_names))
                 count += len(found.row)
                 progress(int(rows[-1]) + 1)
-        return count, len(split)
+        return count, len(split), data.notes
 
 
 def as_columns(found: Explained, split: Split, class_names: list[str]) -> Columns:

@@ -151,6 +151,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
+    for note in data.notes:
+        trackers.message(note)
     if trainer.is_over:
         trackers.message(
             f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from aevlp.verbs._experiment import add_experiment, given_experiment
@@ -21,5 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = given_experiment(arguments, "whose images to label")
     from aevlp.training.labeling import write_pseudo_labels
 
-    labels, images = write_pseudo_labels(config, Path(arguments.output))
+    labels, images, notes = write_pseudo_labels(config, Path(arguments.output))
+    for note in notes:
+        print(note, file=sys.stderr)
     print(f"{labels} pseudo-labels of {images} training images: {arguments.output}")

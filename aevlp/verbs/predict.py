@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="scores.csv: image, a column a class, labels")
     parser.add_argument("--threshold", type=float, metavar="T",
                         help="probability from which a class is a label (default: one a class, from validation)")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per forward pass (default: 64)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per forward pass (default: 32)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images (default: 2)")
     parser.add_argument("--on-bad-image", choices=("error", "quarantine"), default="error",
                         help="a file that is no image: stop, or leave it out and list it in FILE.quarantine.csv")  # fmt: skip

@@ -94,10 +94,12 @@ def test_of_many_classes_the_ten_best_and_the_ten_worst_are_shown(trained_run, m
                                       found.at_best.macro, found.at_best.micro)  # fmt: skip
     wide = evaluation.Evaluation(
         [f"[c{j}]" for j in range(40)], "test", 40, many["positives"], np.arange(40.0), found.by_threshold,
-        many["thresholds"], [], quality, "x",
+        many["thresholds"], [], quality, "x", ["a note"],
     )  # fmt: skip
     evaluation.print_evaluation(wide, "run")
-    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("[c")]
+    output = capsys.readouterr().out
+    assert "\na note\n" in output
+    shown = [line.split()[0] for line in output.splitlines() if line.startswith("[c")]
     assert shown == [f"[c{j}]" for j in [*range(39, 29, -1), *range(9, -1, -1)]]
 
 
