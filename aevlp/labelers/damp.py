@@ -25,7 +25,8 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Labeler, ReportProgress
+from aevlp.labelers._base import Explained, Labeler, ReportProgress
+from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
@@ -168,6 +169,13 @@ class DAMP(Labeler):
         observed = torch.from_numpy(dataset.observed)
         blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
         return blind, self._assign(cosines, observed)
+
+    def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
+        """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
+        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
+        observed = torch.from_numpy(dataset.observed)
+        config = self.config
+        return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
 
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config

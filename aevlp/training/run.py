@@ -158,6 +158,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
             f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
         )
         return trainer
+    folder.write_class_names(data.class_names)
     folder.remove("summary.json")  # of a run that had ended and goes on: it is no longer true
     labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:

@@ -110,6 +110,10 @@ class RunFolder:
         """Write config.yaml, resolved."""
         self.write("config.yaml", write_yaml(config.to_dict()).encode())
 
+    def write_class_names(self, class_names: list[str]) -> None:
+        """classes.json: the class names in the order of the model's outputs, for use without the dataset."""
+        self.write("classes.json", json.dumps(class_names, ensure_ascii=False, indent=0).encode())
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json: flat metric names, null where a value is not known."""
         self.write("summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())

@@ -15,10 +15,16 @@ ROOT = Path(__file__).parents[2]
 FLAGS = {
     "": {"--help", "--version", "--exp", "--set", "--seed", "--tracking", "--plugin", "--resume", "--dry-run"},
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
+    "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "label": {"--help", "--plugin", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "predict": {"--help", "--plugin", "source", "images", "--output"}
+    | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
+    "export": {"--help", "--plugin", "source", "--output", "--onnx"},
     "list": {"--help", "--plugin", "kind"},
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs"},
+    "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
 }
 
 
