@@ -88,7 +88,7 @@ def join(batch_size: int) -> Iterator[None]:
         first = _first_to_fail(store)
         if not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
             raise
-        lost = TrainingError(f"rank {rank()}: another rank has ended or does not answer; see its message ({_first_line(error)})")
+        lost = TrainingError(f"rank {rank()}: another rank has ended or does not answer; its own message says why")
         lost.silent = not first
         raise lost from error
     except BaseException:

@@ -153,9 +153,10 @@ class Task:
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if len(state["random"]) > ranks.rank():  # with more ranks than before, the new ones keep the state they have
-            torch.set_rng_state(state["random"][ranks.rank()])
+            # A copy: torch reads the generator's state from the start of the storage, wherever the row begins.
+            torch.set_rng_state(state["random"][ranks.rank()].clone())
             if state["random_cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state(state["random_cuda"][0][ranks.rank()])
+                torch.cuda.set_rng_state(state["random_cuda"][0][ranks.rank()].clone())
 
     def merge(self, owners: np.ndarray) -> None:
         """Collective. Put together what each rank knows of its training rows; `owners` (N,) says whose each row is.
