@@ -10,6 +10,8 @@ class AevlpError(Exception):
     """Base of all errors that the command line prints without a traceback."""
 
     exit_code = 1
+    silent: bool | None = None
+    """Whether another rank of the run reports it; None: all ranks have this error, and rank 0 reports it."""
 
 
 class ConfigError(AevlpError, ValueError):

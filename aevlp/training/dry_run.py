@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError
+from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import ImageSource, Split, SPMLData
 from aevlp.tracking import Trackers
@@ -51,6 +52,8 @@ def dry_run(config: ExperimentConfig) -> None:
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
     """
+    if ranks.announced() > 1:
+        raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
     data: SPMLData = registry.build("datasets", config.dataset)
     short = replace(
@@ -66,9 +69,9 @@ def dry_run(config: ExperimentConfig) -> None:
         task.labeler.prepare(short.train)  # once more: the first time warmed up
         views, encode = task.labeler.num_images_encoded - views, clock() - began
         task.model.train()
-        for batch in trainer.loader.epoch(1):
+        for number, batch in enumerate(trainer.loader.epoch(1)):
             began = clock()  # the last of the two steps counts
-            loss = float(task.step(batch, epoch=1, step=0))
+            loss = float(task.step(batch, epoch=1, step=number))
             step = clock() - began
         began = clock()
         trainer.predict(short.val, "validate")

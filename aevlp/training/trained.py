@@ -22,6 +22,7 @@ from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.training.checkpoints import CheckpointStore
+from aevlp.training.precision import read_decision
 from aevlp.training.run_folder import find_run
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
@@ -79,6 +80,9 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
 
 def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     config = _resolved(folder / "config.yaml", overrides)
+    decision = read_decision(folder)
+    if config.trainer.precision == "auto" and decision is not None:
+        config = _resolved(folder / "config.yaml", [*overrides, f"trainer.precision={decision[0]}"])
     store = CheckpointStore(folder / "checkpoints", lambda _: None)
     best = store.best()
     if best is None:
@@ -150,14 +154,14 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 class Scorer:
-    """The model on its device, in the precision it was evaluated in during training."""
+    """The model on its device, in the precision it was evaluated in during training; float32 where none was decided."""
 
     def __init__(self, trained: Trained, num_classes: int):
         settings = trained.config.trainer
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
-        self._accelerator = Accelerator(mixed_precision="no" if settings.precision == "fp32" else settings.precision)
+        self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device
         self._format = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.model = build_model(trained, num_classes).to(self.device).to(memory_format=self._format)
