@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class ArrayImages:
         """The row number."""
         return f"image {row}"
 
+    def fingerprint(self, row: int) -> bytes:
+        """16 bytes that tell the pixels from others."""
+        pixels = np.ascontiguousarray(self.images[row])
+        return hashlib.blake2b(pixels.data, digest_size=16, salt=str(pixels.shape[0]).encode()).digest()
+
 
 class ImageFiles:
     """Image files below a root folder, decoded when asked for."""
@@ -80,6 +86,15 @@ class ImageFiles:
     def name(self, row: int) -> str:
         """The file's name below the root."""
         return str(self.names[row])
+
+    def fingerprint(self, row: int) -> bytes:
+        """16 bytes that change with name, size or time of change of the file; not with its folder, so that data may move."""
+        path = self.root / str(self.names[row])
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: listed in row {self.rows[row]}, but cannot be read: {error.strerror}") from error
+        return hashlib.blake2b(f"{self.names[row]}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(), digest_size=16).digest()
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from aevlp.config import registry
 from aevlp.config.errors import CheckpointError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, Split, SPMLData
+from aevlp.data.dataset import ImageSource, Split, SPMLData, fingerprint
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
@@ -37,6 +37,9 @@ class _First:
 
     def name(self, row: int) -> str:
         return self.images.name(row)
+
+    def fingerprint(self, row: int) -> bytes | None:
+        return fingerprint(self.images, row)
 
 
 def first_images(split: Split, count: int) -> Split:

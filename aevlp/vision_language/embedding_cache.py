@@ -1,0 +1,213 @@
+"""The embedding cache: what a frozen encoder gave for an image is kept on disk and never computed again.
+
+Embeddings are kept, not cosines: prompts, class names, temperature and label graph may change without encoding anything.
+The cache lies in $AEVLP_CACHE, else in ~/.cache/aevlp. Each store (`embedding_store`) is a folder named by two hashes:
+
+    family      the encoder's files by content, normalisation, precision, part (whole image, or tiles of a grid), mirrored or not
+    manifest    the fingerprints of the images of one split, in their order
+
+So the whole image is shared by all grids, encoders share a folder without harm, and a renamed experiment or a moved encoder
+finds its rows. Not in the family, because they change rows by no more than rounding: device, threads, batch size, and the
+versions of torch, transformers and Pillow. A row that is missing is looked up by its image's fingerprint in the other stores
+of its family: after a photo has changed, or with a smaller training set, only what is new is encoded.
+No torch in this file: `cache list` need not wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aevlp.vision_language.embedding_store import Store, UnusableStoreError, discard
+
+Notify = Callable[[str], None]
+_REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then known by path, size and time
+
+
+def cache_root() -> Path:
+    """$AEVLP_CACHE, else ~/.cache/aevlp."""
+    return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the rows of a store hold, whichever images they are of."""
+
+    encoder: str
+    """Hub id or folder, for people; not part of the key."""
+    files: str
+    """Hash of the encoder's files."""
+    part: str
+    """`whole`, `grid 4` for the 16 tiles of a grid, or `texts`."""
+    views: int
+    """Embeddings a row."""
+    mirrored: bool = False
+    """Whether each view was flipped left to right."""
+    precision: str = "fp32"
+    """Arithmetic of the encoder."""
+    normalization: str = "encoder"
+    """Mean and standard deviation of the views."""
+    dtype: str = "float16"
+    """Type of the embeddings."""
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits."""
+        return _hash(json.dumps(asdict(self) | {"encoder": None}, sort_keys=True).encode())
+
+
+class CachedRows:
+    """Rows of one family for the images of one split. Where the disk fails, it says so once and finds and keeps nothing."""
+
+    def __init__(self, family: Family, fingerprints: Iterable[bytes], notify: Notify, *, take_over: bool = True):
+        """Open or prepare the store of `family` for images of these 16-byte fingerprints.
+
+        take_over: whether missing rows may come from other stores of the family.
+        """
+        self.family, self.notify = family, notify
+        self._fingerprints = np.frombuffer(b"".join(fingerprints), dtype="V16")
+        self.folder = cache_root() / "embeddings" / f"{family.key}-{_hash(self._fingerprints.tobytes())}"
+        self._store: Store | None = None
+        self._damage_told = False
+        self.works = True
+        """False once the disk has failed."""
+        try:
+            self._open()
+            if take_over:
+                self._take_over()
+        except OSError as error:
+            self._give_up(error)
+
+    def read(self, rows: range) -> tuple[np.ndarray | None, np.ndarray]:
+        """Values (n,V,D) of consecutive rows, None where none is known; and (n,) bool which of them are there."""
+        nothing = None, np.zeros(len(rows), dtype=bool)
+        if self._store is None or not self.works:
+            return nothing
+        try:
+            values, found, damaged = self._store.read(rows)
+        except OSError as error:
+            self._give_up(error)
+            return nothing
+        if damaged and not self._damage_told:
+            self._damage_told = True
+            self.notify(f"embedding cache {self.folder.name} holds damaged rows; they are encoded again")
+        return values, found
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Keep the row (V,D) of one image."""
+        if not self.works:
+            return
+        try:
+            if self._store is None:
+                self._store = Store.create(self.folder, asdict(self.family), self._fingerprints, values.shape[1])
+            self._store.write(row, values)
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._store is not None:
+            self._store.close()
+
+    def _open(self) -> None:
+        try:
+            self._store = Store(self.folder)
+        except FileNotFoundError:
+            return
+        except UnusableStoreError as error:
+            self.notify(f"embedding cache {self.folder.name} {error}; encoded anew")
+            discard(self.folder)
+            return
+        with contextlib.suppress(OSError):  # somebody else's cache can still be read
+            os.utime(self.folder / "meta.json")  # when it was last used
+
+    def _take_over(self) -> None:
+        """Copy rows of these images from other stores of the family."""
+        missing = np.ones(len(self._fingerprints), bool) if self._store is None else ~self._store.marked()
+        num_missing = missing.sum()
+        for folder in sorted(self.folder.parent.glob(f"{self.family.key}-*")):
+            if folder == self.folder or not missing.any():
+                continue
+            with contextlib.suppress(UnusableStoreError, OSError), Store(folder) as other:
+                fingerprints, marked = other.fingerprints(), np.flatnonzero(other.marked()).tolist()
+                rows = {fingerprints[row].tobytes(): row for row in marked}
+                for row in np.flatnonzero(missing).tolist():
+                    source = rows.get(self._fingerprints[row].tobytes())
+                    if source is not None:
+                        values, found, _ = other.read(range(source, source + 1))
+                        if found[0]:
+                            self.write(row, values[0])
+                            missing[row] = False
+        if 0 < missing.sum() < num_missing:
+            self.notify(f"embedding cache: {missing.sum()} of {len(missing)} images are new or have changed, and are encoded")
+
+    def _give_up(self, error: OSError) -> None:
+        self.works = False
+        self.notify(f"embedding cache {cache_root()} cannot be used: {error.strerror or error}; going on without it")
+
+
+def stores() -> list[Path]:
+    """Folders of all stores."""
+    return sorted(path for path in (cache_root() / "embeddings").glob("*-*") if not path.name.startswith("."))
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a store, every checksum looked at; None where nothing is."""
+    try:
+        with Store(folder) as store:
+            if not folder.name.endswith(_hash(store.fingerprints().tobytes())):
+                return "has damaged fingerprints"
+            damaged = sum(store.read(range(i, min(i + 64, store.count)))[2] for i in range(0, store.count, 64))
+            return f"has {damaged} damaged rows" if damaged else None
+    except UnusableStoreError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """One hash of the names and contents of files. Large ones are read once, then known by path, size and time of change."""
+    memory = cache_root() / "file_hashes.json"
+    known: dict[str, list] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):  # absent or damaged
+        known = dict(json.loads(memory.read_text()))
+    before = dict(known)
+    parts: list[tuple[str, str]] = []
+    for path in sorted(paths):
+        stat = path.stat()
+        state, name = [stat.st_size, stat.st_mtime_ns], str(path.resolve())
+        if name not in known or known[name][:2] != state:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # A file of this very moment may still change without changing its time.
+            if stat.st_size < _REMEMBERED_BYTES or time.time_ns() - stat.st_mtime_ns < 2e9:
+                parts.append((path.name, digest))
+                continue
+            known[name] = [*state, digest]
+        parts.append((path.name, known[name][2]))
+    if known != before:
+        _remember(memory, known)
+    return _hash(json.dumps(parts).encode())
+
+
+def _remember(path: Path, known: dict[str, list]) -> None:
+    aside = path.with_name(f".tmp-{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(known))
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)  # hashed again next time; whether the disk works is told by the stores
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
