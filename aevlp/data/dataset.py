@@ -15,7 +15,7 @@ from aevlp.data.protocol import draw_single_positives
 class ImageSource(Protocol):
     """Images by row number.
 
-    A source may also have `fingerprint(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
+    A source may also have `identity(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
     wherever the image lies; the embeddings of images without it are not cached.
     """
 
@@ -32,9 +32,9 @@ class ImageSource(Protocol):
         ...
 
 
-def fingerprint(images: ImageSource, row: int) -> bytes | None:
+def identity(images: ImageSource, row: int) -> bytes | None:
     """What tells an image from all others and from its own past, 16 bytes; None where its source does not say."""
-    method = getattr(images, "fingerprint", None)
+    method = getattr(images, "identity", None)
     return method(row) if method else None
 
 

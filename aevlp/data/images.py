@@ -45,7 +45,7 @@ class ArrayImages:
         """The row number."""
         return f"image {row}"
 
-    def fingerprint(self, row: int) -> bytes:
+    def identity(self, row: int) -> bytes:
         """16 bytes that tell the pixels from others."""
         pixels = np.ascontiguousarray(self.images[row])
         return hashlib.blake2b(pixels.data, digest_size=16, salt=str(pixels.shape[0]).encode()).digest()
@@ -87,7 +87,7 @@ class ImageFiles:
         """The file's name below the root."""
         return str(self.names[row])
 
-    def fingerprint(self, row: int) -> bytes:
+    def identity(self, row: int) -> bytes:
         """16 bytes that change with name, size or time of change of the file; not with its folder, so that data may move."""
         path = self.root / str(self.names[row])
         try:

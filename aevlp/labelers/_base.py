@@ -20,6 +20,9 @@ class Labeler:
     num_images_encoded = 0
     """Views that went through the encoder so far."""
 
+    uses_cache = True
+    """Whether embeddings may be read from the cache and kept there; off where encoding is to be timed."""
+
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
 
@@ -30,6 +33,10 @@ class Labeler:
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor] | None:
         """Scores (N,C) float32 and pseudo-labels int8 (N,C) of another split; None where the labeler has no scores."""
         return None
+
+    def count_missing(self, dataset: Split, flip: bool) -> int:
+        """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """State beyond the configuration, in types that `torch.load(weights_only=True)` takes."""

@@ -138,7 +138,7 @@ class DAMP(Labeler):
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
         result = torch.empty(len(dataset), 1 + flip, 1 + self.config.grid**2, len(self.text))
         try:
-            for rows, embeddings in self.embedder.embed(dataset.images, self.config.grid, flip, progress):
+            for rows, embeddings in self.embedder.embed(dataset.images, self.config.grid, flip, progress, self.uses_cache):
                 cosines = embeddings.to(self.text.device).float() @ self.text.T
                 result[rows.start : rows.stop] = cosines.cpu()
         finally:
@@ -165,6 +165,10 @@ class DAMP(Labeler):
         observed = torch.from_numpy(dataset.observed)
         blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
         return blind, self._assign(cosines, observed)
+
+    def count_missing(self, dataset: Split, flip: bool) -> int:
+        """Views of a split that are not in the cache."""
+        return self.embedder.count_missing(dataset.images, self.config.grid, flip)
 
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config

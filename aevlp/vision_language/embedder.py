@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.data.dataset import ImageSource, fingerprint
+from aevlp.data.dataset import ImageSource, identity
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
 from aevlp.vision_language.views import TooSmallError, cut_views
@@ -74,6 +74,8 @@ class Embedder:
         """The encoder, loaded when first asked for."""
         if self._encoder is None:
             self._encoder = self._build()
+            if isinstance(self._encoder, DualEncoder) and self.config.precision == "auto":
+                self._say(f"encoder {self.config.source} in {self._encoder.precision}: {self._encoder.precision_reason}")
         return self._encoder
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -81,8 +83,8 @@ class Embedder:
         cached, rows = None, range(len(texts))
         if self._files is not None:
             family = Family(encoder=self.config.source, files=self._files, part="texts", views=1, dtype="float32")
-            fingerprints = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-            cached = CachedRows(family, fingerprints, self._say, take_over=False)
+            identities = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
+            cached = CachedRows(family, identities, self._say, borrow=False)
             values, found = cached.read(rows)
             if values is not None and found.all():
                 cached.close()
@@ -95,7 +97,7 @@ class Embedder:
         return features
 
     def embed(
-        self, images: ImageSource, grid: int, flip: bool, progress: ReportProgress | None = None
+        self, images: ImageSource, grid: int, flip: bool, progress: ReportProgress | None = None, cached: bool = True
     ) -> Iterator[tuple[range, Tensor]]:
         """Embeddings of the views of all images, a range of rows at a time and each row once.
 
@@ -104,15 +106,16 @@ class Embedder:
             grid: tiles per side, as in `cut_views`.
             flip: whether the mirror images of all views are wanted as well.
             progress: called with (images done, images in all); what it raises ends the work, and what is done stays cached.
+            cached: False encodes all and keeps nothing.
 
         Yields:
             rows, and their embeddings (n, 1 + flip, 1 + grid * grid, D) float16, of unit length before rounding. The ranges
             are the same in every run, but begin anywhere where there is a cache: so several processes share the work.
         """
         count = len(images)
-        parts = self._parts(images, grid, flip)
+        parts = self._parts(images, grid, flip, cached)
         chunks = [range(i, min(i + self.config.batch_size, count)) for i in range(0, count, self.config.batch_size)]
-        if self._files is not None and chunks:
+        if cached and self._files is not None and chunks:
             first = random.SystemRandom().randrange(len(chunks))
             chunks = chunks[first:] + chunks[:first]
         done = 0
@@ -128,7 +131,7 @@ class Embedder:
     def count_missing(self, images: ImageSource, grid: int, flip: bool) -> int:
         """Views that `embed` would have to encode."""
         total, size = 0, self.config.batch_size
-        for part in self._parts(images, grid, flip):
+        for part in self._parts(images, grid, flip, cached=True):
             missing = len(images)
             if part.cached is not None:
                 ranges = (range(i, min(i + size, len(images))) for i in range(0, len(images), size))
@@ -137,21 +140,22 @@ class Embedder:
             total += missing * (part.views.stop - part.views.start)
         return total
 
-    def _parts(self, images: ImageSource, grid: int, flip: bool) -> list[_Part]:
-        fingerprints = [fingerprint(images, row) for row in range(len(images))] if self._files is not None else []
-        known = [value for value in fingerprints if value is not None]
+    def _parts(self, images: ImageSource, grid: int, flip: bool, cached: bool) -> list[_Part]:
+        files = self._files if cached else None
+        identities = [] if files is None else [identity(images, row) for row in range(len(images))]
+        known = [value for value in identities if value is not None]
         views = {"whole": slice(0, 1)} | ({f"grid {grid}": slice(1, 1 + grid**2)} if grid else {})
         parts = []
         for mirrored in (False, True) if flip else (False,):
             for name, part in views.items():
-                cached = None
-                if self._files is not None and len(known) == len(images):
+                rows = None
+                if files is not None and len(known) == len(images):
                     family = Family(
-                        encoder=self.config.source, files=self._files, part=name, views=part.stop - part.start,
-                        mirrored=mirrored, precision=self._precision, normalization=self.config.normalization,
+                        encoder=self.config.source, files=files, part=name, views=part.stop - part.start, mirrored=mirrored,
+                        precision=self._precision, normalization=self.config.normalization,
                     )  # fmt: skip
-                    cached = CachedRows(family, known, self._say)
-                parts.append(_Part(part, mirrored, cached))
+                    rows = CachedRows(family, known, self._say)
+                parts.append(_Part(part, mirrored, rows))
         return parts
 
     def _embed_rows(

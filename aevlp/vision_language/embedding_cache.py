@@ -4,11 +4,11 @@ Embeddings are kept, not cosines: prompts, class names, temperature and label gr
 The cache lies in $AEVLP_CACHE, else in ~/.cache/aevlp. Each store (`embedding_store`) is a folder named by two hashes:
 
     family      the encoder's files by content, normalisation, precision, part (whole image, or tiles of a grid), mirrored or not
-    manifest    the fingerprints of the images of one split, in their order
+    manifest    the identities of the images of one split, in their order
 
 So the whole image is shared by all grids, encoders share a folder without harm, and a renamed experiment or a moved encoder
 finds its rows. Not in the family, because they change rows by no more than rounding: device, threads, batch size, and the
-versions of torch, transformers and Pillow. A row that is missing is looked up by its image's fingerprint in the other stores
+versions of torch, transformers and Pillow. A row that is missing is looked up by its image's identity in the other stores
 of its family: after a photo has changed, or with a smaller training set, only what is new is encoded.
 No torch in this file: `cache list` need not wait for it.
 """
@@ -68,38 +68,44 @@ class Family:
 class CachedRows:
     """Rows of one family for the images of one split. Where the disk fails, it says so once and finds and keeps nothing."""
 
-    def __init__(self, family: Family, fingerprints: Iterable[bytes], notify: Notify, *, take_over: bool = True):
-        """Open or prepare the store of `family` for images of these 16-byte fingerprints.
+    def __init__(self, family: Family, identities: Iterable[bytes], notify: Notify, *, borrow: bool = True):
+        """Open the store of `family` for images of these 16-byte identities; a new one is made with the first row written.
 
-        take_over: whether missing rows may come from other stores of the family.
+        borrow: whether rows that are missing may be read from other stores of the family.
         """
         self.family, self.notify = family, notify
-        self._fingerprints = np.frombuffer(b"".join(fingerprints), dtype="V16")
-        self.folder = cache_root() / "embeddings" / f"{family.key}-{_hash(self._fingerprints.tobytes())}"
+        self._identities = np.frombuffer(b"".join(identities), dtype="V16")
+        self.folder = cache_root() / "embeddings" / f"{family.key}-{_hash(self._identities.tobytes())}"
         self._store: Store | None = None
-        self._damage_told = False
+        self._borrowed: dict[int, tuple[Store, int]] = {}
+        self._damage_told: set[Path] = set()
         self.works = True
         """False once the disk has failed."""
         try:
-            self._open()
-            if take_over:
-                self._take_over()
+            self._store = self._open(self.folder)
+            if borrow:
+                self._borrow()
         except OSError as error:
             self._give_up(error)
 
     def read(self, rows: range) -> tuple[np.ndarray | None, np.ndarray]:
         """Values (n,V,D) of consecutive rows, None where none is known; and (n,) bool which of them are there."""
-        nothing = None, np.zeros(len(rows), dtype=bool)
-        if self._store is None or not self.works:
-            return nothing
+        values, found = None, np.zeros(len(rows), dtype=bool)
+        if not self.works:
+            return values, found
         try:
-            values, found, damaged = self._store.read(rows)
+            if self._store is not None:
+                values, found = self._read(self._store, rows)
+            for i in np.flatnonzero(~found).tolist():
+                if rows[i] in self._borrowed:
+                    store, row = self._borrowed[rows[i]]
+                    value, there = self._read(store, range(row, row + 1))
+                    if there[0]:
+                        values = np.zeros((len(rows), *store.shape), dtype=store.dtype) if values is None else values
+                        values[i], found[i] = value[0], True
         except OSError as error:
             self._give_up(error)
-            return nothing
-        if damaged and not self._damage_told:
-            self._damage_told = True
-            self.notify(f"embedding cache {self.folder.name} holds damaged rows; they are encoded again")
+            found[:] = False
         return values, found
 
     def write(self, row: int, values: np.ndarray) -> None:
@@ -108,47 +114,58 @@ class CachedRows:
             return
         try:
             if self._store is None:
-                self._store = Store.create(self.folder, asdict(self.family), self._fingerprints, values.shape[1])
+                self._store = Store.create(self.folder, asdict(self.family), self._identities, values.shape[1])
             self._store.write(row, values)
         except OSError as error:
             self._give_up(error)
 
     def close(self) -> None:
         """Close the files."""
+        for store in {store for store, _ in self._borrowed.values()}:
+            store.close()
         if self._store is not None:
             self._store.close()
 
-    def _open(self) -> None:
+    def _open(self, folder: Path) -> Store | None:
         try:
-            self._store = Store(self.folder)
+            store = Store(folder)
         except FileNotFoundError:
-            return
+            return None
         except UnusableStoreError as error:
-            self.notify(f"embedding cache {self.folder.name} {error}; encoded anew")
-            discard(self.folder)
-            return
+            self.notify(f"embedding cache {folder.name} {error}; encoded anew")
+            discard(folder)
+            return None
         with contextlib.suppress(OSError):  # somebody else's cache can still be read
-            os.utime(self.folder / "meta.json")  # when it was last used
+            os.utime(folder / "meta.json")  # when it was last used
+        return store
 
-    def _take_over(self) -> None:
-        """Copy rows of these images from other stores of the family."""
-        missing = np.ones(len(self._fingerprints), bool) if self._store is None else ~self._store.marked()
-        num_missing = missing.sum()
+    def _borrow(self) -> None:
+        """Find the missing rows that other stores of the family hold."""
+        missing = np.ones(len(self._identities), bool) if self._store is None else ~self._store.marked()
+        wanted = {self._identities[row].tobytes(): row for row in np.flatnonzero(missing).tolist()}
+        num_wanted = len(wanted)
         for folder in sorted(self.folder.parent.glob(f"{self.family.key}-*")):
-            if folder == self.folder or not missing.any():
+            if folder == self.folder or not wanted:
                 continue
-            with contextlib.suppress(UnusableStoreError, OSError), Store(folder) as other:
-                fingerprints, marked = other.fingerprints(), np.flatnonzero(other.marked()).tolist()
-                rows = {fingerprints[row].tobytes(): row for row in marked}
-                for row in np.flatnonzero(missing).tolist():
-                    source = rows.get(self._fingerprints[row].tobytes())
-                    if source is not None:
-                        values, found, _ = other.read(range(source, source + 1))
-                        if found[0]:
-                            self.write(row, values[0])
-                            missing[row] = False
-        if 0 < missing.sum() < num_missing:
-            self.notify(f"embedding cache: {missing.sum()} of {len(missing)} images are new or have changed, and are encoded")
+            store = self._open(folder)
+            if store is None:
+                continue
+            identities, num_borrowed = store.identities(), len(self._borrowed)
+            for source in np.flatnonzero(store.marked()).tolist():
+                row = wanted.pop(identities[source].tobytes(), None)
+                if row is not None:
+                    self._borrowed[row] = store, source
+            if len(self._borrowed) == num_borrowed:
+                store.close()
+        if 0 < len(wanted) < num_wanted:
+            self.notify(f"embedding cache: {len(wanted)} of {len(missing)} images are new or have changed, and are encoded")
+
+    def _read(self, store: Store, rows: range) -> tuple[np.ndarray, np.ndarray]:
+        values, found, damaged = store.read(rows)
+        if damaged and store.folder not in self._damage_told:
+            self._damage_told.add(store.folder)
+            self.notify(f"embedding cache {store.folder.name} holds damaged rows; they are encoded again")
+        return values, found
 
     def _give_up(self, error: OSError) -> None:
         self.works = False
@@ -160,12 +177,18 @@ def stores() -> list[Path]:
     return sorted(path for path in (cache_root() / "embeddings").glob("*-*") if not path.name.startswith("."))
 
 
+def leftovers() -> list[Path]:
+    """Folders that a killed process left half made or half removed, a day ago or earlier."""
+    limit = time.time() - 86_400
+    return [path for path in (cache_root() / "embeddings").glob(".tmp-*") if path.stat().st_mtime < limit]
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with a store, every checksum looked at; None where nothing is."""
     try:
         with Store(folder) as store:
-            if not folder.name.endswith(_hash(store.fingerprints().tobytes())):
-                return "has damaged fingerprints"
+            if not folder.name.endswith(_hash(store.identities().tobytes())):
+                return "has damaged identities"
             damaged = sum(store.read(range(i, min(i + 64, store.count)))[2] for i in range(0, store.count, 64))
             return f"has {damaged} damaged rows" if damaged else None
     except UnusableStoreError as error:

@@ -1,7 +1,7 @@
 """One store of the embedding cache: a row of embeddings for each image of a list of images, on disk.
 
     meta.json       what was encoded, and how; number of images, shape and type of a row
-    fingerprints    (N,16) uint8: which image each row is of
+    identities    (N,16) uint8: which image each row is of
     rows            (N,V,D) float16, or float32 for texts; of its full size from the start, so sparse until it is filled
     marks           (N,) uint64: 0 where a row is missing, else 2**32 plus the CRC-32 of the row
 
@@ -56,7 +56,7 @@ class Store:
         except (ValueError, KeyError, TypeError) as error:
             raise UnusableStoreError(f"has a damaged meta.json ({error})") from error
         self.row_bytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
-        for name, size in (("fingerprints", 16 * self.count), ("rows", self.row_bytes * self.count), ("marks", 8 * self.count)):
+        for name, size in (("identities", 16 * self.count), ("rows", self.row_bytes * self.count), ("marks", 8 * self.count)):
             found = (folder / name).stat().st_size if (folder / name).exists() else 0
             if found != size:
                 raise UnusableStoreError(f"is damaged: {name} has {found} bytes, must have {size}")
@@ -64,15 +64,15 @@ class Store:
         self._marks = _open(folder / "marks")
 
     @classmethod
-    def create(cls, folder: Path, meta: dict[str, Any], fingerprints: np.ndarray, width: int) -> Store:
+    def create(cls, folder: Path, meta: dict[str, Any], identities: np.ndarray, width: int) -> Store:
         """Make an empty store, complete or not at all, and open it; where another process was faster, open that one's."""
         aside = folder.with_name(f".tmp-{secrets.token_hex(8)}")
         aside.mkdir(parents=True)
         try:
-            meta = meta | {"version": VERSION, "images": len(fingerprints), "width": width}
-            (aside / "fingerprints").write_bytes(fingerprints.tobytes())
+            meta = meta | {"version": VERSION, "images": len(identities), "width": width}
+            (aside / "identities").write_bytes(identities.tobytes())
             row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
-            for name, size in (("rows", row_bytes * len(fingerprints)), ("marks", 8 * len(fingerprints))):
+            for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
                 with (aside / name).open("wb") as file:
                     file.truncate(size)
             (aside / "meta.json").write_text(json.dumps(meta, indent=1))
@@ -94,9 +94,9 @@ class Store:
         self._rows.close()
         self._marks.close()
 
-    def fingerprints(self) -> np.ndarray:
+    def identities(self) -> np.ndarray:
         """(N,) of 16 bytes each."""
-        return np.frombuffer((self.folder / "fingerprints").read_bytes(), dtype="V16")
+        return np.frombuffer((self.folder / "identities").read_bytes(), dtype="V16")
 
     def marked(self) -> np.ndarray:
         """(N,) bool: rows that are there, their checksums not looked at."""

@@ -48,7 +48,7 @@ class DualEncoder:
     def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu"):
         self.config, self.device = config, torch.device(device)
         folder = locate(config)
-        self.precision, _ = choose_precision(config.precision, folder, self.device)
+        self.precision, self.precision_reason = choose_precision(config.precision, folder, self.device)
         self.model, self._tokenizer, *statistics = _load(folder, config.source)
         self.model = self.model.to(self.device).eval().requires_grad_(False)
         if config.normalization == "imagenet":
