@@ -128,9 +128,13 @@ def _encode(config: ExperimentConfig) -> None:
     data = registry.build("datasets", config.dataset)
     check_sizes(data)
     with Progress() as progress:
+
+        def say(text: str) -> None:
+            progress.console.print(text, soft_wrap=True, markup=False, highlight=False)
+
         labeler = registry.build(
             "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-            device=Accelerator().device, notify=lambda text: progress.console.print(text, soft_wrap=True, markup=False, highlight=False),
+            device=Accelerator().device, notify=say,
         )  # fmt: skip
         wanted = [("train", data.train, config.dataset.flip)]
         if config.trainer.evaluate_labeler:

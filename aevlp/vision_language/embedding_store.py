@@ -60,6 +60,8 @@ class Store:
             found = (folder / name).stat().st_size if (folder / name).exists() else 0
             if found != size:
                 raise UnusableStoreError(f"is damaged: {name} has {found} bytes, must have {size}")
+        if zlib.crc32((folder / "identities").read_bytes()) != self.meta.get("identities"):
+            raise UnusableStoreError("is damaged: identities are not those it was made with")
         self._rows = _open(folder / "rows")
         self._marks = _open(folder / "marks")
 
@@ -70,6 +72,7 @@ class Store:
         aside.mkdir(parents=True)
         try:
             meta = meta | {"version": VERSION, "images": len(identities), "width": width}
+            meta["identities"] = zlib.crc32(identities.tobytes())
             (aside / "identities").write_bytes(identities.tobytes())
             row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
             for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
