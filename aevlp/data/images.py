@@ -17,14 +17,15 @@ from aevlp.config.errors import DataError
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: int | tuple[int, int], memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
     size = (size, size) if isinstance(size, int) else size
     if images.shape[-2:] == size:
         return images
     # Channels-last is the layout of torch's vectorised uint8 kernel.
     images = images.contiguous(memory_format=torch.channels_last)
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).contiguous()
+    resized = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return resized.contiguous(memory_format=memory_format)
 
 
 class ArrayImages:
@@ -102,4 +103,4 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))

@@ -200,8 +200,10 @@ class Embedder:
                     yield _View(i, row, number, pixels.flip(-1) if parts[i].mirrored else pixels)
 
     def _encode(self, views: list[Tensor]) -> np.ndarray:
-        batch = views[0].new_zeros(self.config.batch_size, *views[0].shape)
-        torch.stack(views, out=batch[: len(views)])
+        channels, height, width = views[0].shape
+        batch = torch.zeros(self.config.batch_size, height, width, channels, dtype=torch.uint8).permute(0, 3, 1, 2)
+        for place, view in zip(batch, views, strict=False):
+            place.copy_(view)
         self.num_images_encoded += len(views)
         return self.encoder.encode_images(batch)[: len(views)].half().cpu().numpy()
 
