@@ -39,6 +39,7 @@ class _View:
     row: int
     number: int
     pixels: Tensor
+    mirrored: bool
 
 
 class Embedder:
@@ -169,7 +170,7 @@ class Embedder:
             found.append(known[1])
         pending = self._pending(images, rows, parts, found, grid)
         while batch := list(islice(pending, self.config.batch_size)):
-            for view, embedding in zip(batch, self._encode([view.pixels for view in batch]), strict=True):
+            for view, embedding in zip(batch, self._encode(batch), strict=True):
                 part, target = parts[view.part], values[view.part]
                 num_views = part.views.stop - part.views.start
                 if target is None:
@@ -197,13 +198,16 @@ class Embedder:
                 raise DataError(f"{images.name(row)}: {error}; set labeler.grid to a smaller number") from error
             for i in wanted:
                 for number, pixels in enumerate(views[parts[i].views]):
-                    yield _View(i, row, number, pixels.flip(-1) if parts[i].mirrored else pixels)
+                    yield _View(i, row, number, pixels, parts[i].mirrored)
 
-    def _encode(self, views: list[Tensor]) -> np.ndarray:
-        channels, height, width = views[0].shape
+    def _encode(self, views: list[_View]) -> np.ndarray:
+        channels, height, width = views[0].pixels.shape
         batch = torch.zeros(self.config.batch_size, height, width, channels, dtype=torch.uint8).permute(0, 3, 1, 2)
         for place, view in zip(batch, views, strict=False):
-            place.copy_(view)
+            place.copy_(view.pixels)
+        batch = batch.to(self.device)
+        mirrored = torch.tensor([i for i, view in enumerate(views) if view.mirrored], dtype=torch.int64, device=self.device)
+        batch[mirrored] = batch[mirrored].flip(-1)
         self.num_images_encoded += len(views)
         return self.encoder.encode_images(batch)[: len(views)].half().cpu().numpy()
 

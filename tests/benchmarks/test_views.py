@@ -2,8 +2,8 @@
 
 Both make the 17 views of a 4x4 grid from the same 640x480 JPEG, in one thread. The public way: Pillow opens and decodes the
 photo twice (for the classifier and for the views), crops and resizes each view, flips it, and makes a normalised float tensor
-of it. This project's: decoded once, tiles cut and resized together, flipped, put into a batch as uint8; the encoder normalises
-on its device.
+of it. This project's: decoded once, tiles cut and resized together, and put into a batch as uint8; flips and normalisation are
+done on the device, a batch at a time, and belong to encoding.
 """
 
 import statistics
@@ -66,7 +66,7 @@ def our_way(path):
     batch = torch.empty(1 + GRID**2, SIZE, SIZE, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
 
     def prepare():
-        return batch.copy_(cut_views(images[0], GRID, SIZE).flip(-1))
+        return batch.copy_(cut_views(images[0], GRID, SIZE))
 
     return prepare
 
