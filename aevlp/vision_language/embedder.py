@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aevlp.config.errors import DataError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identity
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
@@ -67,7 +67,10 @@ class Embedder:
         self._files: str | None = None
         if config.cache:
             folder = locate(config)
-            self._files = hash_files(path for path in folder.iterdir() if path.suffix in FILE_TYPES)
+            try:
+                self._files = hash_files(path for path in folder.iterdir() if path.suffix in FILE_TYPES and path.is_file())
+            except OSError as error:
+                raise ConfigError(f"labeler.encoder.source: {config.source} cannot be read: {error}") from error
             self._precision = choose_precision(config.precision, folder, self.device)[0]
 
     @property
@@ -114,7 +117,7 @@ class Embedder:
             are the same in every run, but begin anywhere where there is a cache: so several processes share the work.
         """
         count = len(images)
-        parts = self._parts(images, grid, flip, cached)
+        parts = self._parts(images, grid, flip, cached) if count else []
         chunks = [range(i, min(i + self.config.batch_size, count)) for i in range(0, count, self.config.batch_size)]
         if cached and self._files is not None and chunks:
             first = random.SystemRandom().randrange(len(chunks))

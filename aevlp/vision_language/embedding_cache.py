@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -34,8 +35,11 @@ _REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then kn
 
 
 def cache_root() -> Path:
-    """$AEVLP_CACHE, else ~/.cache/aevlp."""
-    return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
+    """$AEVLP_CACHE, else ~/.cache/aevlp; where there is no home folder, as in some containers, one for temporary files."""
+    try:
+        return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"aevlp-{os.getuid()}"
 
 
 @dataclass(frozen=True)
