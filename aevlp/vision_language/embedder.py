@@ -125,7 +125,12 @@ class Embedder:
         done = 0
         try:
             for rows in chunks:
-                yield rows, self._embed_rows(images, rows, parts, grid, lambda more: progress and progress(done + more, count))  # noqa: B023
+
+                def report(more: int, done: int = done) -> None:
+                    if progress:
+                        progress(done + more, count)
+
+                yield rows, self._embed_rows(images, rows, parts, grid, report)
                 done += len(rows)
         finally:
             for part in parts:

@@ -120,7 +120,7 @@ class CachedRows:
             if self._store is None:
                 self._store = Store.create(self.folder, asdict(self.family), self._identities, values.shape[1])
             self._store.write(row, values)
-        except OSError as error:
+        except (OSError, UnusableStoreError) as error:
             self._give_up(error)
 
     def close(self) -> None:
@@ -171,9 +171,11 @@ class CachedRows:
             self.notify(f"embedding cache {store.folder.name} holds damaged rows; they are encoded again")
         return values, found
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: Exception) -> None:
         self.works = False
-        self.notify(f"embedding cache {cache_root()} cannot be used: {error.strerror or error}; going on without it")
+        self.notify(
+            f"embedding cache {cache_root()} cannot be used: {getattr(error, 'strerror', None) or error}; going on without it"
+        )
 
 
 def stores() -> list[Path]:
