@@ -15,7 +15,9 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
-VERBS = ("prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "bench")
+VERBS = (
+    "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "cache", "bench",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

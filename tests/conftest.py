@@ -15,8 +15,9 @@ SMALL = (
 
 
 @pytest.fixture(autouse=True)
-def _runs_folder(tmp_path, monkeypatch):
+def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
         os.environ["AEVLP_CACHE"] = str(Path(root) / "cache")
         folder = RunFolder.create(config, Path(root))
         trainer = build_trainer(config, data, folder, Trackers([]), stop)
-        task, train = trainer.task, data.train
+        task: Any = trainer.task
+        train = data.train
         encoder, encodes = task.labeler.encoder, task.labeler.num_images_encoded / len(train)
         task.labeler.prepare(train)
         with watch("cache"):

@@ -18,14 +18,15 @@ MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: int | tuple[int, int], memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
     size = (size, size) if isinstance(size, int) else size
     if images.shape[-2:] == size:
         return images
     # Channels-last is the layout of torch's vectorised uint8 kernel.
     images = images.contiguous(memory_format=torch.channels_last)
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).contiguous()
+    resized = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return resized.contiguous(memory_format=memory_format)
 
 
 class ArrayImages:
@@ -49,6 +50,11 @@ class ArrayImages:
     def name(self, row: int) -> str:
         """The row number."""
         return f"image {row}"
+
+    def identity(self, row: int) -> bytes:
+        """16 bytes that tell the pixels from others."""
+        pixels = np.ascontiguousarray(self.images[row])
+        return hashlib.blake2b(pixels.data, digest_size=16, salt=str(pixels.shape[0]).encode()).digest()
 
 
 class ImageFiles:
@@ -96,10 +102,19 @@ class ImageFiles:
         """The file's name below the root."""
         return str(self.names[row])
 
+    def identity(self, row: int) -> bytes:
+        """16 bytes that change with name, size or time of change of the file; not with its folder, so that data may move."""
+        path = self.root / str(self.names[row])
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: listed in row {self.rows[row]}, but cannot be read: {error.strerror}") from error
+        return hashlib.blake2b(f"{self.names[row]}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(), digest_size=16).digest()
+
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from aevlp.data.dataset import ImageSource, Split
+from aevlp.data.dataset import ImageSource, Split, identity
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class _ImageRows:
 
     def name(self, row: int) -> str:
         return self.images.name(int(self.rows[row]))
+
+    def identity(self, row: int) -> bytes | None:
+        return identity(self.images, int(self.rows[row]))
 
 
 def take_rows(split: Split, rows: np.ndarray) -> Split:

@@ -43,6 +43,9 @@ class Labeler:
     num_images_encoded = 0
     """Views that went through the encoder so far."""
 
+    uses_cache = True
+    """Whether embeddings may be read from the cache and kept there; off where encoding is to be timed."""
+
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
 
@@ -57,6 +60,10 @@ class Labeler:
     def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained | None:
         """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell."""
         return None
+
+    def count_missing(self, dataset: Split, flip: bool) -> int:
+        """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """State beyond the configuration, in types that `torch.load(weights_only=True)` takes."""

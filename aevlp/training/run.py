@@ -147,7 +147,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
-        seed=config.seed, device=accelerator.device,
+        seed=config.seed, device=accelerator.device, notify=trackers.message,
     )  # fmt: skip
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch

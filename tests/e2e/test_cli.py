@@ -25,6 +25,13 @@ FLAGS = {
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs"},
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
+    "cache": {"--help", "--plugin"},
+}
+CACHE_FLAGS = {
+    "list": {"--help"},
+    "build": {"--help", "--exp", "--set", "--seed", "--tracking"},
+    "verify": {"--help"},
+    "clear": {"--help", "keys", "--older-than", "--all"},
 }
 
 
@@ -52,6 +59,8 @@ def test_verbs_and_flags_are_these():
     parser = build_parser()
     (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     assert {"": flags(parser)} | {name: flags(verb) for name, verb in verbs.choices.items()} == FLAGS
+    (actions,) = (action for action in verbs.choices["cache"]._actions if isinstance(action, argparse._SubParsersAction))
+    assert {name: flags(action) for name, action in actions.choices.items()} == CACHE_FLAGS
 
 
 def test_no_arguments_print_the_help_and_exit_2(capsys):
