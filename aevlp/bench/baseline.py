@@ -60,13 +60,13 @@ def masked_gpr_loss(
     as_positive = (1 - p[neutral] ** config.q2) / config.q2
     as_negative = (1 - (1 - p[neutral]) ** config.q3) / config.q3
     loss[neutral] = weight[neutral] * (share[neutral] * as_positive + (1 - share[neutral]) * as_negative)
+    negative = (observed == 0) & (pseudo == -1)
+    loss[negative] = weight[negative] * -torch.log(1 - p[negative] + EPSILON)
     weight[weight < 1 - config.lambda1] = 1 - config.lambda1
     weight[weight > 1 - config.lambda2] = 1 - config.lambda2
     positive = (observed == 0) & (pseudo == 1)
     soft = -config.rho * torch.log(p[positive] + EPSILON) - (1 - config.rho) * torch.log(1 - p[positive] + EPSILON)
     loss[positive] = (1 - weight[positive]) * soft
-    negative = (observed == 0) & (pseudo == -1)
-    loss[negative] = weight[negative] * -torch.log(1 - p[negative] + EPSILON)
     result = loss.mean()
     if config.regularizer > 0 and config.expected_positives is not None:
         result = result + config.regularizer * (p.sum(dim=1).mean() - config.expected_positives) ** 2 / logits.shape[1] ** 2
