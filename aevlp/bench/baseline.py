@@ -140,4 +140,4 @@ class Baseline:
             loss.backward()
         with self.watch("optimizer"):
             self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
