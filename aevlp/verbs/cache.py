@@ -66,7 +66,7 @@ def show(_: argparse.Namespace) -> None:
 
 
 def fill(arguments: argparse.Namespace) -> None:
-    """Encode what is missing; AevlpError where it could not be kept."""
+    """Encode what is missing; AevlpError where it could not be kept. Stopped by a signal, it goes on from there next time."""
     config = given_experiment(arguments, "whose images to encode")
     _encode(config)
 
@@ -120,14 +120,15 @@ def _encode(config: ExperimentConfig) -> None:
             f"labeler {config.labeler.name} caches nothing here: it has no encoder, or labeler.encoder.cache is off"
         )
     from accelerate import Accelerator
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from aevlp.config import registry
     from aevlp.training.run import blind, check_sizes
+    from aevlp.training.signals import StopFlag
 
     data = registry.build("datasets", config.dataset)
     check_sizes(data)
-    with Progress() as progress:
+    with Progress() as progress, StopFlag() as stop:
 
         def say(text: str) -> None:
             progress.console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -141,7 +142,12 @@ def _encode(config: ExperimentConfig) -> None:
             wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
         for name, split, flip in wanted:
             bar = progress.add_task(f"encode {name}", total=len(split))
-            labeler.cosines(blind(split), flip, lambda done, total, bar=bar: progress.update(bar, completed=done))
+
+            def report(done: int, _: int, bar: TaskID = bar) -> None:
+                progress.update(bar, completed=done)
+                stop.check()
+
+            labeler.cosines(blind(split), flip, report)
         missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
