@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +60,8 @@ class SPMLData:
     train: Split
     val: Split
     test: Split | None
+    notes: list[str] = field(default_factory=list)
+    """What a user should be told about these data."""
 
 
 def make_split(images: ImageSource, targets: np.ndarray, train_labels: str = "single") -> Split:

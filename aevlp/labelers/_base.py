@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,28 @@ from aevlp.data.dataset import Split
 
 ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Pseudo-labels one by one, in row order: K of them, every field (K,)."""
+
+    row: Tensor
+    """int64 row of the split."""
+    column: Tensor
+    """int64 class."""
+    sign: Tensor
+    """int8, 1 or -1."""
+    score: Tensor
+    """float32 that decided it."""
+    view: Tensor
+    """int64: 0 the whole image alone, v the tile v - 1 (row-major) besides it, -1 all tiles besides it."""
+    whole: Tensor
+    """float32 probability of the class in the whole image."""
+    tile: Tensor
+    """float32 probability in that tile, or the mean over all; NaN where there is none."""
+    grid: int = 0
+    """Tiles per side."""
 
 
 class Labeler:
@@ -32,6 +55,10 @@ class Labeler:
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor] | None:
         """Scores (N,C) float32 and pseudo-labels int8 (N,C) of another split; None where the labeler has no scores."""
+        return None
+
+    def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained | None:
+        """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell."""
         return None
 
     def count_missing(self, dataset: Split, flip: bool) -> int:

@@ -24,7 +24,8 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Labeler, ReportProgress
+from aevlp.labelers._base import Explained, Labeler, ReportProgress
+from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
 from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
@@ -165,6 +166,13 @@ class DAMP(Labeler):
         observed = torch.from_numpy(dataset.observed)
         blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
         return blind, self._assign(cosines, observed)
+
+    def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
+        """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
+        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
+        observed = torch.from_numpy(dataset.observed)
+        config = self.config
+        return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
 
     def count_missing(self, dataset: Split, flip: bool) -> int:
         """Views of a split that are not in the cache."""

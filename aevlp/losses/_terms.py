@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aevlp import ranks
 from aevlp.config.schema import ComponentConfig
 
 
@@ -14,6 +15,16 @@ class Loss(nn.Module):
     def __init__(self, config: ComponentConfig, num_classes: int | None = None, num_samples: int | None = None):
         super().__init__()
         self.config = config
+
+
+def batch_mean(per_image: Tensor) -> Tensor:
+    """Mean over all images of the batch, (B,...) to (...), differentiable.
+
+    A plain mean of the loss's entries needs no care: it is averaged over ranks, weighted by their numbers of images. What is
+    not such a mean (the square of a batch's mean, a ratio of two sums) has to be built from means of the whole batch, which
+    this gives; a plain `.mean(0)` would see one rank's images only.
+    """
+    return ranks.mean_over_images(per_image)
 
 
 def negative_log(logits: Tensor, epsilon: float) -> Tensor:

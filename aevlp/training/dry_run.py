@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
+from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError
+from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, Split, SPMLData, identity
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.rows import take_rows
 from aevlp.labelers import Labeler
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
@@ -25,28 +27,9 @@ from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class _First:
-    images: ImageSource
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, row: int) -> Tensor:
-        return self.images[row]
-
-    def name(self, row: int) -> str:
-        return self.images.name(row)
-
-    def identity(self, row: int) -> bytes | None:
-        return identity(self.images, row)
-
-
 def first_images(split: Split, count: int) -> Split:
     """The first `count` images of a split."""
-    count = min(count, len(split))
-    return Split(_First(split.images, count), split.observed[:count], None if split.targets is None else split.targets[:count])
+    return take_rows(split, np.arange(min(count, len(split))))
 
 
 def dry_run(config: ExperimentConfig) -> None:
@@ -55,6 +38,8 @@ def dry_run(config: ExperimentConfig) -> None:
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
     """
+    if ranks.announced() > 1:
+        raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
     data: SPMLData = registry.build("datasets", config.dataset)
     short = replace(
@@ -72,9 +57,9 @@ def dry_run(config: ExperimentConfig) -> None:
         task.labeler.prepare(short.train)
         views, encode = task.labeler.num_images_encoded - views, clock() - began
         task.model.train()
-        for batch in trainer.loader.epoch(1):
+        for number, batch in enumerate(trainer.loader.epoch(1)):
             began = clock()  # the last of the two steps counts
-            loss = float(task.step(batch, epoch=1, step=0))
+            loss = float(task.step(batch, epoch=1, step=number))
             step = clock() - began
         began = clock()
         trainer.predict(short.val, "validate")
