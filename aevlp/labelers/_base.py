@@ -61,6 +61,9 @@ class Labeler:
         """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell."""
         return None
 
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache."""
+
     def count_missing(self, dataset: Split, flip: bool) -> int:
         """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
         return 0

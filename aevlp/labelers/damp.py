@@ -174,6 +174,15 @@ class DAMP(Labeler):
         config = self.config
         return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
 
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+        """Encode what is not cached of the views of a split."""
+        if self.config.encoder.cache:
+            try:
+                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress):
+                    pass
+            finally:
+                self.num_images_encoded = self.embedder.num_images_encoded
+
     def count_missing(self, dataset: Split, flip: bool) -> int:
         """Views of a split that are not in the cache."""
         return self.embedder.count_missing(dataset.images, self.config.grid, flip)

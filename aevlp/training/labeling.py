@@ -39,6 +39,8 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int,
             "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
             device=Accelerator().device,
         )  # fmt: skip
+        with progress_bar("encode views", len(split)) as progress:
+            labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
         count = 0
         with progress_bar("label", len(split)) as progress:
             for first in range(0, len(split), CHUNK):

@@ -66,7 +66,7 @@ def show(_: argparse.Namespace) -> None:
 
 
 def fill(arguments: argparse.Namespace) -> None:
-    """Encode what is missing; AevlpError where it could not be kept."""
+    """Encode what is missing; AevlpError where it could not be kept. Stopped by a signal, it goes on from there next time."""
     config = given_experiment(arguments, "whose images to encode")
     _encode(config)
 
@@ -120,29 +120,24 @@ def _encode(config: ExperimentConfig) -> None:
             f"labeler {config.labeler.name} caches nothing here: it has no encoder, or labeler.encoder.cache is off"
         )
     from accelerate import Accelerator
-    from rich.progress import Progress
 
     from aevlp.config import registry
+    from aevlp.training.progress import progress_bar
     from aevlp.training.run import blind, check_sizes
 
     data = registry.build("datasets", config.dataset)
     check_sizes(data)
-    with Progress() as progress:
-
-        def say(text: str) -> None:
-            progress.console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-        labeler = registry.build(
-            "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-            device=Accelerator().device, notify=say,
-        )  # fmt: skip
-        wanted = [("train", data.train, config.dataset.flip)]
-        if config.trainer.evaluate_labeler:
-            wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
-        for name, split, flip in wanted:
-            bar = progress.add_task(f"encode {name}", total=len(split))
-            labeler.cosines(blind(split), flip, lambda done, total, bar=bar: progress.update(bar, completed=done))
-        missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    labeler = registry.build(
+        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
+        device=Accelerator().device, notify=print,
+    )  # fmt: skip
+    wanted = [("train", data.train, config.dataset.flip)]
+    if config.trainer.evaluate_labeler:
+        wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
+    for name, split, flip in wanted:
+        with progress_bar(f"encode {name}", len(split)) as progress:
+            labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done))
+    missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
     print(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")
