@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from loss_oracles import LOSSES
 from torch.utils._python_dispatch import TorchDispatchMode
 
 EPSILON = {"an": 1e-5, "bce": 1e-5, "em": 1e-5, "an_pl": 1e-7, "gr": 1e-7, "gpr": 1e-7}
@@ -82,6 +83,8 @@ def plain(name, logits, observed, pseudo, alpha=None):
 
 def loss(name, logits, observed, pseudo, *, epoch, num_epochs, frozen=None, **params):
     frozen = logits if frozen is None else frozen
+    if name in LOSSES:
+        return LOSSES[name](logits, observed, pseudo, frozen, epoch=epoch, num_epochs=num_epochs, **params)
     if name == "gr":
         pseudo = np.zeros(logits.shape)
         params = {"lambda1": 0.7, "lambda2": 0.4, "rho": 0.9, "regularizer": 0.0, "expected_positives": 0.0, **params}

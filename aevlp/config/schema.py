@@ -30,6 +30,7 @@ class ComponentConfig(Config):
     """Registered name, as printed by `run.py list`."""
 
     needs_full_labels: ClassVar[bool] = False
+    needs_outputs: ClassVar[tuple[str, ...]] = ()  # of a loss: outputs of the model beside the logits
 
 
 class DatasetConfig(ComponentConfig):
@@ -52,8 +53,8 @@ class TrainerConfig(Config):
     """Images per optimiser step, those of all devices together: more devices change the speed, not the result."""
     eval_batch_size: int = Field(64, ge=1, le=65_536)
     """Images per forward pass of evaluation."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Adam and AdamW with betas .9/.999, SGD with momentum .9."""
+    optimizer: Literal["adam", "adamw", "adamax", "sgd"] = "adam"
+    """Adam, AdamW and Adamax with betas .9/.999, SGD with momentum .9."""
     learning_rate: float = Field(1e-5, gt=0, le=100)
     """Learning rate of the backbone."""
     head_lr_mult: float = Field(10.0, ge=0)
@@ -64,6 +65,8 @@ class TrainerConfig(Config):
     """Weight decay of all groups."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     """Learning rate over the run; cosine ends at 0, one_cycle warms up for 30 % of the run and ends near 0."""
+    linear_epochs: int = Field(0, ge=0)
+    """First epochs in which the backbone stands still and only head and loss learn (ROLE with linear initialisation: 25)."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Linear warm-up of the constant and cosine schedules, in epochs."""
     ema_decay: float | None = Field(None, gt=0, lt=1)

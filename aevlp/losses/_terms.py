@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,17 @@ class Loss(nn.Module):
     def __init__(self, config: ComponentConfig, num_classes: int | None = None, num_samples: int | None = None):
         super().__init__()
         self.config = config
+
+
+class ReducedConfig(ComponentConfig):
+    """Of losses whose authors add up all entries, which is B*C times the mean that the single-positive literature uses."""
+
+    reduction: Literal["mean", "sum"] = "mean"
+    """mean, so that learning rates compare with the other losses; sum, as the loss was published."""
+
+    def reduce(self, loss: Tensor) -> Tensor:
+        """The loss (B,C) as a scalar."""
+        return loss.mean() if self.reduction == "mean" else loss.sum()
 
 
 def batch_mean(per_image: Tensor) -> Tensor:
@@ -35,6 +48,22 @@ def negative_log(logits: Tensor, epsilon: float) -> Tensor:
 def negative_log_complement(logits: Tensor, epsilon: float) -> Tensor:
     """-ln(1 - p + epsilon); 1 - p is sigmoid(-logits), exact where 1 - sigmoid(logits) would round to 0."""
     return negative_log(-logits, epsilon)
+
+
+def cross_entropy(logits: Tensor, target: Tensor | float, epsilon: float) -> Tensor:
+    """-target ln(p + epsilon) - (1 - target) ln(1 - p + epsilon) of soft targets in [0,1]."""
+    return target * negative_log(logits, epsilon) + (1 - target) * negative_log_complement(logits, epsilon)
+
+
+def entropy(logits: Tensor, epsilon: float) -> Tensor:
+    """-p ln(p + epsilon) - (1 - p) ln(1 - p + epsilon); the gradient flows through both factors."""
+    if_positive, if_negative = negative_log(logits, epsilon), negative_log_complement(logits, epsilon)
+    return torch.sigmoid(logits) * if_positive + torch.sigmoid(-logits) * if_negative
+
+
+def count_penalty(logits: Tensor, expected_positives: float) -> Tensor:
+    """(mean over images of the sum of p - expected_positives)^2 / C^2, a scalar."""
+    return (batch_mean(torch.sigmoid(logits).sum(dim=1)) - expected_positives) ** 2 / logits.shape[1] ** 2
 
 
 def power_loss(logits: Tensor, q: float) -> Tensor:

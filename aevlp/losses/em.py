@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, negative_log, negative_log_complement
+from aevlp.losses._terms import Loss, entropy, negative_log
 
 EPSILON = 1e-5
 
@@ -31,7 +31,4 @@ class EMLoss(Loss):
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits = logits.float()
-        p = torch.sigmoid(logits)
-        if_positive = negative_log(logits, EPSILON)
-        entropy = p * if_positive + torch.sigmoid(-logits) * negative_log_complement(logits, EPSILON)
-        return torch.where(observed > 0, if_positive, -self.config.alpha * entropy).mean()
+        return torch.where(observed > 0, negative_log(logits, EPSILON), -self.config.alpha * entropy(logits, EPSILON)).mean()

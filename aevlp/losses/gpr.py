@@ -20,7 +20,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, batch_mean, negative_log, negative_log_complement, power_loss
+from aevlp.losses._terms import Loss, count_penalty, negative_log, negative_log_complement, power_loss
 
 EPSILON = 1e-7
 
@@ -105,8 +105,7 @@ def gpr_loss(logits: Tensor, observed: Tensor, pseudo: Tensor, config: GPRConfig
     loss = torch.where(pseudo < 0, weight * if_negative, loss)
     loss = torch.where(observed > 0, if_positive, loss).mean()
     if config.regularizer > 0 and config.expected_positives is not None:
-        positives_per_image = batch_mean(torch.sigmoid(logits).sum(dim=1))
-        loss = loss + config.regularizer * (positives_per_image - config.expected_positives) ** 2 / logits.shape[1] ** 2
+        loss = loss + config.regularizer * count_penalty(logits, config.expected_positives)
     return loss
 
 

@@ -1,4 +1,8 @@
-"""Backbone, global average pool, linear head; takes uint8 images and normalises them itself."""
+"""Backbone, global average pool, linear head; takes uint8 images and normalises them itself.
+
+With BoostLU (Kim et al., CVPR 2023) the head is a 1x1 convolution in front of the pool, whose class maps have their positive
+values multiplied by `boost`, in training and inference alike. A boost of 1 is the linear head again.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from aevlp.config.errors import ConfigError
+from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -21,17 +27,47 @@ class Classifier(nn.Module):
 
     def __init__(
         self, backbone: nn.Module, num_features: int, num_classes: int,
-        mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, boost: float | None = None,
     ):  # fmt: skip
         super().__init__()
-        self.backbone, self.head = backbone, nn.Linear(num_features, num_classes)
+        self.backbone, self.num_features, self.boost = backbone, num_features, boost
+        self.head = nn.Linear(num_features, num_classes) if boost is None else nn.Conv2d(num_features, num_classes, 1)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits; the backbone returns a map (B,F,H,W), which is averaged, or features (B,F)."""
         features = self.backbone((images.float() - self.mean) / self.std)
-        return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+        if self.boost is None:
+            return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+        _require_map(features.shape, self.num_features, "the model")
+        maps = self.head(features).float()
+        return torch.where(maps > 0, self.boost * maps, maps).mean(dim=(2, 3))
+
+
+class BoostConfig(ComponentConfig):
+    """Of models whose backbone gives a map of features."""
+
+    boost: float | None = Field(None, ge=1)
+    """Factor of BoostLU on the positive values of the class maps (5 as published); null is a linear head on the pooled map."""
+
+
+def check_map(backbone: nn.Module, num_features: int, image_size: int, name: str) -> None:
+    """ConfigError unless the backbone gives a map (B,F,H,W), which BoostLU needs."""
+    training = backbone.training
+    with torch.inference_mode():
+        shape = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape
+    backbone.train(training)
+    _require_map(shape, num_features, name)
+
+
+def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
+    if len(shape) != 4 or shape[1] != num_features:
+        given = ", ".join(["B", *map(str, shape[1:])])
+        raise ConfigError(
+            f"model.boost: BoostLU needs a map of features (B,{num_features},H,W), but {name} gives ({given}); "
+            "set model.boost=null, or take a convolutional network such as timm/resnet18"
+        )
 
 
 def check_weights(weights: str, names: Sequence[str]) -> str:

@@ -10,12 +10,11 @@ from torch import nn
 
 from aevlp.config.errors import UnavailableError
 from aevlp.config.registry import register
-from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import Classifier, check_weights, load_weight_file
+from aevlp.models._classifier import BoostConfig, Classifier, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
 
-class ResNetConfig(ComponentConfig):
+class ResNetConfig(BoostConfig):
     """Settings of the ResNet."""
 
     depth: Literal[50, 101] = 50
@@ -47,7 +46,7 @@ def build_resnet(config: ResNetConfig, *, num_classes: int, **_: Any) -> Classif
         path = Path(config.weights).expanduser()
         network.fc = nn.Identity()
         load_weight_file(network, path, ignore=["fc."])
-    return Classifier(nn.Sequential(*list(network.children())[:-2]), 2048, num_classes)
+    return Classifier(nn.Sequential(*list(network.children())[:-2]), 2048, num_classes, boost=config.boost)
 
 
 def _torchvision_state(weights: Any) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from pydantic import Field, field_validator
 
 from aevlp.config.errors import ConfigError, UnavailableError, suggest
 from aevlp.config.registry import register
-from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import Classifier, check_weights, load_weight_file
+from aevlp.models._classifier import BoostConfig, Classifier, check_map, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
 _INSTEAD = "set model.weights to a file, or to none"
 
 
-class TimmConfig(ComponentConfig):
+class TimmConfig(BoostConfig):
     """Settings of a timm backbone."""
 
     backbone: str = Field(min_length=1)
@@ -32,10 +31,10 @@ class TimmConfig(ComponentConfig):
 
 @register("models", "timm", config=TimmConfig)
 def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: Any) -> Classifier:
-    """The backbone with timm's own pooling, normalisation and no head.
+    """The backbone with timm's own pooling (none with BoostLU), normalisation and no head.
 
     Raises:
-        ConfigError: unknown name, or a weight file that does not fit.
+        ConfigError: unknown name, a weight file that does not fit, or BoostLU on a backbone without a map of features.
         UnavailableError: pretrained weights are neither cached nor reachable.
     """
     import timm  # imports torchvision: 7 s
@@ -53,16 +52,26 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
         _require_weights(config.backbone, pretrained)
     # Vision transformers must be told the image size; convolutional networks do not know the word.
     size = {"img_size": image_size} if pretrained is not None and pretrained.fixed_input_size else {}
+    pool = {} if config.boost is None else {"global_pool": ""}
     try:
-        backbone = timm.create_model(config.backbone, pretrained=config.weights == "pretrained", num_classes=0, **size)
+        backbone = timm.create_model(config.backbone, pretrained=config.weights == "pretrained", num_classes=0, **size, **pool)
     except OSError as error:
         raise UnavailableError(f"pretrained timm/{config.backbone} could not be loaded ({error}); {_INSTEAD}") from error
+    except (AssertionError, TypeError) as error:
+        if config.boost is None:
+            raise
+        raise ConfigError(
+            f"model.boost: BoostLU needs a map of features, but timm/{config.backbone} gives none ({error}); set model.boost=null"
+        ) from error
     if config.weights not in ("pretrained", "none"):
         path = Path(config.weights).expanduser()
         heads = backbone.pretrained_cfg.get("classifier") or ()
         load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
+    num_features = backbone.head_hidden_size
+    if config.boost is not None:
+        check_map(backbone, num_features, image_size, f"timm/{config.backbone}")
     data = timm.data.resolve_data_config({}, model=backbone)
-    return Classifier(backbone, backbone.head_hidden_size, num_classes, data["mean"], data["std"])
+    return Classifier(backbone, num_features, num_classes, data["mean"], data["std"], config.boost)
 
 
 def _require_weights(name: str, pretrained: Any) -> None:

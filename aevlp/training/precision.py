@@ -87,7 +87,8 @@ def _stepper(model: nn.Module, images: torch.Tensor, precision: str) -> Callable
     def step() -> None:
         model.zero_grad()
         with torch.autocast(images.device.type, _DTYPES.get(precision, torch.bfloat16), enabled=precision != "fp32"):
-            logits = model(images)
+            result = model(images)
+        logits = result[0] if isinstance(result, tuple) else result
         logits.float().square().mean().backward()
         if images.is_cuda:
             torch.cuda.synchronize()

@@ -56,17 +56,24 @@ class Task:
         factor = learning_rate_factor(self.config, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
+        backbone = getattr(self._plain(), "backbone", None) if epoch <= self.config.linear_epochs else None
+        if backbone is not None:
+            backbone.eval()  # its batch norm stands still, too
         observed = batch.observed.to(self.device, non_blocking=True)
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
         self.pseudo[index] = pseudo
-        logits = self._training_logits(batch.image)
+        logits, auxiliary = self._training_outputs(batch.image)
+        further = {"auxiliary": auxiliary} if auxiliary else {}
         weight = self._weight_of_share(step)
         with ranks.weight_of_share(weight):
-            loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index)
+            loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss * (weight * self.num_ranks))  # as the gradient is divided by the number of ranks
         self._add_up_gradients_of_loss()
+        if backbone is not None:
+            for parameter in backbone.parameters():
+                parameter.grad = None  # the optimiser passes it over, moments and all
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self._plain())
@@ -79,12 +86,12 @@ class Task:
         own = ranks.share(size)
         return (own.stop - own.start) / size
 
-    def _training_logits(self, image: Tensor) -> Tensor:
+    def _training_outputs(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # The last batch of an epoch has a shape of its own, which is not worth another minute of compilation.
         own = ranks.share(self.config.batch_size)
         whole = len(image) == own.stop - own.start
         try:
-            return self.logits(self.compiled if self.compiled is not None and whole else self.model, image)
+            return self.outputs(self.compiled if self.compiled is not None and whole else self.model, image)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -100,11 +107,17 @@ class Task:
                 if parameter.grad is not None:
                     ranks.add_up(parameter.grad.div_(self.num_ranks))
 
-    def logits(self, model: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    def logits(self, model: Callable[[Tensor], Any], image: Tensor) -> Tensor:
         """Logits (B,C) float32 of uint8 images, computed at the configured precision."""
+        return self.outputs(model, image)[0]
+
+    def outputs(self, model: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and what else the model puts out by name: in training mode it may return (logits, further outputs)."""
         image = image.to(self.device, non_blocking=True, memory_format=self.memory_format)
         with self.accelerator.autocast():
-            return model(image).float()
+            result = model(image)
+        logits, further = result if isinstance(result, tuple) else (result, {})
+        return logits.float(), further
 
     @property
     def eval_model(self) -> nn.Module:
@@ -198,5 +211,7 @@ def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) ->
     fused = all(parameter.device.type in ("cpu", "cuda") for parameters, _ in rates for parameter in parameters)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, fused=fused)
+    if config.optimizer == "adamax":  # has no fused kernel
+        return torch.optim.Adamax(groups, weight_decay=config.weight_decay)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, weight_decay=config.weight_decay, fused=fused)

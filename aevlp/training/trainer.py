@@ -224,9 +224,9 @@ class Trainer:
         return flat_quality("pseudo", pseudo_label_quality(self.task.pseudo.cpu().numpy(), train.observed, train.targets))
 
     def call_epoch_hook(self, epoch: int) -> None:
-        """Let a loss with an `on_epoch_end(predict, epoch)` look at the training set."""
+        """Let a loss with an `on_epoch_end(predict, epoch)` look at the training set, unless its `looks_back(epoch)` is false."""
         hook = getattr(self.task.loss, "on_epoch_end", None)
-        if hook is None:
+        if hook is None or not getattr(self.task.loss, "looks_back", lambda epoch: True)(epoch):
             return
         # Before the hook begins: a stop in here must not leave it half done.
         logits = torch.from_numpy(self.predict(self.data.train, "look back"))

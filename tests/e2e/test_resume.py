@@ -23,6 +23,7 @@ VARIANTS = {
     "two workers": ("trainer.num_workers=2", "dataset.flip=true"),
     "average": ("trainer.ema_decay=0.8", "trainer.schedule=one_cycle", "trainer.optimizer=sgd", "trainer.head_lr_mult=3"),
     "dropout and a loss with memory": ("model=dropout_cnn", "loss=memory"),
+    "soft negatives": ("loss=em_apl", "loss.warmup=2"),
     "dropout and pseudo-labels": ("model=dropout_cnn", "loss=gpr", "labeler=damp", "labeler.encoder.source=bundled",
                                   "labeler.label_graph.enabled=false", "labeler.grid=2", "dataset.flip=true"),
 }  # fmt: skip

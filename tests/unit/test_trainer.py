@@ -159,7 +159,7 @@ def test_a_loader_that_starts_in_mid_epoch_gives_the_rest_of_the_same_epoch(num_
 def test_learning_rate_groups_of_backbone_head_and_loss():
     model = nn.Module()
     model.backbone, model.head, loss = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(1, 1)
-    for optimizer in ("adam", "adamw", "sgd"):
+    for optimizer in ("adam", "adamw", "adamax", "sgd"):
         config = TrainerConfig(optimizer=optimizer, learning_rate=0.1, head_lr_mult=3, loss_lr_mult=7, weight_decay=0.01)
         groups = build_optimizer(config, model, loss).param_groups
         owners = [model.backbone, model.head, loss]

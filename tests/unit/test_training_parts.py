@@ -114,6 +114,26 @@ def test_optimisers_and_schedules_learn(optimizer, schedule):
     assert rows[-1]["train/loss"] < rows[0]["train/loss"] - 0.05
 
 
+def test_in_linear_epochs_the_backbone_and_its_batch_norm_stand_still():
+    words = ("trainer.linear_epochs=1", "trainer.epochs=2", "loss=role", "trainer.weight_decay=0.1")
+    trainer = trainer_for(RunFolder.create(runs.config(*words)))
+
+    def weights():
+        return {name: tensor.clone() for name, tensor in trainer.task.weights()["model"].items()}, trainer.task.loss.table.clone()
+
+    start, start_table = weights()
+    for batch in trainer.loader.epoch(1):
+        trainer.task.model.train()
+        trainer.task.step(batch, epoch=1, step=0)
+    linear, linear_table = weights()
+    assert {name.split(".")[0] for name in start if not torch.equal(start[name], linear[name])} == {"head"}
+    assert not torch.equal(start_table, linear_table)
+    for batch in trainer.loader.epoch(2):
+        trainer.task.model.train()
+        trainer.task.step(batch, epoch=2, step=3)
+    assert all(not torch.equal(linear[name], tensor) for name, tensor in weights()[0].items())
+
+
 def test_bf16_is_finite_near_fp32_and_scores_are_float32(monkeypatch):
     seen = []
     forward = ANLoss.forward

@@ -1,0 +1,61 @@
+"""VLPL labels (Xing et al., CVPR Workshops 2024): a frozen vision-language model looks at the whole image.
+
+A class is a pseudo-positive if the softmax over classes of cosine / temperature exceeds the threshold. That is DAMP with the
+whole image as its only view, every class considered, and no negatives, so DAMP does the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
+from aevlp.labelers import damp
+from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.label_graph import LabelGraphConfig
+
+
+class VLPLConfig(ComponentConfig):
+    """Settings of VLPL's labels. Defaults: as published for all four datasets."""
+
+    encoder: EncoderConfig = EncoderConfig(source="openai/clip-vit-large-patch14-336")
+    """The vision-language model."""
+    prompts: tuple[str, ...] = Field(("{}",), min_length=1)
+    """Templates with {} for the class name. The bare name for VOC and COCO; for NUS-WIDE and CUB not published."""
+    temperature: float = Field(0.01, gt=0)
+    """Temperature of the softmax over classes."""
+    threshold: float = Field(0.3, ge=0, lt=1)
+    """Probability above which a class is a pseudo-positive; at .3 there are at most three."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _hold_the_class_name(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        return damp.DAMPConfig._hold_the_class_name(prompts)
+
+    def as_damp(self) -> damp.DAMPConfig:
+        """The settings of DAMP that give VLPL's labels."""
+        # DAMP takes scores from the threshold on, VLPL those above it: the next float32 makes the two equal.
+        above = float(np.nextafter(np.float32(self.threshold), np.float32(1)))
+        return damp.DAMPConfig(
+            name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
+            temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
+        )  # fmt: skip
+
+
+def assign(cosines: Tensor, observed: Tensor, *, temperature: float, threshold: float) -> Tensor:
+    """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label was observed."""
+    settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
+    return damp.assign(
+        cosines[:, None], observed, temperature=settings.temperature, eta=settings.eta, threshold=settings.threshold,
+        top_k=settings.top_k, negative_ratio=settings.negative_ratio, negatives=settings.negatives,
+    )  # fmt: skip
+
+
+@register("labelers", "vlpl", config=VLPLConfig)
+def build_vlpl(config: VLPLConfig, **runtime: Any) -> damp.DAMP:
+    """A DAMP labeler that assigns as VLPL does; `runtime` as for DAMP."""
+    return damp.DAMP(config.as_damp(), **runtime)

@@ -1,0 +1,41 @@
+"""What LL-R, LL-Ct and LL-Cp share (Kim et al., CVPR 2022): large losses of assumed negatives betray hidden positives.
+
+A network learns true labels before false ones, so after the first epoch the unobserved entries of a batch with the largest
+loss are suspects: `ll_r` rejects them, `ll_ct` takes them for positives in this step, `ll_cp` from now on.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+def num_suspects(num_entries: int, delta: float, times: int) -> int:
+    """ceil(B * C * times * delta / 100), in integers: 1 - (1 - share) in floating point can exceed a whole number by 1e-16."""
+    return min(math.ceil(num_entries * times * Fraction(repr(delta)) / 100), num_entries)
+
+
+def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Cross-entropy (B,C) without an epsilon, with targets `positive` (B,C) bool.
+
+    Not torch's binary_cross_entropy_with_logits, which is 0 for negatives below -17: all of them would be suspects at once.
+    """
+    return -logsigmoid(torch.where(positive, logits, -logits))
+
+
+def suspects(logits: Tensor, positive: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Unobserved entries whose loss is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
+
+    As published, observed entries take part in the count with loss 0; here they are never suspects, whatever the count. On
+    several ranks each looks for suspects in its own share of the batch.
+    """
+    if count == 0:
+        nobody = torch.zeros_like(positive)
+        return nobody, nobody
+    loss = binary_loss(logits.detach(), positive) * ~positive
+    threshold = loss.flatten().topk(count).values[-1]
+    return ~positive & (loss >= threshold), ~positive & (loss > threshold)

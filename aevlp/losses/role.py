@@ -1,0 +1,67 @@
+"""ROLE, regularised online label estimation (Cole et al., CVPR 2021): labels and classifier teach each other.
+
+A table holds a logit for every label of every training image; q = sigmoid(table). With p the classifier's probabilities, ^ for
+no gradient, CE(target; p) the cross-entropy, and R the penalty of `epr`:
+
+    mean of [ -ln p - ln q ] / 2 on observed labels + mean of [ CE(q^; p) + CE(p^; q) ] / 2 on all + [ R(p) + R(q) ] / 2
+
+The table trains with trainer.loss_lr_mult (10 as published). It starts in [-logit(.6), logit(.6)] at random, and at logit(.995)
+where a label is observed: those are written when a row is first seen. Until then its gradient is 0, and Adam leaves it alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aevlp.config.registry import register
+from aevlp.data.random import LABEL_ESTIMATES, generator
+from aevlp.losses._memory import RememberingLoss
+from aevlp.losses._terms import count_penalty, cross_entropy, negative_log
+from aevlp.losses.epr import EPRConfig
+
+EPSILON = 1e-5
+START = math.log(0.6 / 0.4)
+OBSERVED = math.log(0.995 / 0.005)
+
+
+class ROLEConfig(EPRConfig):
+    """Settings of ROLE."""
+
+
+@register("losses", "role", config=ROLEConfig)
+class ROLELoss(RememberingLoss):
+    """ROLE; pseudo-labels are ignored."""
+
+    config: ROLEConfig
+    table: nn.Parameter
+    """(N,C) float32: logits of the estimated labels. Row i starts from (seed of torch, i) alone."""
+    seen: Tensor
+    """(N,) bool: rows whose observed labels are written."""
+
+    def __init__(self, config: ROLEConfig, num_classes: int | None = None, num_samples: int | None = None):
+        super().__init__(config, num_classes, num_samples)
+        numbers = generator(LABEL_ESTIMATES, torch.initial_seed())
+        start = numbers.uniform(-START, START, (self.num_samples, self.num_classes))
+        self.table = nn.Parameter(torch.from_numpy(start).float())
+        self.remember("seen", torch.bool, per_class=False)
+
+    def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, index: Tensor | None = None, **_: Any) -> Tensor:
+        """See `aevlp.losses` for shapes."""
+        logits, index, positive = logits.float(), self.rows(index), observed > 0
+        with torch.no_grad():
+            first = ~self.seen[index, None] & positive
+            self.table[index] = torch.where(first, OBSERVED, self.table[index])
+            self.seen[index] = True
+        estimates = self.table[index]
+        loss = self._half(logits, estimates, positive) + self._half(estimates, logits, positive)
+        return loss / 2
+
+    def _half(self, logits: Tensor, teacher: Tensor, positive: Tensor) -> Tensor:
+        """Twice the terms in which `logits` learn; `teacher` gets no gradient."""
+        observed = torch.where(positive, negative_log(logits, EPSILON), 0.0)
+        taught = cross_entropy(logits, torch.sigmoid(teacher.detach()), EPSILON)
+        return (observed + taught).mean() + count_penalty(logits, self.config.expected_positives)
