@@ -15,7 +15,9 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
-VERBS = ("list", "show", "schema", "compare")
+VERBS = (
+    "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "cache", "bench",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AevlpError as error:
-        for line in str(error).splitlines():
+        others = os.environ.get("RANK", "0") != "0"
+        for line in [] if (others if error.silent is None else error.silent) else str(error).splitlines():
             print(f"error: {line}" if error.exit_code in (1, 2) else line, file=sys.stderr)  # a clean stop is no error
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`

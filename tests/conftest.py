@@ -15,8 +15,9 @@ SMALL = (
 
 
 @pytest.fixture(autouse=True)
-def _runs_folder(tmp_path, monkeypatch):
+def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -37,3 +38,15 @@ def store(tmp_path, said):
     from aevlp.training.checkpoints import CheckpointStore
 
     return CheckpointStore(tmp_path / "checkpoints", said.append)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """Folder of one finished small run with averaged weights, for all tests that only read it."""
+    import small_runs
+
+    import aevlp
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEVLP_RUNS", str(tmp_path_factory.mktemp("trained")))
+        return aevlp.train(small_runs.config("trainer.ema_decay=0.5", "trainer.learning_rate=0.01")).run_dir

@@ -20,11 +20,11 @@ def token_ids(text):
     return [1, *(WORDS.index(word) if word in WORDS else 2 for word in words), 3]
 
 
-def save_tokenizer(folder, **settings):
+def save_tokenizer(folder, words=WORDS, **settings):
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=WORDS[2]))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=WORDS[2]))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -41,14 +41,16 @@ def save_statistics(folder, name="preprocessor_config.json", nested=False):
     (folder / name).write_text(json.dumps({"image_processor": settings} if nested else settings))
 
 
-def save_clip(folder):
-    """The model, which is also saved in `folder` with tokenizer and image statistics."""
+def save_clip(folder, more_words=()):
+    """The model, which is also saved in `folder` with tokenizer and image statistics; it can tell `more_words` apart."""
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
-    model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24, initializer_factor=3.0)).eval()
+    words = tuple(dict.fromkeys((*WORDS, *more_words)))
+    text = TEXT | {"vocab_size": len(words)}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24, initializer_factor=3.0)).eval()
     model.save_pretrained(folder)
-    save_tokenizer(folder)
+    save_tokenizer(folder, words)
     save_statistics(folder)
     return model
 

@@ -10,6 +10,8 @@ class AevlpError(Exception):
     """Base of all errors that the command line prints without a traceback."""
 
     exit_code = 1
+    silent: bool | None = None
+    """Whether another rank of the run reports it; None: all ranks have this error, and rank 0 reports it."""
 
 
 class ConfigError(AevlpError, ValueError):
@@ -40,4 +42,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; known: {', '.join(known)}" if 0 < len(known) <= 50 else ""
+    return f"; known: {', '.join(known)}" if 0 < len(known) <= 25 else ""

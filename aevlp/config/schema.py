@@ -50,7 +50,7 @@ class TrainerConfig(Config):
     epochs: int = Field(8, ge=1, le=10_000)
     """Passes over the training set; also T of the GPR schedules."""
     batch_size: int = Field(16, ge=1, le=65_536)
-    """Images per optimiser step."""
+    """Images per optimiser step, those of all devices together: more devices change the speed, not the result."""
     eval_batch_size: int = Field(64, ge=1, le=65_536)
     """Images per forward pass of evaluation."""
     optimizer: Literal["adam", "adamw", "adamax", "sgd"] = "adam"
@@ -71,16 +71,24 @@ class TrainerConfig(Config):
     """Linear warm-up of the constant and cosine schedules, in epochs."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
     """Decay a step of an exponential moving average of the weights; validation and test then use the average."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the classifier; loss, scores and metrics are always float32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the classifier; auto tries which is faster here, fp16 needs CUDA. Loss and metrics are always float32."""
     channels_last: bool = False
     """Memory layout of images and convolutions; faster on most hardware."""
+    compile: bool = False
+    """Compile the classifier's training step: a minute at the start, faster steps after. Needs a C++ compiler."""
+    sync_batch_norm: bool = False
+    """On several GPUs, batch norm over the whole batch instead of over each GPU's share."""
     patience: int | None = Field(2, ge=1)
     """Stop after this many epochs in a row without a better validation mAP; null never stops."""
     max_drop: float | None = Field(2.0, ge=0)
     """Stop once validation mAP lies more than this many points below its best; null never stops."""
     num_workers: int = Field(0, ge=0, le=256)
-    """Processes that decode images; 0 decodes in the main process."""
+    """Processes that decode images, for each device; 0 decodes in the main process."""
+    image_cache: Literal["off", "ram", "disk"] = "off"
+    """Keep decoded training and validation images at the classifier's size: in memory, or in a file below $AEVLP_CACHE."""
+    image_cache_mb: int = Field(4096, ge=1)
+    """Most that image_cache may take, in MB, per device for ram; images beyond it are decoded in every epoch."""
     log_every: int = Field(50, ge=1)
     """Steps between two looks at the loss (and checks that it is finite)."""
     evaluate_labeler: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,11 @@ from aevlp.data.protocol import draw_single_positives
 
 
 class ImageSource(Protocol):
-    """Images by row number."""
+    """Images by row number.
+
+    A source may also have `identity(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
+    wherever the image lies; the embeddings of images without it are not cached.
+    """
 
     def __len__(self) -> int:
         """Number of images."""
@@ -26,6 +30,12 @@ class ImageSource(Protocol):
     def name(self, row: int) -> str:
         """Name of the image for people: a file name, or a row."""
         ...
+
+
+def identity(images: ImageSource, row: int) -> bytes | None:
+    """What tells an image from all others and from its own past, 16 bytes; None where its source does not say."""
+    method = getattr(images, "identity", None)
+    return method(row) if method else None
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class SPMLData:
     train: Split
     val: Split
     test: Split | None
+    notes: list[str] = field(default_factory=list)
+    """What a user should be told about these data."""
 
 
 def make_split(images: ImageSource, targets: np.ndarray, train_labels: str = "single") -> Split:

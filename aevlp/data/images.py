@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,17 +14,19 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 
+MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: int | tuple[int, int], memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """Squash uint8 images (N,3,H,W) to `size`, bilinear with antialiasing, without keeping the aspect ratio."""
     size = (size, size) if isinstance(size, int) else size
     if images.shape[-2:] == size:
         return images
     # Channels-last is the layout of torch's vectorised uint8 kernel.
     images = images.contiguous(memory_format=torch.channels_last)
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).contiguous()
+    resized = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return resized.contiguous(memory_format=memory_format)
 
 
 class ArrayImages:
@@ -40,9 +43,18 @@ class ArrayImages:
         """uint8 (3,H,W)."""
         return torch.from_numpy(self.images[row]).permute(2, 0, 1)
 
+    def fingerprint(self) -> str:
+        """Changes with the images."""
+        return hashlib.sha256(repr(self.images.shape).encode() + self.images.tobytes()).hexdigest()
+
     def name(self, row: int) -> str:
         """The row number."""
         return f"image {row}"
+
+    def identity(self, row: int) -> bytes:
+        """16 bytes that tell the pixels from others."""
+        pixels = np.ascontiguousarray(self.images[row])
+        return hashlib.blake2b(pixels.data, digest_size=16, salt=str(pixels.shape[0]).encode()).digest()
 
 
 class ImageFiles:
@@ -54,12 +66,10 @@ class ImageFiles:
         # One block of memory: a list of str would be copied page by page into every forked worker.
         self.names = np.asarray(names, dtype=np.str_)
 
-    def require_all(self) -> None:
-        """Raise DataError, with the number and the first of them, where files are absent."""
-        absent = [row for row, name in enumerate(self.names) if not (self.root / str(name)).is_file()]
-        if absent:
-            first = f"{self.root / str(self.names[absent[0]])}: listed in row {self.rows[absent[0]]}, but there is no such file"
-            raise DataError(f"{first}; {len(absent)} of {len(self)} images are absent (dataset.root, dataset.images)")
+    def absence(self, row: int) -> str | None:
+        """What to tell where the file of a row is absent."""
+        path = self.root / str(self.names[row])
+        return None if path.is_file() else f"{path}: listed in row {self.rows[row]}, but there is no such file"
 
     def __len__(self) -> int:
         """Number of images."""
@@ -70,6 +80,8 @@ class ImageFiles:
         path = self.root / str(self.names[row])
         try:
             with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:  # before a byte of it is decoded
+                    raise ValueError(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million are read")
                 pixels = _to_rgb(image)
         except FileNotFoundError as error:
             raise DataError(f"{path}: listed in row {self.rows[row]}, but there is no such file") from error
@@ -77,9 +89,27 @@ class ImageFiles:
             raise DataError(f"{path}: row {self.rows[row]} cannot be read as an image: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
+    def fingerprint(self) -> str:
+        """Changes with the order, names, sizes and times of the files."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            path = self.root / str(name)
+            status = path.stat() if path.is_file() else None  # reading it will say so
+            digest.update(f"{path.absolute()}\0{status and (status.st_size, status.st_mtime_ns)}\0".encode())
+        return digest.hexdigest()
+
     def name(self, row: int) -> str:
         """The file's name below the root."""
         return str(self.names[row])
+
+    def identity(self, row: int) -> bytes:
+        """16 bytes that change with name, size or time of change of the file; not with its folder, so that data may move."""
+        path = self.root / str(self.names[row])
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: listed in row {self.rows[row]}, but cannot be read: {error.strerror}") from error
+        return hashlib.blake2b(f"{self.names[row]}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(), digest_size=16).digest()
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -87,4 +117,4 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))

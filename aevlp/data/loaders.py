@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from aevlp import ranks
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.images import resize
@@ -50,7 +52,10 @@ class _EvalSet(Dataset):
 
 
 class _EpochBatches:
-    """Batches of (epoch, row) keys in the order of the epoch, from batch `start` on."""
+    """This rank's share of each batch, as (epoch, row) keys in the order of the epoch, from batch `start` on.
+
+    Where the last batch has fewer images than there are ranks, a rank without one gets the first, which then counts nothing.
+    """
 
     def __init__(self, num_images: int, batch_size: int, seed: int):
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
@@ -59,22 +64,26 @@ class _EpochBatches:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = epoch_order(self.num_images, self.seed, self.epoch)
         for first in range(self.start * self.batch_size, self.num_images, self.batch_size):
-            yield [(self.epoch, int(row)) for row in order[first : first + self.batch_size]]
+            rows = order[first : first + self.batch_size]
+            own = rows[ranks.share(len(rows))]
+            yield [(self.epoch, int(row)) for row in (own if len(own) else rows[:1])]
 
     def __len__(self) -> int:
         return -(-self.num_images // self.batch_size) - self.start
 
 
 class TrainLoader:
-    """Training batches of an epoch, in an order that depends on (seed, epoch); the last batch may be smaller."""
+    """Training batches of an epoch, in an order that depends on (seed, epoch); the last batch may be smaller.
+
+    `batch_size` counts the images of all ranks, of which each gets its share.
+    """
 
     def __init__(self, split: Split, *, image_size: int, flip: bool, batch_size: int, num_workers: int, seed: int):
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
         self._loader = DataLoader(
             _TrainSet(split, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
-            persistent_workers=num_workers > 0, generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_signals_to_main,
+            persistent_workers=num_workers > 0, **_options(num_workers),
         )  # fmt: skip
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainBatch]:
@@ -83,19 +92,42 @@ class TrainLoader:
         for image, observed, index in _batches(self._loader):
             yield TrainBatch(image, observed, index)
 
+    def size(self, batch: int) -> int:
+        """Images of batch number `batch` of an epoch, those of all ranks."""
+        return min(self._batches.batch_size, self._batches.num_images - batch * self._batches.batch_size)
+
+    def owners(self, epoch: int, batches: int) -> np.ndarray:
+        """(N,) int64: the rank that got each training row in the first `batches` of `epoch`; 0 for rows not yet visited."""
+        result = np.zeros(self._batches.num_images, dtype=np.int64)
+        order = epoch_order(len(result), self._batches.seed, epoch)
+        for batch in range(batches):
+            first, size = batch * self._batches.batch_size, self.size(batch)
+            for rank in range(ranks.count()):
+                result[order[first : first + size][ranks.share(size, rank)]] = rank
+        return result
+
 
 def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
-    """Batches of images (B,3,S,S) uint8 in row order."""
+    """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
+    rows = range(len(split))[ranks.share(len(split))]
     return _batches(DataLoader(
-        _EvalSet(split, image_size), batch_size=batch_size, num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0), pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals_to_main,
+        _EvalSet(split, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
     ))  # fmt: skip
 
 
+def _options(num_workers: int) -> dict[str, Any]:
+    # The generator gives each worker its seed, and leaves the global random state alone.
+    return {
+        "generator": torch.Generator().manual_seed(0), "pin_memory": torch.cuda.is_available(),
+        "prefetch_factor": 4 if num_workers else None, "worker_init_fn": _leave_signals_to_main,
+    }  # fmt: skip
+
+
 def _leave_signals_to_main(_: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process saves first, then ends its workers.
+    # Ctrl-C, torchrun and Slurm signal the whole process group; the main process saves first, then ends its workers. One that
+    # does not listen to it any more ends by an alarm.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
 
 
 def _batches(loader: DataLoader) -> Iterator[Any]:

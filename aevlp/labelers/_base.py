@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,11 +15,36 @@ ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
 
 
+@dataclass(frozen=True)
+class Explained:
+    """Pseudo-labels one by one, in row order: K of them, every field (K,)."""
+
+    row: Tensor
+    """int64 row of the split."""
+    column: Tensor
+    """int64 class."""
+    sign: Tensor
+    """int8, 1 or -1."""
+    score: Tensor
+    """float32 that decided it."""
+    view: Tensor
+    """int64: 0 the whole image alone, v the tile v - 1 (row-major) besides it, -1 all tiles besides it."""
+    whole: Tensor
+    """float32 probability of the class in the whole image."""
+    tile: Tensor
+    """float32 probability in that tile, or the mean over all; NaN where there is none."""
+    grid: int = 0
+    """Tiles per side."""
+
+
 class Labeler:
     """A labeler that assigns nothing; others override what they need."""
 
     num_images_encoded = 0
     """Views that went through the encoder so far."""
+
+    uses_cache = True
+    """Whether embeddings may be read from the cache and kept there; off where encoding is to be timed."""
 
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
@@ -30,6 +56,17 @@ class Labeler:
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor] | None:
         """Scores (N,C) float32 and pseudo-labels int8 (N,C) of another split; None where the labeler has no scores."""
         return None
+
+    def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained | None:
+        """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell."""
+        return None
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache."""
+
+    def count_missing(self, dataset: Split, flip: bool) -> int:
+        """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """State beyond the configuration, in types that `torch.load(weights_only=True)` takes."""

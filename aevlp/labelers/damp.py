@@ -20,16 +20,17 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from aevlp.config.errors import DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Labeler, ReportProgress
+from aevlp.labelers._base import Explained, Labeler, ReportProgress
+from aevlp.labelers._damp_explained import explain
+from aevlp.vision_language.embedder import Embedder
+from aevlp.vision_language.embedding_cache import Notify
 from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
-from aevlp.vision_language.views import TooSmallError, cut_views
 
 
 class DAMPConfig(ComponentConfig):
@@ -115,41 +116,38 @@ def assign(
 
 @register("labelers", "damp", config=DAMPConfig)
 class DAMP(Labeler):
-    """Encodes each view of each training image once, and assigns from the stored cosines in every epoch."""
+    """Encodes each view of each training image once, if ever, and assigns from the stored cosines in every epoch."""
 
-    def __init__(self, config: DAMPConfig, *, prompt_names: list[str], flip: bool, seed: int, device: torch.device, **_: Any):
+    def __init__(
+        self, config: DAMPConfig, *, prompt_names: list[str], flip: bool, seed: int, device: torch.device,
+        notify: Notify | None = None, **_: Any,
+    ):  # fmt: skip
         self.config, self.flip, self.seed = config, flip, seed
-        self.encoder = DualEncoder(config.encoder, device)
-        features = text_features(self.encoder, prompt_names, config.prompts)
+        self.embedder = Embedder(config.encoder, device, notify, lambda: DualEncoder(config.encoder, device))
+        features = text_features(self.embedder, prompt_names, config.prompts)
         if config.label_graph.enabled:
             features = features + residual(features, config.label_graph, seed).to(features.device)
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)
 
+    @property
+    def encoder(self) -> DualEncoder:
+        """The vision-language model; loaded when first asked for."""
+        return self.embedder.encoder
+
     def cosines(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> Tensor:
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
-        count, num_views = len(dataset), 1 + self.config.grid**2
-        result = torch.empty(count, 1 + flip, num_views, len(self.text))
-        images_per_batch = max(1, self.config.encoder.batch_size // ((1 + flip) * num_views))
-        for first in range(0, count, images_per_batch):
-            rows = range(first, min(first + images_per_batch, count))
-            views = torch.stack([self._views(dataset, row) for row in rows])
-            views = torch.stack([views, views.flip(-1)], dim=1) if flip else views[:, None]
-            embeddings = self.encoder.encode_images(views.flatten(0, 2))
-            result[first : rows.stop] = (embeddings @ self.text.T).view(len(rows), *result.shape[1:]).cpu()
-            self.num_images_encoded += len(embeddings)
-            if progress:
-                progress(rows.stop, count)
+        result = torch.empty(len(dataset), 1 + flip, 1 + self.config.grid**2, len(self.text))
+        try:
+            for rows, embeddings in self.embedder.embed(dataset.images, self.config.grid, flip, progress, self.uses_cache):
+                cosines = embeddings.to(self.text.device).float() @ self.text.T
+                result[rows.start : rows.stop] = cosines.cpu()
+        finally:
+            self.num_images_encoded = self.embedder.num_images_encoded
         return result
 
-    def _views(self, dataset: Split, row: int) -> Tensor:
-        try:
-            return cut_views(dataset.images[row], self.config.grid, self.encoder.image_size)
-        except TooSmallError as error:
-            raise DataError(f"{dataset.images.name(row)}: {error}; set labeler.grid to a smaller number") from error
-
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
-        """Encode the views of all training images, and their mirror images where the dataset flips."""
+        """Encode what is not cached of the views of all training images, and their mirror images where the dataset flips."""
         self._cosines = self.cosines(dataset, self.flip, progress)
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
@@ -168,6 +166,26 @@ class DAMP(Labeler):
         observed = torch.from_numpy(dataset.observed)
         blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
         return blind, self._assign(cosines, observed)
+
+    def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
+        """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
+        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
+        observed = torch.from_numpy(dataset.observed)
+        config = self.config
+        return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+        """Encode what is not cached of the views of a split."""
+        if self.config.encoder.cache:
+            try:
+                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress):
+                    pass
+            finally:
+                self.num_images_encoded = self.embedder.num_images_encoded
+
+    def count_missing(self, dataset: Split, flip: bool) -> int:
+        """Views of a split that are not in the cache."""
+        return self.embedder.count_missing(dataset.images, self.config.grid, flip)
 
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config

@@ -5,7 +5,9 @@ Every loss is called as `loss(logits, observed, pseudo, *, epoch, num_epochs, in
     logits (B,C) float; observed (B,C) in {0,1}, 0 meaning unknown; pseudo (B,C) in {-1,0,1};
     epoch counts from 1; index (B,) rows of the training set; auxiliary: further model outputs by name.
 
-It returns a float32 scalar, whatever the precision of the logits, and uses dense operations only.
+It returns a float32 scalar, whatever the precision of the logits, and uses dense operations only. On several ranks it is
+called with a rank's share of the batch: batch-level terms take `aevlp.losses._terms.batch_mean`. Of what it keeps for each
+training image, in a buffer of N rows, the rows that each rank saw are put together at the end of the epoch.
 """
 
 from __future__ import annotations

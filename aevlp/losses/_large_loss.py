@@ -30,7 +30,8 @@ def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
 def suspects(logits: Tensor, positive: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Unobserved entries whose loss is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
 
-    As published, observed entries take part in the count with loss 0; here they are never suspects, whatever the count.
+    As published, observed entries take part in the count with loss 0; here they are never suspects, whatever the count. On
+    several ranks each looks for suspects in its own share of the batch.
     """
     if count == 0:
         nobody = torch.zeros_like(positive)

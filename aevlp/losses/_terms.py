@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aevlp import ranks
 from aevlp.config.schema import ComponentConfig
 
 
@@ -27,6 +28,16 @@ class ReducedConfig(ComponentConfig):
     def reduce(self, loss: Tensor) -> Tensor:
         """The loss (B,C) as a scalar."""
         return loss.mean() if self.reduction == "mean" else loss.sum()
+
+
+def batch_mean(per_image: Tensor) -> Tensor:
+    """Mean over all images of the batch, (B,...) to (...), differentiable.
+
+    A plain mean of the loss's entries needs no care: it is averaged over ranks, weighted by their numbers of images. What is
+    not such a mean (the square of a batch's mean, a ratio of two sums) has to be built from means of the whole batch, which
+    this gives; a plain `.mean(0)` would see one rank's images only.
+    """
+    return ranks.mean_over_images(per_image)
 
 
 def negative_log(logits: Tensor, epsilon: float) -> Tensor:
@@ -52,7 +63,7 @@ def entropy(logits: Tensor, epsilon: float) -> Tensor:
 
 def count_penalty(logits: Tensor, expected_positives: float) -> Tensor:
     """(mean over images of the sum of p - expected_positives)^2 / C^2, a scalar."""
-    return (torch.sigmoid(logits).sum(dim=1).mean() - expected_positives) ** 2 / logits.shape[1] ** 2
+    return (batch_mean(torch.sigmoid(logits).sum(dim=1)) - expected_positives) ** 2 / logits.shape[1] ** 2
 
 
 def power_loss(logits: Tensor, q: float) -> Tensor:

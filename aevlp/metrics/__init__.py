@@ -1,4 +1,4 @@
-"""Metrics: ranking of scores, quality of pseudo-labels. All in percent."""
+"""Metrics: ranking of scores, quality of pseudo-labels and of thresholded scores. All in percent."""
 
 from aevlp.metrics.pseudo_labels import pseudo_label_quality
 from aevlp.metrics.ranking import average_precision_per_class, mean_average_precision

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
+from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError
+from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, Split, SPMLData
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.rows import take_rows
+from aevlp.labelers import Labeler
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
@@ -24,25 +27,9 @@ from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class _First:
-    images: ImageSource
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, row: int) -> Tensor:
-        return self.images[row]
-
-    def name(self, row: int) -> str:
-        return self.images.name(row)
-
-
 def first_images(split: Split, count: int) -> Split:
     """The first `count` images of a split."""
-    count = min(count, len(split))
-    return Split(_First(split.images, count), split.observed[:count], None if split.targets is None else split.targets[:count])
+    return take_rows(split, np.arange(min(count, len(split))))
 
 
 def dry_run(config: ExperimentConfig) -> None:
@@ -51,6 +38,8 @@ def dry_run(config: ExperimentConfig) -> None:
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
     """
+    if ranks.announced() > 1:
+        raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
     data: SPMLData = registry.build("datasets", config.dataset)
     short = replace(
@@ -62,21 +51,21 @@ def dry_run(config: ExperimentConfig) -> None:
     with tempfile.TemporaryDirectory() as root, StopFlag() as stop:
         trainer = build_trainer(config, short, RunFolder.create(config, Path(root)), Trackers([]), stop)
         task, clock = trainer.task, time.perf_counter
+        task.labeler.uses_cache = False
+        task.labeler.prepare(first_images(short.train, 1))  # warms up
         views, began = task.labeler.num_images_encoded, clock()
-        task.labeler.prepare(short.train)  # once more: the first time warmed up
+        task.labeler.prepare(short.train)
         views, encode = task.labeler.num_images_encoded - views, clock() - began
         task.model.train()
-        for batch in trainer.loader.epoch(1):
+        for number, batch in enumerate(trainer.loader.epoch(1)):
             began = clock()  # the last of the two steps counts
-            loss = float(task.step(batch, epoch=1, step=0))
+            loss = float(task.step(batch, epoch=1, step=number))
             step = clock() - began
         began = clock()
         trainer.predict(short.val, "validate")
         evaluate = (clock() - began) / len(short.val)
         size = _save_and_reload(trainer)
-    held_out = len(data.val) + (len(data.test) if data.test else 0)
-    judged = held_out / (1 + config.dataset.flip) if settings.evaluate_labeler else 0  # held-out views are never mirrored
-    encoding = encode / len(short.train) * (len(data.train) + judged)
+    encoding = encode / max(views, 1) * _views_to_encode(task.labeler, config, data)
     training = settings.epochs * (step * -(-len(data.train) // settings.batch_size) + evaluate * len(data.val))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{config.name}[/bold]  dry run: two steps, one validation batch, saved and reloaded")
@@ -86,6 +75,14 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  memory       {peak_memory_mb():.0f} MB at most so far")
     console.print(f"  checkpoint   {size:.1f} MB; up to three are kept")
     console.print(f"  whole run    about {duration(encoding)} to encode views, {duration(training)} for {settings.epochs} epochs")
+
+
+def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData) -> int:
+    """Views of the whole run that are not cached."""
+    splits = [(data.train, config.dataset.flip)]
+    if config.trainer.evaluate_labeler:
+        splits += [(split, False) for split in (data.val, data.test) if split is not None]  # never mirrored
+    return sum(labeler.count_missing(split, flip) for split, flip in splits)
 
 
 def _save_and_reload(trainer: Trainer) -> float:

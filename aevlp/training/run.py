@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 
+from aevlp import ranks
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.tracking import RunInfo, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
+from aevlp.training.precision import decide
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
@@ -49,28 +52,33 @@ def train(config: ExperimentConfig) -> RunResult:
     Raises:
         AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
     """
-    folder = RunFolder.create(config)
-    folder.lock()
-    try:
-        return _run(config, folder)
-    except AevlpError:
-        if not folder.has_begun:  # nothing there but the configuration
-            shutil.rmtree(folder.path)
-        raise
+    with ranks.join(config.trainer.batch_size):
+        folder = RunFolder.of_all_ranks(config)
+        folder.lock()
+        try:
+            return _run(config, folder)
+        except AevlpError:
+            if ranks.is_main() and not folder.has_begun:  # nothing there but the configuration
+                shutil.rmtree(folder.path)
+            raise
 
 
 def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -> RunResult:
-    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`."""
-    folder = RunFolder(path)
-    folder.lock()
-    config = folder.read_config()
-    if epochs is not None and epochs != config.trainer.epochs:
-        _refuse_if_over(folder, epochs)
-        config = _changed(config, "trainer", "epochs", epochs)
-        folder.write_config(config)
-    if tracking is not None:
-        config = _changed(config, "tracking", "mode", tracking)
-    return _run(config, folder)
+    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`.
+
+    The number of ranks may differ from before; then the result is the same up to rounding.
+    """
+    config = RunFolder(path).read_config()
+    with ranks.join(config.trainer.batch_size):
+        folder = RunFolder(path)
+        folder.lock()
+        if epochs is not None and epochs != config.trainer.epochs:
+            _refuse_if_over(folder, epochs)
+            config = _changed(config, "trainer", "epochs", epochs)
+            folder.write_config(config)
+        if tracking is not None:
+            config = _changed(config, "tracking", "mode", tracking)
+        return _run(config, folder)
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -96,7 +104,7 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
 
 
 def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
-    trackers = build_trackers(config.tracking, folder.path)
+    trackers = build_trackers(config.tracking, folder.path) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
     try:
@@ -126,23 +134,28 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         torch.set_num_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_sizes(data)
+    small, cached = cache_images(data, config)
     loader = TrainLoader(
-        blind(data.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
+        blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
-    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
-    accelerator = Accelerator(mixed_precision="no" if config.trainer.precision == "fp32" else config.trainer.precision)
     model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
     check_outputs(config, model)
+    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
+    on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
+    precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
-        seed=config.seed, device=accelerator.device,
+        seed=config.seed, device=accelerator.device, notify=trackers.message,
     )  # fmt: skip
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
     )
-    trainer = Trainer(config, data, task, loader, trackers, folder, stop)
+    if ranks.rank() > 0:
+        torch.manual_seed(config.seed + 2**31 * ranks.rank())  # built alike, but each with its own dropout
+    trainer = Trainer(config, small, task, loader, trackers, folder, stop)
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
@@ -152,11 +165,14 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
+    for note in data.notes + cached + ([f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []):
+        trackers.message(note)
     if trainer.is_over:
         trackers.message(
             f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
         )
         return trainer
+    folder.write_class_names(data.class_names)
     folder.remove("summary.json")  # of a run that had ended and goes on: it is no longer true
     labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
@@ -206,6 +222,6 @@ def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> dict[str, fl
 def _progress(trackers: Any, stop: StopFlag) -> Any:
     def report(done: int, total: int) -> None:
         trackers.progress("encode views", done, total)
-        stop.check()
+        stop.check_alone()
 
     return report

@@ -11,11 +11,13 @@ import io
 import json
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aevlp import ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
@@ -43,11 +45,26 @@ def find_run(name: str) -> Path:
 
 
 class RunFolder:
-    """One run's folder; locked while the run is under way, so that no other process continues it."""
+    """One run's folder; locked while the run is under way, so that no other process continues it.
+
+    On several ranks it is rank 0 that makes, locks and writes it; the others see the same folder and leave it as it is.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         self._lock: io.IOBase | None = None
+        self._writes = ranks.is_main()
+
+    @classmethod
+    def of_all_ranks(cls, config: ExperimentConfig) -> RunFolder:
+        """Collective. A new folder, made by rank 0; CheckpointError where another rank does not see it."""
+        folder = cls(ranks.from_main(cls.create(config).path if ranks.is_main() else None))
+        if not folder.path.is_dir():
+            raise CheckpointError(
+                f"{folder.path}: made by rank 0, but not visible to rank {ranks.rank()} on {socket.gethostname()}; "
+                "set AEVLP_RUNS to a folder that all machines share"
+            )
+        return folder
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
@@ -74,6 +91,8 @@ class RunFolder:
 
     def lock(self) -> None:
         """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""
+        if not self._writes:
+            return
         try:
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
@@ -90,6 +109,8 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the folder, complete or not at all; CheckpointError where the disk is full or not writable."""
+        if not self._writes:
+            return
         aside = self.path / f".tmp-{name}"
         try:
             aside.write_bytes(content)
@@ -101,6 +122,8 @@ class RunFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file of the folder, if it is there."""
+        if not self._writes:
+            return
         try:
             (self.path / name).unlink(missing_ok=True)
         except OSError as error:
@@ -110,12 +133,18 @@ class RunFolder:
         """Write config.yaml, resolved."""
         self.write("config.yaml", write_yaml(config.to_dict()).encode())
 
+    def write_class_names(self, class_names: list[str]) -> None:
+        """classes.json: the class names in the order of the model's outputs, for use without the dataset."""
+        self.write("classes.json", json.dumps(class_names, ensure_ascii=False, indent=0).encode())
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json: flat metric names, null where a value is not known."""
         self.write("summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Write a compressed .npz."""
+        if not self._writes:
+            return
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         self.write(name, buffer.getvalue())

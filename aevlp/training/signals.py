@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from aevlp import ranks
 from aevlp.config.errors import AevlpError
 
 
@@ -21,7 +22,8 @@ class RunStopped(AevlpError):
 class StopFlag:
     """Context manager that catches SIGINT and SIGTERM in the main thread; `check()` raises once one has come.
 
-    The handler only sets a flag: saving inside a handler would run in the middle of an optimiser step.
+    The handler only sets a flag: saving inside a handler would run in the middle of an optimiser step. `signal_number` is
+    what came to this rank; ranks stop together, at the point where one after the other asked `came()` or `check()`.
     """
 
     signal_number: int | None = None
@@ -44,7 +46,17 @@ class StopFlag:
             os._exit(128 + number)
         self.signal_number = number
 
+    def came(self) -> bool:
+        """Collective. Whether a signal has come to any rank."""
+        return ranks.largest(self.signal_number or 0) > 0
+
     def check(self) -> None:
-        """Raise RunStopped if a signal has come."""
+        """Collective. Raise RunStopped if a signal has come to any rank."""
+        number = ranks.largest(self.signal_number or 0)
+        if number:
+            raise RunStopped(number)
+
+    def check_alone(self) -> None:
+        """Raise RunStopped if a signal has come to this rank, where the others are not at the same point."""
         if self.signal_number is not None:
             raise RunStopped(self.signal_number)

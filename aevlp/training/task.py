@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from aevlp import ranks
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
@@ -30,16 +33,26 @@ class Task:
         self.device = accelerator.device
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = model.to(self.device).to(memory_format=self.memory_format)
+        if config.sync_batch_norm and ranks.count() > 1:
+            if self.device.type != "cuda":
+                raise ConfigError(f"trainer.sync_batch_norm: works on several GPUs, not on {self.device.type}")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.loss = loss.to(self.device)
         self.optimizer = build_optimizer(config, model, self.loss)
         self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
+        # Beside the model, not instead of it: evaluation, average and checkpoints keep the original.
+        self.compiled = torch.compile(self.model, dynamic=False) if config.compile else None
         self.average: AveragedModel | None = None
         if config.ema_decay is not None:
             self.average = AveragedModel(self._plain(), multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.num_ranks = ranks.count()
         self.pseudo = torch.zeros(num_samples, num_classes, dtype=torch.int8, device=self.device)
 
     def step(self, batch: TrainBatch, *, epoch: int, step: int) -> Tensor:
-        """One optimiser step, number `step` of the run counted from 0; the loss, detached and still on the device."""
+        """One optimiser step, number `step` of the run counted from 0, collective; the loss, detached and still on the device.
+
+        Ranks weigh by their images, so that loss and gradient are those of one process with the whole batch.
+        """
         factor = learning_rate_factor(self.config, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
@@ -50,32 +63,55 @@ class Task:
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
         self.pseudo[index] = pseudo
-        try:
-            logits, auxiliary = self.outputs(self.model, batch.image)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise ConfigError(
-                f"batch norm cannot use a batch of {len(batch.image)} image at this size: "
-                "choose another trainer.batch_size or a larger dataset.image_size"
-            ) from error
+        logits, auxiliary = self._training_outputs(batch.image)
         further = {"auxiliary": auxiliary} if auxiliary else {}
-        loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
+        weight = self._weight_of_share(step)
+        with ranks.weight_of_share(weight):
+            loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        self.accelerator.backward(loss * (weight * self.num_ranks))  # as the gradient is divided by the number of ranks
+        self._add_up_gradients_of_loss()
         if backbone is not None:
             for parameter in backbone.parameters():
                 parameter.grad = None  # the optimiser passes it over, moments and all
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self._plain())
-        return loss.detach()
+        return ranks.add_up(loss.detach() * weight)
 
-    def logits(self, model: nn.Module, image: Tensor) -> Tensor:
+    def _weight_of_share(self, step: int) -> float:
+        """This rank's part of the images of a batch; 0 where it got a stand-in."""
+        batch_size = self.config.batch_size
+        size = min(batch_size, len(self.pseudo) - step % self.steps_per_epoch * batch_size)
+        own = ranks.share(size)
+        return (own.stop - own.start) / size
+
+    def _training_outputs(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        # The last batch of an epoch has a shape of its own, which is not worth another minute of compilation.
+        own = ranks.share(self.config.batch_size)
+        whole = len(image) == own.stop - own.start
+        try:
+            return self.outputs(self.compiled if self.compiled is not None and whole else self.model, image)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"batch norm cannot use a batch of {len(image)} image at this size: "
+                "choose another trainer.batch_size or a larger dataset.image_size"
+            ) from error
+
+    def _add_up_gradients_of_loss(self) -> None:
+        """The loss is not wrapped like the model; its own parameters get their gradients from all ranks here."""
+        if self.num_ranks > 1:
+            for parameter in self.loss.parameters():
+                if parameter.grad is not None:
+                    ranks.add_up(parameter.grad.div_(self.num_ranks))
+
+    def logits(self, model: Callable[[Tensor], Any], image: Tensor) -> Tensor:
         """Logits (B,C) float32 of uint8 images, computed at the configured precision."""
         return self.outputs(model, image)[0]
 
-    def outputs(self, model: nn.Module, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def outputs(self, model: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and what else the model puts out by name: in training mode it may return (logits, further outputs)."""
         image = image.to(self.device, non_blocking=True, memory_format=self.memory_format)
         with self.accelerator.autocast():
@@ -107,15 +143,16 @@ class Task:
             self.average.module.load_state_dict(weights["ema"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the weights that the next step depends on."""
+        """Collective. Everything but the weights that the next step depends on."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "loss": self.loss.state_dict(),
             "labeler": self.labeler.state_dict(),
             "pseudo": self.pseudo.cpu(),
             "average_steps": 0 if self.average is None else int(self.average.n_averaged),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+            "random": _of_all_ranks(torch.get_rng_state()),
+            "random_cuda": [_of_all_ranks(torch.cuda.get_rng_state())] if torch.cuda.is_available() else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -126,12 +163,37 @@ class Task:
         self.pseudo.copy_(state["pseudo"])
         if self.average is not None:
             self.average.n_averaged.fill_(state["average_steps"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if len(state["random"]) > ranks.rank():  # with more ranks than before, the new ones keep the state they have
+            # A copy: torch reads the generator's state from the start of the storage, wherever the row begins.
+            torch.set_rng_state(state["random"][ranks.rank()].clone())
+            if state["random_cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state(state["random_cuda"][0][ranks.rank()].clone())
+
+    def merge(self, owners: np.ndarray) -> None:
+        """Collective. Put together what each rank knows of its training rows; `owners` (N,) says whose each row is.
+
+        Then the buffers of model and average are those of rank 0 everywhere.
+        """
+        if self.num_ranks == 1:
+            return
+        count = len(owners)
+        rows = torch.from_numpy(np.flatnonzero(owners == ranks.rank())).to(self.device)
+        tables = [self.pseudo, *(buffer for buffer in self.loss.buffers() if buffer.ndim and len(buffer) == count)]
+        for table in tables:
+            table.copy_(ranks.assemble(table[rows], rows, count))
+        for module in (self._plain(), self.average):
+            for buffer in [] if module is None else module.buffers():
+                if buffer.device == self.device:
+                    torch.distributed.broadcast(buffer, src=0)
 
     def _plain(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.model)
+
+
+def _of_all_ranks(state: Tensor) -> Tensor:
+    return ranks.assemble(state[None], slice(ranks.rank(), ranks.rank() + 1), ranks.count())
 
 
 def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
@@ -145,7 +207,11 @@ def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) ->
         for parameters, factor in rates
         if parameters
     ]
+    # One kernel for all weights. Without it, Adam reads its step count from the device once a parameter and step.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameters, _ in rates for parameter in parameters)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
-    return kinds[config.optimizer](groups, weight_decay=config.weight_decay)
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, fused=fused)
+    if config.optimizer == "adamax":  # has no fused kernel
+        return torch.optim.Adamax(groups, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=config.weight_decay, fused=fused)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aevlp import ranks
 from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
@@ -86,14 +87,15 @@ class Trainer:
         asked = began
         for batch in self.loader.epoch(epoch, start=progress.batches_done):
             waited += time.perf_counter() - asked
-            unseen.append((self.task.step(batch, epoch=epoch, step=progress.step), len(batch.index)))
-            images += len(batch.index)
+            size = self.loader.size(progress.batches_done)
+            unseen.append((self.task.step(batch, epoch=epoch, step=progress.step), size))
+            images += size
             progress.step += 1
             progress.batches_done += 1
             self.tracker.progress("train", progress.batches_done, self.loader.batches_per_epoch)
             if progress.step % self.config.trainer.log_every == 0:
                 self.log_losses(unseen)
-            if self.stop.signal_number is not None:
+            if self.stop.came():
                 progress.unseen = self.fetch_losses(unseen)
                 self.stop.check()
             asked = time.perf_counter()
@@ -132,6 +134,7 @@ class Trainer:
     def end_epoch(self, performance: dict[str, float]) -> None:
         """Validate, record, remember the best, decide whether to stop, and save."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
+        self.merge_ranks()
         logits = self.predict(self.data.val, "validate")
         self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
         val = self.data.val
@@ -145,10 +148,11 @@ class Trainer:
             self.folder.write_validation(self.data, logits)
         else:
             progress.stale_epochs += 1
+        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             "val/mAP": full, "val/mAP_observed": by_observed, **self.pseudo_metrics(), **self.held_out, **performance,
-            "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": self.task.labeler.num_images_encoded,
+            "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
         }  # fmt: skip
         progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
@@ -185,7 +189,7 @@ class Trainer:
         return summary
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
-        """Logits (N,C) float32 of a split, images as they are, in row order."""
+        """Logits (N,C) float32 of a split, images as they are, in row order; each rank scores its share of the rows."""
         settings = self.config.trainer
         loader = eval_loader(
             split,
@@ -194,13 +198,16 @@ class Trainer:
             num_workers=settings.num_workers,
         )
         model = self.task.eval_model.eval()
-        chunks = []
+        rows = ranks.share(len(split))
+        chunks = [torch.empty(0, split.observed.shape[1], device=self.task.device)]
         with torch.inference_mode():
             for images in loader:
                 chunks.append(self.task.logits(model, images))
-                self.tracker.progress(stage, sum(map(len, chunks)), len(split))
-                self.stop.check()
-        logits = torch.cat(chunks).cpu().numpy()
+                self.tracker.progress(stage, sum(map(len, chunks)), rows.stop - rows.start)
+                if self.stop.signal_number is not None:
+                    break
+        self.stop.check()
+        logits = ranks.assemble(torch.cat(chunks).cpu(), rows, len(split)).numpy()
         if not np.isfinite(logits).all():
             raise TrainingError(f"{stage}: the logits are not finite after step {self.progress.step}; {_REMEDY}")
         return logits
@@ -230,12 +237,20 @@ class Trainer:
 
         hook(predict, epoch)
 
+    def merge_ranks(self) -> None:
+        """Collective. Give every rank what the others learnt about their images in the epoch under way."""
+        if ranks.count() > 1:
+            self.task.merge(self.loader.owners(self.progress.epochs_done + 1, self.progress.batches_done))
+
     def save(self, name: str) -> None:
-        """Write a checkpoint of the present state."""
+        """Collective. Write a checkpoint of the present state; rank 0 does."""
         progress = self.progress
         best = f"epoch-{progress.best_epoch:03d}" if progress.best_epoch else None
+        self.merge_ranks()
         state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict()}
-        self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
+        if ranks.is_main():
+            self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
+        ranks.from_main(None)  # the others read the best one at the end: not before it is there
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint."""

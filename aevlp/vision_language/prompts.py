@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.vision_language.encoder import DualEncoder
+from aevlp.vision_language.encoder import EncoderConfig
 
 PROMPT = "a photo of a {}."
 
 
-def text_features(encoder: DualEncoder, names: Sequence[str], templates: Sequence[str] = (PROMPT,)) -> Tensor:
+class TextEncoder(Protocol):
+    """`DualEncoder`, or `Embedder`, which caches."""
+
+    config: EncoderConfig
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (N,D) float32, not normalised."""
+        ...
+
+
+def text_features(encoder: TextEncoder, names: Sequence[str], templates: Sequence[str] = (PROMPT,)) -> Tensor:
     """Features (C,D) float32 of the classes, not normalised; the mean over the templates where there are several.
 
     Underscores in names are read as spaces, as in the public code.

@@ -20,36 +20,17 @@ from torch import Tensor
 
 from aevlp.data.digits import CLASS_NAMES, SCENE_SIDE, Scenes, draw_scenes
 from aevlp.data.images import resize
+from aevlp.vision_language.word_tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 IMAGE_SIDE = 48
 LOGIT_SCALE = 10.0
 PROMPTS = [f"a photo of a {name}." for name in CLASS_NAMES] + ["empty scene"]
 WORDS = ("a", "photo", "of", "the", ".", "digit", "empty", "scene", *CLASS_NAMES)
-# The end token must not be id 2: CLIPModel takes that value as the mark of its old pooling rule.
-SPECIAL_TOKENS = ("[pad]", "[start]", "[unknown]", "[end]")
 SCENE_SEED = 4800  # scenes of this seed are never seen by an experiment, which draws with 1200
 NUM_SCENES = 12_000
 NUM_STEPS, BATCH_SIZE, LEARNING_RATE = 3000, 128, 1e-3
 FIRST_SIDE = 40
 MIN_VISIBLE = 0.5  # share of a digit's box that must lie inside a crop for the crop to show the digit
-
-
-def build_tokenizer() -> Any:
-    """A word-level fast tokenizer of 22 entries that `AutoTokenizer` loads like any other."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(SPECIAL_TOKENS + WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unknown]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[start] $A [end]", special_tokens=[("[start]", vocabulary["[start]"]), ("[end]", vocabulary["[end]"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=16,
-        pad_token="[pad]", bos_token="[start]", unk_token="[unknown]", eos_token="[end]",
-    )  # fmt: skip
 
 
 def build_model() -> Any:
@@ -109,7 +90,7 @@ def train(out: Path, seed: int = 0, num_steps: int = NUM_STEPS) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     scenes = draw_scenes("train", NUM_SCENES, seed=SCENE_SEED)
-    tokenizer, model = build_tokenizer(), build_model()
+    tokenizer, model = build_tokenizer(WORDS, length=16), build_model()
     tokens = tokenizer(PROMPTS, padding="max_length", return_tensors="pt")
     parameters = [p for name, p in model.named_parameters() if name != "logit_scale"]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)

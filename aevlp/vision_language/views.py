@@ -21,15 +21,18 @@ def cut_views(image: Tensor, grid: int, size: int) -> Tensor:
         size: side of the views in pixels, as the encoder wants it.
 
     Returns:
-        uint8 (1 + grid*grid, 3, size, size)
+        uint8 (1 + grid*grid, 3, size, size), channels-last in memory: a decoded image is, the resizing kernel works that way,
+        and turning 17 views round twice would take longer than resizing them.
     """
-    whole = resize(image[None], size)
-    if grid == 0:
-        return whole
     channels, height, width = image.shape
+    views = torch.empty(1 + grid * grid, size, size, channels, dtype=torch.uint8).permute(0, 3, 1, 2)
+    views[0] = resize(image[None], size, torch.channels_last)[0]
+    if grid == 0:
+        return views
     tile_height, tile_width = height // grid, width // grid
     if min(tile_height, tile_width) < 1:
         raise TooSmallError(f"an image of {width}x{height} pixels cannot be cut into a grid of {grid}x{grid}")
-    tiles = image[:, : tile_height * grid, : tile_width * grid]
-    tiles = tiles.reshape(channels, grid, tile_height, grid, tile_width).permute(1, 3, 0, 2, 4)
-    return torch.cat([whole, resize(tiles.reshape(-1, channels, tile_height, tile_width), size)])
+    pixels = image.permute(1, 2, 0)[: tile_height * grid, : tile_width * grid]
+    tiles = pixels.reshape(grid, tile_height, grid, tile_width, channels).transpose(1, 2).flatten(0, 1)
+    views[1:] = resize(tiles.permute(0, 3, 1, 2), size, torch.channels_last)
+    return views

@@ -14,10 +14,24 @@ from aevlp.cli import build_parser, main
 ROOT = Path(__file__).parents[2]
 FLAGS = {
     "": {"--help", "--version", "--exp", "--set", "--seed", "--tracking", "--plugin", "--resume", "--dry-run"},
+    "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
+    "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "label": {"--help", "--plugin", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "predict": {"--help", "--plugin", "source", "images", "--output"}
+    | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
+    "export": {"--help", "--plugin", "source", "--output", "--onnx"},
     "list": {"--help", "--plugin", "kind"},
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs"},
+    "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
+    "cache": {"--help", "--plugin"},
+}
+CACHE_FLAGS = {
+    "list": {"--help"},
+    "build": {"--help", "--exp", "--set", "--seed", "--tracking"},
+    "verify": {"--help"},
+    "clear": {"--help", "keys", "--older-than", "--all"},
 }
 
 
@@ -45,6 +59,8 @@ def test_verbs_and_flags_are_these():
     parser = build_parser()
     (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     assert {"": flags(parser)} | {name: flags(verb) for name, verb in verbs.choices.items()} == FLAGS
+    (actions,) = (action for action in verbs.choices["cache"]._actions if isinstance(action, argparse._SubParsersAction))
+    assert {name: flags(action) for name, action in actions.choices.items()} == CACHE_FLAGS
 
 
 def test_no_arguments_print_the_help_and_exit_2(capsys):
@@ -70,7 +86,7 @@ def test_help_lists_and_a_wrong_name_answer_without_torch_and_without_a_tracebac
     assert not imported & {"torch", "transformers", "torchvision", "wandb", "numpy"}
     messages = [line for line in lines if not line.startswith("import time:")]
     assert len(messages) == (1 if code else 0)
-    assert all(line.startswith("error: unknown experiment 'nope'; known: digits_an, ") for line in messages)
+    assert all(line.startswith("error: unknown experiment 'nope' (see ") for line in messages)
 
 
 @pytest.mark.parametrize("words", [["list", "lossess"], ["--nope"], ["--seed", "x"], ["--tracking", "loud"], ["show", "extra"]])

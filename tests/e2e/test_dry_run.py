@@ -19,6 +19,18 @@ def test_it_tells_time_and_memory_and_leaves_nothing(small, capsys, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_it_times_encoding_and_counts_what_is_cached(small, capsys, monkeypatch):
+    few = [*small, "dataset.num_train=32", "dataset.num_val=8", "dataset.num_test=8"]
+    counted = []
+    count = module._views_to_encode
+    monkeypatch.setattr(module, "_views_to_encode", lambda *words: counted.append(count(*words)) or counted[-1])
+    main(["cache", "build", "--exp", "digits_gpr", "--set", *few, "dataset.num_test=4"])
+    assert main(["--exp", "digits_gpr", "--dry-run", "--set", *few, "trainer.batch_size=8"]) == 0
+    assert main(["--exp", "digits_gpr", "--dry-run", "--set", *few, "labeler.encoder.cache=false"]) == 0
+    assert counted == [40, 480]
+    assert capsys.readouterr().out.count("views        10 per training image") == 2
+
+
 def test_a_checkpoint_that_does_not_come_back_equal_is_an_error(small, capsys, monkeypatch):
     def restore(self, checkpoint):
         for parameter in self.task.model.parameters():

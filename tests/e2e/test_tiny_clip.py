@@ -10,6 +10,7 @@ from aevlp.data.digits import CLASS_NAMES, draw_scenes
 from aevlp.data.images import ArrayImages
 from aevlp.labelers.damp import DAMP, assign
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.training.dry_run import first_images
 from aevlp.vision_language import train_tiny_clip
 from aevlp.vision_language.encoder import BUNDLED, DualEncoder, EncoderConfig
 from aevlp.vision_language.prompts import text_features
@@ -23,19 +24,30 @@ def test_the_folder_is_small_and_complete():
     assert sum(files.values()) < 2_000_000
 
 
-def test_zero_shot_quality_on_validation_scenes():
-    config = load_experiment("digits_gpr").labeler
+def cosines_and_pseudo(split, precision):
+    config = load_experiment("digits_gpr", [f"labeler.encoder.precision={precision}"]).labeler
     assert config.grid == 3
     assert {key: getattr(config, key) for key in SETTINGS} == SETTINGS
-    scenes = draw_scenes("val", 600)
-    split = make_split(ArrayImages(scenes.images), scenes.targets)
     labeler = DAMP(config, prompt_names=list(CLASS_NAMES), flip=False, seed=0, device=torch.device("cpu"))
     cosines = labeler.cosines(split, flip=False)[:, 0]
-    pseudo = assign(cosines, torch.from_numpy(split.observed), **SETTINGS)
-    quality = pseudo_label_quality(pseudo.numpy(), split.observed, split.targets)["positive"]
+    return cosines, assign(cosines, torch.from_numpy(split.observed), **SETTINGS).numpy()
+
+
+def test_zero_shot_quality_on_validation_scenes_and_as_good_in_bf16():
+    scenes = draw_scenes("val", 600)
+    split = make_split(ArrayImages(scenes.images), scenes.targets)
+    cosines, pseudo = cosines_and_pseudo(split, "auto")
+    quality = pseudo_label_quality(pseudo, split.observed, split.targets)["positive"]
     assert 50 <= mean_average_precision(split.targets, cosines[:, 0].numpy()) <= 70
     assert quality["precision"] >= 80
     assert quality["recall"] >= 55
+    few = first_images(split, 200)
+    rounded, pseudo_rounded = cosines_and_pseudo(few, "bf16")
+    assert 1e-4 < (rounded - cosines[:200]).abs().max() < 0.02
+    first, second = pseudo[:200] > 0, pseudo_rounded > 0
+    assert (first & second).sum() / (first | second).sum() >= 0.98
+    precisions = [pseudo_label_quality(p, few.observed, few.targets)["positive"]["precision"] for p in (first, second)]
+    assert precisions[1] == pytest.approx(precisions[0], abs=0.5)
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_damaged_files_are_refused(folder, part):
 @pytest.mark.parametrize("part", ["images", "labels"])
 def test_absent_arrays_name_the_setting(folder, part):
     path(folder, part).unlink()
-    refused(folder, rf"formatted_train_{part}\.npy: no such file; dataset\.root must be")
+    refused(folder, rf"formatted_train_{part}\.npy: no such file; dataset\.root \(or dataset\.arrays\) must be")
 
 
 def test_class_names_are_read_without_byte_order_mark_spaces_and_blank_lines(tmp_path):
@@ -183,7 +183,7 @@ def config(folder, **settings):
 
 
 def test_absent_files_are_counted_before_anything_is_trained(folder):
-    with pytest.raises(DataError, match=r"listed in row \d+, but there is no such file; 10 of 10 images are absent"):
+    with pytest.raises(DataError, match=r"listed in row \d+, but there is no such file; 10 of 10 training images are absent"):
         build_arrays(config(folder))
 
 

@@ -1,5 +1,7 @@
 """DualEncoder and text features, on tiny random CLIP and SigLIP models against calling transformers by hand."""
 
+import os
+
 import dual_encoders as tiny
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig
+from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig, choose_precision
 from aevlp.vision_language.prompts import text_features
 
 NAMES = ["red", "green", "fire_truck"]
@@ -168,3 +170,28 @@ def test_damaged_or_incomplete_files_are_refused(folders, tmp_path):
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "preprocessor_config.json").write_text('{"size": 16}')
     assert "image_mean" in refused(folder)
+
+
+def test_bf16_encodes_nearly_the_same_and_returns_float32(folders):
+    plain, rounded = (
+        DualEncoder(EncoderConfig(source=str(folders["clip"][0]), precision=precision)) for precision in ("fp32", "bf16")
+    )
+    found = rounded.encode_images(views())
+    assert found.dtype == torch.float32
+    assert 1e-5 < (found - plain.encode_images(views())).abs().max() < 0.05
+    assert torch.equal(rounded.encode_texts(NAMES), plain.encode_texts(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("size", "has_bf16", "expected"), [(60, True, "bf16"), (40, True, "fp32"), (60, False, "fp32"), (40, False, "fp32")]
+)
+def test_auto_takes_bf16_for_large_encoders_where_the_device_has_it(tmp_path, monkeypatch, size, has_bf16, expected):
+    (tmp_path / "model-1.safetensors").touch()
+    os.truncate(tmp_path / "model-1.safetensors", size << 20)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    precision, reason = choose_precision("auto", tmp_path, torch.device("cpu"))
+    assert precision == expected
+    assert reason
+    for configured in ("fp32", "bf16"):
+        assert choose_precision(configured, tmp_path, torch.device("cpu"))[0] == configured

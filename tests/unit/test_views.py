@@ -47,6 +47,13 @@ def test_views_equal_pillow_crops_resized(height, width, grid):
     assert difference.max() <= 1.5
 
 
+def test_views_of_a_photo_at_full_size_equal_pillow_and_are_channels_last():
+    pixels = photo(480, 640)
+    found = cut_views(tensor(pixels), 4, 224)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert np.abs(found.numpy() - pillow_views(pixels, 4, 224)).mean(axis=(1, 2, 3)).max() <= 1.5
+
+
 def test_tiles_are_row_major_after_the_global_view():
     image = torch.zeros(3, 12, 18, dtype=torch.uint8)
     for row in range(3):

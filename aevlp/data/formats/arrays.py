@@ -9,10 +9,15 @@ The official training set is divided 80/20 into train and validation; the offici
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
@@ -20,28 +25,51 @@ from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.quarantine import read_quarantine, without_bad_images
 
 
 class ArraysConfig(DatasetConfig):
     """Settings of a dataset given as formatted arrays."""
 
     root: str | None = None
-    """Folder that holds the arrays; null takes $AEVLP_DATA/<name>."""
-    images: str = ""
-    """Folder of the image files, relative to the root."""
-    classes: str = "classes.txt"
-    """File with one class name a line, relative to the root or absolute."""
+    """Folder of the dataset; null takes $AEVLP_DATA/<name>."""
+    arrays: str | None = None
+    """Folder of the formatted arrays, where it is not the root (`prepare --out`)."""
+    images: str | None = None
+    """Folder of the image files, relative to the root; null takes the one of the official layout."""
+    classes: str | None = None
+    """File with one class name a line, relative to the arrays or absolute; null takes classes.txt, else the format's own list."""
+    on_bad_image: Literal["error", "quarantine"] = "error"
+    """What to do about images that are absent or that `prepare` could not read: stop, or leave them out and say so."""
+    max_quarantined: float = Field(0.001, ge=0, le=1)
+    """Largest share of the images of a split that may be left out."""
 
 
 def write_arrays(folder: Path, split: str, names: np.ndarray, labels: np.ndarray) -> None:
     """Write names, labels and drawn observed labels of "train" or "val", each complete or not at all."""
     arrays = {"images": names, "labels": labels, "labels_obs": draw_single_positives(labels)}
     for part, array in arrays.items():
-        path = folder / f"formatted_{split}_{part}.npy"
-        aside = path.with_suffix(".tmp")
-        with aside.open("wb") as file:
-            np.save(file, array)
+        write_aside(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
+
+
+def array_bytes(array: np.ndarray) -> bytes:
+    """Content of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file, complete or not at all; DataError where the folder cannot be written."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
         os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise DataError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from error
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -50,7 +78,8 @@ def read_array(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: no such file; dataset.root must be the folder of formatted_{{train,val}}_{{images,labels}}.npy"
+            f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
+            "formatted_{train,val}_{images,labels}.npy, which `python run.py prepare` writes"
         ) from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy array: {error}") from error
@@ -59,16 +88,31 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
-def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names (N,), labels and observed labels (N,C) uint8 of "train" or "val", checked against each other."""
+def read_names(folder: Path, split: str) -> np.ndarray:
+    """Image names (N,) of "train" or "val"; DataError unless they are a list of at least one relative name."""
     path = folder / f"formatted_{split}_images.npy"
     names = read_array(path)
-    if names.ndim != 1 or names.dtype.kind not in "US":
+    if names.ndim != 1 or names.dtype.kind not in "US" or not len(names):
         raise DataError(f"{path}: must be a list of file names, is {names.dtype} of shape {names.shape}")
     try:
         names = names.astype(np.str_)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: holds a file name that is not ASCII, stored as bytes: {error}") from error
+    for row, name in enumerate(names):
+        if leads_outside(name):
+            raise DataError(f"{path}: row {row} holds {str(name)!r}, which leads out of the image folder")
+    return names
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a file name is absolute or climbs out of its folder, on any system."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or name.startswith(("/", "\\", "~")) or ":" in parts[0]
+
+
+def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Names (N,), labels and observed labels (N,C) uint8 of "train" or "val", checked against each other."""
+    names = read_names(folder, split)
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
@@ -106,25 +150,52 @@ def dataset_root(config: ArraysConfig) -> Path:
     return Path(os.environ["AEVLP_DATA"]) / config.name
 
 
+def build_formatted(
+    config: ArraysConfig, *, images: Sequence[str] = ("",), class_names: Sequence[str] | None = None,
+    prompt_name: Callable[[str], str] = str, notes: Sequence[str] = (),
+) -> SPMLData:  # fmt: skip
+    """Read the arrays that `prepare` wrote, or that the community publishes.
+
+    Args:
+        config: of the format.
+        images: where the official layout may have the image files, relative to the root.
+        class_names: the format's own list, used where neither dataset.classes nor a classes.txt names another.
+        prompt_name: a class name as the text encoder should read it.
+        notes: what the user should be told.
+
+    Raises:
+        DataError: arrays, images or class names are absent or contradict each other.
+    """
+    root = dataset_root(config)
+    arrays = root if config.arrays is None else Path(config.arrays).expanduser()
+    listed = arrays / (config.classes or "classes.txt")
+    if config.classes is not None or class_names is None or listed.is_file():
+        class_names = read_class_names(listed)
+    names, labels, observed = read_arrays(arrays, "train", list(class_names))
+    test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
+    train_rows, val_rows = split_train_val(len(names))
+    train_observed = labels if config.train_labels == "full" else observed
+    folders = [root / (config.images if config.images is not None else folder) for folder in images]
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    bad, said = read_quarantine(arrays), list(notes)
+
+    def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:
+        files = ImageFiles(folder, names.tolist())
+        kept, note = without_bad_images(files, rows, bad, name, config.on_bad_image, config.max_quarantined)
+        said.extend(note)
+        return Split(ImageFiles(folder, names[kept].tolist(), kept), observed[kept], labels[kept])
+
+    return SPMLData(
+        class_names=list(class_names),
+        prompt_names=[prompt_name(name) for name in class_names],
+        train=split("training", names, train_rows, train_observed, labels),
+        val=split("validation", names, val_rows, observed, labels),
+        test=split("test", test_names, np.arange(len(test_names)), test_observed, test_labels),
+        notes=said,
+    )
+
+
 @register("datasets", "arrays", config=ArraysConfig)
 def build_arrays(config: ArraysConfig) -> SPMLData:
     """Read the arrays of `dataset.root`."""
-    root = dataset_root(config)
-    class_names = read_class_names(root / config.classes)
-    names, labels, observed = read_arrays(root, "train", class_names)
-    train_rows, val_rows = split_train_val(len(names))
-    train_observed = labels if config.train_labels == "full" else observed
-    test_names, test_labels, test_observed = read_arrays(root, "val", class_names)
-
-    def files(names: np.ndarray, rows: np.ndarray | None = None) -> ImageFiles:
-        images = ImageFiles(root / config.images, (names if rows is None else names[rows]).tolist(), rows)
-        images.require_all()  # now, rather than after hours of training
-        return images
-
-    return SPMLData(
-        class_names=class_names,
-        prompt_names=class_names,
-        train=Split(files(names, train_rows), train_observed[train_rows], labels[train_rows]),
-        val=Split(files(names, val_rows), observed[val_rows], labels[val_rows]),
-        test=Split(files(test_names), test_observed, test_labels),
-    )
+    return build_formatted(config)

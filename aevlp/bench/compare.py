@@ -1,0 +1,127 @@
+"""Both sides, one after the other; ratios first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from aevlp.bench.kernels import compare_losses, compare_views
+from aevlp.bench.material import write_photos, write_untrained_clip
+from aevlp.config.errors import AevlpError
+from aevlp.config.snapshot import environment
+from aevlp.data.formats.coco import CLASS_NAMES
+
+BATCH = 16  # of coco_gpr, for which costs are composed
+EPOCHS, TRIALS = 8, 10
+STAGES = ("decode", "resize", "views", "encode", "prompts", "assign", "forward", "loss", "backward", "optimizer", "cache")
+
+
+def bench(images: int, batch: int, output: Path | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure, print and, with `output`, write JSON.
+
+    Args:
+        images: photos of the real pair of two epochs.
+        batch: images per step while measuring.
+        output: file for everything that was measured.
+        changes: `--set` words for both sides.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        material = Path(folder)
+        console.print(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
+        write_photos(material / "photos", images, list(CLASS_NAMES))
+        write_untrained_clip(material / "encoder", list(CLASS_NAMES))
+        sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline")}
+    result = {
+        "machine": _machine(), "images": images, "batch": batch, **sides, "loss": compare_losses(), "views": compare_views(),
+    }  # fmt: skip
+    result["ratios"] = ratios(result)
+    if output is not None:
+        output.write_text(json.dumps(result, indent=1) + "\n")
+    show(console, result)
+    return result
+
+
+def _measure(side: str, material: Path, batch: int, changes: Sequence[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    if done.returncode:
+        raise AevlpError(f"bench: the side {side} failed:\n{done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _machine() -> dict[str, Any]:
+    known = environment()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    keep = ("processor", "cpu_count", "platform", "python", "packages")
+    return {key: known[key] for key in keep} | {"gpu": gpu, "threads": torch.get_num_threads()}
+
+
+def baseline_cost(side: dict[str, Any], epochs: int, batch: int) -> float:
+    """Seconds per training image: everything in every epoch."""
+    return epochs * (sum(side["per_image"].values()) + sum(side["per_step"].values()) / batch)
+
+
+def project_cost(side: dict[str, Any], epochs: int, trials: int = 1) -> float:
+    """Seconds per training image: views once, the rest in every epoch of every trial."""
+    stages = side["per_image"]
+    once = stages["decode"] + stages["views"] + stages["encode"]
+    each = sum(stages[stage] for stage in ("decode", "resize", "assign", "forward", "loss", "backward", "optimizer"))
+    return once + trials * (stages["cache"] + epochs * each)
+
+
+def ratios(result: dict[str, Any]) -> dict[str, float]:
+    """What the first table shows; above 1 means that this project is cheaper."""
+    plain, own, loss, views = (result[key] for key in ("baseline", "aevlp", "loss", "views"))
+    pair_epochs, batch = 2, result["batch"]
+    return {
+        "run of 8 epochs": baseline_cost(plain, EPOCHS, BATCH) / project_cost(own, EPOCHS),
+        "sweep of 10 trials": TRIALS * baseline_cost(plain, EPOCHS, BATCH) / project_cost(own, EPOCHS, TRIALS),
+        "real pair of 2 epochs": plain["pair_seconds"] / own["pair_seconds"],
+        "baseline pair over its composition": plain["pair_seconds"] / result["images"] / baseline_cost(plain, pair_epochs, batch),
+        "aevlp pair over its composition": own["pair_seconds"] / result["images"] / project_cost(own, pair_epochs),
+        "view preparation": views["baseline_seconds"] / views["aevlp_seconds"],
+        "GPR loss, 64x312": loss["baseline_seconds"] / loss["aevlp_seconds"],
+        "peak memory": plain["peak_memory_mb"] / own["peak_memory_mb"],
+    }
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print ratios, stages and machine."""
+    plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("baseline / aevlp")
+    table.add_column("ratio", justify="right")
+    for name, value in result["ratios"].items():
+        table.add_row(name, f"{value:.2f}")
+    console.print(table)
+    console.print(
+        f"encodes per image  {own['encodes_per_image']:.0f} in all, {own['encodes_per_image_when_warm']:.0f} when warm; "
+        f"baseline {plain['encodes_per_image_and_epoch']} an epoch"
+    )
+    console.print(f"syncs in the loss  {result['loss']['aevlp_syncs']}; baseline {result['loss']['baseline_syncs']}")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("ms per image")
+    for title in ("baseline", "aevlp"):
+        table.add_column(title, justify="right")
+    plain_stages = plain["per_image"] | {key: value / BATCH for key, value in plain["per_step"].items()}
+    for stage in STAGES:
+        cells = [f"{1000 * side[stage]:.2f}" if stage in side else "–" for side in (plain_stages, own["per_image"])]  # noqa: RUF001
+        table.add_row(stage, *cells)
+    table.add_row("peak memory, MB", f"{plain['peak_memory_mb']:.0f}", f"{own['peak_memory_mb']:.0f}")
+    console.print(table)
+    console.print(f"data wait  {100 * own['data_wait']:.1f} % of an epoch; precision {own['precision']}")
+    console.print(
+        "The baseline pays every stage in every epoch; aevlp pays decode, views and encode (both flips) once.", style="dim"
+    )
+    console.print(f"{machine['gpu'] or machine['processor']}, {machine['threads']} threads, torch {machine['packages']['torch']}")

@@ -1,0 +1,190 @@
+"""Decoded images at the classifier's size, kept from the first epoch on: in memory, or in a file of $AEVLP_CACHE.
+
+A photo of COCO takes 10 ms to decode and squash, a row of the cache .2 ms. What is kept is the uint8 image before any flip, so
+results are the same to the bit. A row counts once its CRC-32 is there, which is written last: a row that was cut short, by a
+kill or a full disk, is decoded again. Any number of processes may read and fill the same file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import mmap
+import os
+import shutil
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import ImageSource, SPMLData
+from aevlp.data.images import resize
+
+_LAYOUT = "1"  # of the files; in their names, like everything else that a row depends on
+_SPARE = 2**30  # bytes that a cache on disk leaves free
+
+
+def cache_root() -> Path:
+    """$AEVLP_CACHE, or ~/.cache/aevlp."""
+    return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
+
+
+def cache_images(data: SPMLData, config: ExperimentConfig) -> tuple[SPMLData, list[str]]:
+    """The data with training and validation images kept as `trainer.image_cache` says, and notes for the user.
+
+    The images are then of the classifier's size: a labeler, which needs the original ones, takes the data as they were.
+    """
+    kind, size = config.trainer.image_cache, config.dataset.image_size
+    if kind == "off":
+        return data, []
+    budget, notes = config.trainer.image_cache_mb * 2**20, []
+    splits: dict[str, Any] = {}
+    for name, split in (("train", data.train), ("val", data.val)):
+        store: _Store | None
+        if kind == "ram":
+            store = _Memory(min(len(split), budget // _row_bytes(size)), size)
+        else:
+            store, note = _on_disk(split.images, size, budget)
+            if note:
+                notes.append(f"image cache of {name}: {note}")
+        if store is None:
+            continue
+        budget -= store.count * _row_bytes(size)
+        if store.count < len(split):
+            notes.append(f"image cache: room for {store.count} of {len(split)} {name} images, the others are decoded every epoch")
+        splits[name] = replace(split, images=CachedImages(split.images, size, store))
+    return replace(data, **splits), notes
+
+
+def _row_bytes(size: int) -> int:
+    return 3 * size * size + 4
+
+
+class CachedImages:
+    """Images squashed to (3,size,size), decoded once where the store has room."""
+
+    def __init__(self, images: ImageSource, size: int, store: _Store):
+        self.images, self.size, self.store = images, size, store
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        """uint8 (3,size,size)."""
+        row = int(row)
+        kept = self.store.read(row) if row < self.store.count else None
+        if kept is not None:
+            return torch.from_numpy(kept).view(3, self.size, self.size)
+        image = resize(self.images[row][None], self.size)[0].contiguous()
+        if row < self.store.count:
+            self.store.write(row, image.numpy().reshape(-1))
+        return image
+
+    def name(self, row: int) -> str:
+        """As the source names it."""
+        return self.images.name(row)
+
+
+class _Store:
+    """Rows of bytes, and a CRC-32 for each; 0 where there is none yet."""
+
+    def __init__(self, count: int, size: int):
+        self.count, self.bytes = count, 3 * size * size
+
+    def read(self, row: int) -> np.ndarray | None:
+        """A copy of a row, None where it is not there or not whole."""
+        rows, checks = self._arrays()
+        kept = np.array(rows[row])
+        return kept if checks[row] and checks[row] == _check(kept) else None
+
+    def write(self, row: int, image: np.ndarray) -> None:
+        """Keep a row."""
+        rows, checks = self._arrays()
+        rows[row] = image
+        checks[row] = _check(image)
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+
+class _Memory(_Store):
+    """Memory that forked workers share. Pages are taken when they are written, and not from /dev/shm, often 64 MB small."""
+
+    def __init__(self, count: int, size: int):
+        super().__init__(count, size)
+        buffer = np.frombuffer(mmap.mmap(-1, max(count * (self.bytes + 4), 1)), dtype=np.uint8)
+        self._checks = buffer[: 4 * count].view(np.uint32)
+        self._rows = buffer[4 * count : count * (self.bytes + 4)].reshape(count, self.bytes)
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._rows, self._checks
+
+
+class _File(_Store):
+    """A file that is read through a map and written by position: a full disk is then an error and not the end of the process."""
+
+    def __init__(self, count: int, size: int, path: Path):
+        super().__init__(count, size)
+        self.path = path
+        self._opened_by: int | None = None
+        self._full = False
+        with path.open("ab"):  # made where it is not there
+            pass
+        os.truncate(path, max(path.stat().st_size, count * (self.bytes + 4)))  # takes no space until rows are written
+
+    def write(self, row: int, image: np.ndarray) -> None:
+        """Keep a row, unless the disk is full."""
+        if self._full:
+            return
+        self._arrays()
+        try:
+            _write_all(self._descriptor, image.tobytes(), row * (self.bytes + 4) + 4)
+            _write_all(self._descriptor, np.uint32(_check(image)).tobytes(), row * (self.bytes + 4))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            self._full = True
+            logging.getLogger("aevlp").warning("%s: no space left; training goes on, images are decoded again", self.path)
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._opened_by != os.getpid():  # each worker opens the file for itself
+            self._opened_by, self._descriptor = os.getpid(), os.open(self.path, os.O_RDWR)
+            lines = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, self.bytes + 4))
+            self._rows, self._checks = lines[:, 4:], lines[:, :4].view(np.uint32)[:, 0] if self.count else np.empty(0)
+        return self._rows, self._checks
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"count": self.count, "bytes": self.bytes, "path": self.path, "_opened_by": None, "_full": self._full}
+
+
+def _on_disk(images: ImageSource, size: int, budget: int) -> tuple[_File | None, str]:
+    """The file for these images, by what they are and how they are squashed; or None, and why there is none."""
+    fingerprint = getattr(images, "fingerprint", None)
+    if fingerprint is None:
+        return None, f"off: {type(images).__name__} has no fingerprint() to tell whether its images have changed; use ram"
+    key = hashlib.sha256(f"{_LAYOUT} {fingerprint()} {size} {torch.__version__}".encode()).hexdigest()[:24]
+    path = cache_root() / "images" / f"{key}.u8"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free + (path.stat().st_blocks * 512 if path.exists() else 0) - _SPARE
+        count = max(0, min(len(images), budget // _row_bytes(size), free // _row_bytes(size)))
+        return _File(count, size, path), ""
+    except OSError as error:
+        return None, f"off: {path.parent}: {error.strerror}; set AEVLP_CACHE to a folder that can be written"
+
+
+def _check(row: np.ndarray) -> int:
+    return zlib.crc32(row.data) or 1
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    while data:  # pwrite may take a part only, and say why at the next call
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

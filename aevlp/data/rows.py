@@ -1,0 +1,34 @@
+"""Some rows of a split, as a split of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from aevlp.data.dataset import ImageSource, Split, identity
+
+
+@dataclass(frozen=True)
+class _ImageRows:
+    images: ImageSource
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.images[int(self.rows[row])]
+
+    def name(self, row: int) -> str:
+        return self.images.name(int(self.rows[row]))
+
+    def identity(self, row: int) -> bytes | None:
+        return identity(self.images, int(self.rows[row]))
+
+
+def take_rows(split: Split, rows: np.ndarray) -> Split:
+    """The split that holds `rows` of another, in that order; images are still read when asked for."""
+    targets = None if split.targets is None else split.targets[rows]
+    return Split(_ImageRows(split.images, rows), split.observed[rows], targets)

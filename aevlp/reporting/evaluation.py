@@ -1,0 +1,169 @@
+"""How good a trained model is on a split: mAP, and precision, recall and F1 at thresholds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.dataset import Split
+from aevlp.data.loaders import eval_loader
+from aevlp.metrics import average_precision_per_class
+from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
+from aevlp.output import output_file
+from aevlp.training.progress import progress_bar
+from aevlp.training.trained import Scorer, Trained, with_data_names
+
+MANY = 30  # classes; of more the table shows the ten best and the ten worst
+DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything `eval` tells; see `aevlp.metrics` for units and conventions."""
+
+    class_names: list[str]
+    split: str
+    num_images: int
+    positives: np.ndarray
+    precisions: np.ndarray
+    """Average precision of each class."""
+    by_threshold: dict[float, Quality]
+    thresholds: np.ndarray
+    """(C,) chosen on validation, 0.5 where that has no positive of the class."""
+    unchosen: list[str]
+    """Classes without a positive in validation."""
+    at_best: Quality
+    chosen_on: str
+    notes: list[str]
+    """What the dataset wants told, such as images left out."""
+
+    @property
+    def mean_average_precision(self) -> float:
+        """In percent, as in the run's summary."""
+        return float(self.precisions.mean())
+
+
+def evaluate(trained: Trained, split_name: str) -> Evaluation:
+    """Score the split "val" or "test" of the model's dataset.
+
+    Raises:
+        DataError: the split has no full labels.
+        CheckpointError: the model does not fit the dataset.
+    """
+    data = registry.build("datasets", trained.config.dataset)
+    trained = with_data_names(trained, data.class_names)
+    split: Split | None = data.test if split_name == "test" else data.val
+    if split is None or split.targets is None:
+        raise DataError(f"the dataset has no full labels for the {split_name} split, so nothing can be measured on it")
+    scorer = Scorer(trained, len(data.class_names))
+    logits = _logits(scorer, trained, split, split_name)
+    thresholds, chosen_on = trained.thresholds, "the run's validation scores"
+    if thresholds is None:
+        labels = data.val.observed if data.val.targets is None else data.val.targets
+        on_val = logits if split is data.val else _logits(scorer, trained, data.val, "val")
+        thresholds, chosen_on = best_thresholds(labels, sigmoid(on_val)), "the validation split"
+    unknown = np.isnan(thresholds)
+    thresholds = np.where(unknown, DEFAULT_THRESHOLD, thresholds)
+    probabilities = sigmoid(logits)
+    return Evaluation(
+        data.class_names, split_name, len(split), (split.targets == 1).sum(axis=0),
+        average_precision_per_class(split.targets, logits),
+        {threshold: quality_at(split.targets, probabilities, threshold) for threshold in GRID},
+        thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
+        quality_at(split.targets, probabilities, thresholds), chosen_on, data.notes,
+    )  # fmt: skip
+
+
+def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.ndarray:
+    settings = trained.config.trainer
+    if not len(split):
+        raise DataError(f"the {name} split holds no image")
+    batches = eval_loader(
+        split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
+        num_workers=settings.num_workers,
+    )  # fmt: skip
+    with progress_bar(f"score {name}", len(split)) as progress:
+        return scorer.all_logits(batches, progress)
+
+
+def print_evaluation(found: Evaluation, source: str, console: Console | None = None) -> None:
+    """Two tables and what they rest on."""
+    console = console or Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 160
+    count = len(found.class_names)
+    console.print(f"{source}  {found.split} split, {found.num_images} images, {count} classes", soft_wrap=True)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    console.print(f"mAP {found.mean_average_precision:.2f}\n")
+    table = Table(box=None, pad_edge=False)
+    for title in ("threshold", *(f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1"))):
+        table.add_column(title, justify="right")
+    for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]:
+        table.add_row(str(threshold), *(f"{value:.1f}" for value in (*quality.micro, *quality.macro)))
+    console.print(table)
+    told = f"best: one threshold a class, that of the highest F1 on {found.chosen_on}"
+    if found.split == "test":
+        told += "; the test labels had no part in it"
+    console.print(told, soft_wrap=True)
+    if found.split == "val":
+        console.print("these figures are optimistic: the same images chose thresholds and checkpoint", soft_wrap=True)
+    if found.unchosen:
+        names = ", ".join(found.unchosen[:5]) + (", ..." if len(found.unchosen) > 5 else "")
+        text = f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {names}"
+        console.print(text, soft_wrap=True)
+    console.print()
+    order = np.argsort(-found.precisions, kind="stable")
+    rows = [int(j) for j in (range(count) if count <= MANY else (*order[:10], *order[-10:]))]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", no_wrap=True)
+    for title in CSV_COLUMNS[1:]:
+        table.add_column(title, justify="right")
+    for number, j in enumerate(rows):
+        if count > MANY and number == 10:
+            table.add_row(f"... {count - 20} more")
+        name, positives, *values = _row(found, j)
+        table.add_row(name, str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{value:.1f}" for value in values[2:]))
+    console.print(table)
+
+
+CSV_COLUMNS = ("class", "positives", "AP", "threshold", "precision", "recall", "F1")
+
+
+def _row(found: Evaluation, j: int) -> tuple[str, int, float, float, float, float, float]:
+    best = found.at_best
+    return (
+        found.class_names[j], int(found.positives[j]), float(found.precisions[j]), float(found.thresholds[j]),
+        float(best.precision[j]), float(best.recall[j]), float(best.f1[j]),
+    )  # fmt: skip
+
+
+def write_evaluation(found: Evaluation, folder: Path) -> list[Path]:
+    """`<split>_per_class.csv` and `<split>_thresholds.csv`, in percent; thresholds are probabilities."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"-o {folder}: is not a folder that can be made: {error.strerror}") from error
+    per_class: list[Sequence[object]] = [CSV_COLUMNS]
+    for j in range(len(found.class_names)):
+        name, positives, *values = _row(found, j)
+        per_class.append([name, positives, *(f"{value:.6g}" for value in values)])
+    header = [f"{mean}_{word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1")]
+    by_threshold: list[Sequence[object]] = [["threshold", *header]]
+    for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]:
+        by_threshold.append([threshold, *(f"{value:.6g}" for value in (*quality.micro, *quality.macro))])
+    paths = []
+    for name, rows in (("per_class", per_class), ("thresholds", by_threshold)):
+        path = folder / f"{found.split}_{name}.csv"
+        with output_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        paths.append(path)
+    return paths

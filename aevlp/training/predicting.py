@@ -1,0 +1,153 @@
+"""Scores of photos from a trained model, batch by batch, as a CSV file.
+
+    image, one column a class with its probability, labels (names of the classes at or above their threshold, joined by ;)
+
+Names are written exactly as they are (see `aevlp.data.label_file`).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.images import ImageFiles, resize
+from aevlp.metrics.thresholds import sigmoid
+from aevlp.output import output_file
+from aevlp.training.progress import progress_bar
+from aevlp.training.trained import Scorer, Trained
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files
+DEFAULT_THRESHOLD = 0.5  # where validation chose none
+
+
+def find_images(paths: Iterable[str]) -> ImageFiles:
+    """The files named, and all images in the folders named and below, sorted; each once.
+
+    In folders, only names that end as images do count, and none that begin with a dot.
+
+    Raises:
+        ConfigError: a path does not exist, or there is no image at all.
+    """
+    found: dict[str, None] = {}
+    paths = list(paths)
+    for path in paths:
+        if os.path.isdir(path):
+            found |= dict.fromkeys(_below(path))
+        elif os.path.exists(path):
+            found[os.path.normpath(path)] = None
+        else:
+            raise ConfigError(f"{path}: no such file or folder")
+    if not found:
+        raise ConfigError(f"{', '.join(paths)}: holds no image (names ending in {', '.join(sorted(SUFFIXES))})")
+    return ImageFiles(Path(), list(found))  # relative to the working folder, or absolute, as they were named
+
+
+def _below(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield os.path.normpath(os.path.join(parent, name))
+
+
+def predict(
+    trained: Trained, images: ImageFiles, output: Path, *, threshold: float | None, batch_size: int, threads: int,
+    on_bad_image: Literal["error", "quarantine"],
+) -> dict[str, str]:  # fmt: skip
+    """Write the scores; returns what was wrong with images that were left out, by name.
+
+    Args:
+        trained: the model.
+        images: what to score.
+        output: the CSV file. Beside it, `<name>.quarantine.csv` lists images that were left out, if there are any.
+        threshold: probability for all classes; None for those chosen on validation.
+        batch_size: images per forward pass.
+        threads: that decode images, one batch ahead of the model.
+        on_bad_image: what to do about a file that is no whole image: stop, or leave it out.
+
+    Raises:
+        DataError: an image cannot be read, or more than 1 % (and more than 10) of them.
+        RunStopped: after Ctrl-C or SIGTERM; nothing is left behind.
+    """
+    names = trained.names()
+    thresholds = _thresholds(trained, threshold, len(names))
+    limit = max(MAX_BAD_COUNT, int(MAX_BAD_SHARE * len(images))) if on_bad_image == "quarantine" else 0
+    list_path = output.with_name(f"{output.name}.quarantine.csv")
+    bad: dict[str, str] = {}
+    # Names of files need not be UTF-8: what Python could not decode is written back byte for byte.
+    with output_file(output) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        scorer = Scorer(trained, len(names))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", *names, "labels"])
+        with progress_bar("predict", len(images)) as progress:
+            done = 0
+            for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
+                bad |= {images.name(row): problem for row, problem in problems.items()}
+                if len(bad) > limit:
+                    raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, len(images)))
+                if len(rows):
+                    probabilities = sigmoid(scorer.logits(pixels).numpy())
+                    for row, values in zip(rows, probabilities, strict=True):
+                        labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
+                        writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
+                done += len(rows) + len(problems)
+                progress(done)
+        if len(bad) == len(images):
+            raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
+    if bad:
+        with output_file(list_path) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
+    else:
+        list_path.unlink(missing_ok=True)  # of an earlier call, and no longer true
+    return bad
+
+
+def _thresholds(trained: Trained, threshold: float | None, num_classes: int) -> np.ndarray:
+    if threshold is not None:
+        return np.full(num_classes, threshold)
+    if trained.thresholds is None:
+        raise ConfigError(f"{trained.source}: has no validation scores to choose thresholds by; give --threshold T")
+    return np.where(np.isnan(trained.thresholds), DEFAULT_THRESHOLD, trained.thresholds)
+
+
+def _too_many(first: str, on_bad_image: str, limit: int, count: int) -> str:
+    if on_bad_image == "error":
+        return f"{first}; repair or remove it, or leave such files out with --on-bad-image quarantine"
+    return f"{first}; more than {limit} of {count} images cannot be read, so nothing was written"
+
+
+def _batches(images: ImageFiles, size: int, batch_size: int, threads: int) -> Iterator[tuple[list[int], Tensor, dict[int, str]]]:
+    """Rows, pixels (B,3,S,S) uint8, and what is wrong with the other rows; decoded one batch ahead.
+
+    Threads rather than processes: Pillow and torch let go of Python's lock while they decode and resize.
+    """
+
+    def read(row: int) -> Tensor | str:
+        try:
+            return resize(images[row][None], size)[0]
+        except DataError as error:
+            return str(error)
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        ahead = None
+        for first in range(0, len(images) + batch_size, batch_size):
+            rows = range(first, min(first + batch_size, len(images)))
+            now, ahead = ahead, (rows, [pool.submit(read, row) for row in rows])
+            if now is not None:
+                results = {row: future.result() for row, future in zip(*now, strict=True)}
+                good = {row: found for row, found in results.items() if isinstance(found, Tensor)}
+                problems = {row: found for row, found in results.items() if isinstance(found, str)}
+                yield list(good), torch.stack(list(good.values())) if good else torch.empty(0), problems
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,30 @@
+"""`bench`: this project beside a plain baseline, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from aevlp.config.errors import ConfigError
+
+HELP = "time and memory of every stage, beside a plain baseline, on this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("--images", type=int, default=16, metavar="N", help="photos of the real two epochs (default: 16)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
+    parser.add_argument("--set", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="a.b=c", dest="overrides",
+                        help="change values of the experiment coco_gpr, for both sides")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write everything as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    if not 2 <= arguments.batch_size <= arguments.images:
+        raise ConfigError("bench: --batch-size must be at least 2 and at most --images")
+    if arguments.output is not None and not arguments.output.parent.is_dir():
+        raise ConfigError(f"-o {arguments.output}: there is no folder {arguments.output.parent}; make it first")
+    from aevlp.bench.compare import bench
+
+    bench(arguments.images, arguments.batch_size, arguments.output, arguments.overrides)

@@ -1,0 +1,162 @@
+"""`cache`: embeddings of images and prompts that are kept on disk, so that no run encodes them again."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
+from aevlp.verbs._experiment import add_experiment, given_experiment
+
+if TYPE_CHECKING:
+    from aevlp.config.schema import ExperimentConfig
+
+HELP = "embeddings kept on disk, so that no run encodes them again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Actions and their flags."""
+    actions = parser.add_subparsers(title="actions", metavar="", required=True, dest="action")
+    actions.add_parser("list", help="what there is").set_defaults(act=show)
+    build = actions.add_parser("build", help="encode what an experiment needs, ahead of its runs", allow_abbrev=False)
+    add_experiment(build)
+    build.set_defaults(act=fill)
+    actions.add_parser("verify", help="look at every checksum").set_defaults(act=verify)
+    clearing = actions.add_parser("clear", help="remove stores", allow_abbrev=False)
+    clearing.add_argument("keys", nargs="*", metavar="KEY", help="as `cache list` prints it, or how it begins")
+    clearing.add_argument("--older-than", type=float, metavar="DAYS", help="only what no run has used for this long")
+    clearing.add_argument("--all", action="store_true", help="everything")
+    clearing.set_defaults(act=clear)
+
+
+def run(arguments: argparse.Namespace) -> int | None:
+    """Hand over to the action."""
+    return arguments.act(arguments)
+
+
+def show(_: argparse.Namespace) -> None:
+    """Print a line a store."""
+    from aevlp.vision_language.embedding_cache import cache_root, stores
+    from aevlp.vision_language.embedding_store import Store, UnusableStoreError
+
+    rows = [("key", "encoder", "precision", "part", "images", "rows there", "MB", "last used")]
+    for folder in stores():
+        try:
+            with Store(folder) as store:
+                meta, there = store.meta, str(store.marked().sum())
+        except UnusableStoreError as error:
+            rows.append((folder.name, f"{error}", "", "", "", "", _megabytes(folder), _last_used(folder)))
+            continue
+        except OSError:
+            continue  # removed in this moment
+        part = f"{meta['part']}{' mirrored' if meta['mirrored'] else ''}"
+        precision = meta["precision"] + (" imagenet" if meta["normalization"] == "imagenet" else "")
+        rows.append(
+            (folder.name, meta["encoder"], precision, part, str(store.count), there, _megabytes(folder), _last_used(folder))
+        )
+    if len(rows) == 1:
+        print(f"{cache_root()}: nothing is cached")
+        return
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"in {cache_root()}")
+
+
+def fill(arguments: argparse.Namespace) -> None:
+    """Encode what is missing; AevlpError where it could not be kept. Stopped by a signal, it goes on from there next time."""
+    config = given_experiment(arguments, "whose images to encode")
+    _encode(config)
+
+
+def verify(_: argparse.Namespace) -> int:
+    """1 where a store is damaged."""
+    from aevlp.vision_language.embedding_cache import damage, stores
+
+    folders = stores()
+    damaged = 0
+    for folder in folders:
+        problem = damage(folder)
+        damaged += problem is not None
+        if problem is not None:
+            print(f"{folder.name} {problem}")
+    if damaged:
+        print(f"{damaged} of {len(folders)} stores are damaged; the next run encodes such rows again")
+        return 1
+    print(f"{len(folders)} stores, every checksum is right")
+    return 0
+
+
+def clear(arguments: argparse.Namespace) -> None:
+    """Remove what the flags say."""
+    from aevlp.vision_language.embedding_cache import leftovers, stores
+    from aevlp.vision_language.embedding_store import discard
+
+    if not (arguments.keys or arguments.all or arguments.older_than is not None):
+        raise ConfigError("cache clear: say what: KEY as `cache list` prints it, --older-than DAYS, or --all")
+    chosen = stores()
+    for key in arguments.keys:
+        if not any(folder.name.startswith(key) for folder in chosen):
+            raise ConfigError(f"cache clear: no store begins with {key!r} (see `python run.py cache list`)")
+    if arguments.keys:
+        chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]
+    if arguments.older_than is not None:
+        limit = datetime.datetime.now().timestamp() - 86_400 * arguments.older_than
+        chosen = [folder for folder in chosen if _used(folder) < limit]
+    size = sum(_size(folder) for folder in chosen)
+    try:
+        for folder in chosen + leftovers():
+            discard(folder)
+    except OSError as error:
+        raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+    print(f"{len(chosen)} stores removed, {size / 2**20:.1f} MB")
+
+
+def _encode(config: ExperimentConfig) -> None:
+    if not getattr(getattr(config.labeler, "encoder", None), "cache", False):
+        raise ConfigError(
+            f"labeler {config.labeler.name} caches nothing here: it has no encoder, or labeler.encoder.cache is off"
+        )
+    from accelerate import Accelerator
+
+    from aevlp.config import registry
+    from aevlp.training.progress import progress_bar
+    from aevlp.training.run import blind, check_sizes
+
+    data = registry.build("datasets", config.dataset)
+    check_sizes(data)
+    labeler = registry.build(
+        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
+        device=Accelerator().device, notify=print,
+    )  # fmt: skip
+    wanted = [("train", data.train, config.dataset.flip)]
+    if config.trainer.evaluate_labeler:
+        wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
+    for name, split, flip in wanted:
+        with progress_bar(f"encode {name}", len(split)) as progress:
+            labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done))
+    missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    if missing:
+        raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
+    print(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")
+
+
+def _used(folder: Path) -> float:
+    try:
+        return (folder / "meta.json").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _last_used(folder: Path) -> str:
+    return datetime.datetime.fromtimestamp(_used(folder)).strftime("%Y-%m-%d %H:%M")
+
+
+def _size(folder: Path) -> int:
+    return sum(512 * path.stat().st_blocks for path in folder.iterdir())
+
+
+def _megabytes(folder: Path) -> str:
+    return f"{_size(folder) / 2**20:.1f}"

@@ -1,0 +1,31 @@
+"""`eval`: what a trained model reaches on validation or test."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from aevlp.verbs._experiment import add_experiment, overrides
+
+HELP = "mAP, and precision, recall and F1 at thresholds, of a run, an export or a published checkpoint"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("source", metavar="RUN|FILE", help="run folder, id or `latest`; exported folder; published checkpoint")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="images to score (default: test)")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="also write <split>_per_class.csv and <split>_thresholds.csv")
+    add_experiment(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score, and print the tables."""
+    from aevlp.reporting.evaluation import evaluate, print_evaluation, write_evaluation
+    from aevlp.training.trained import open_trained
+
+    trained = open_trained(arguments.source, overrides(arguments), arguments.exp)
+    found = evaluate(trained, arguments.split)
+    print_evaluation(found, trained.source)
+    if arguments.output is not None:
+        for path in write_evaluation(found, Path(arguments.output)):
+            print(f"written  {path}")

@@ -1,0 +1,26 @@
+"""`export`: a trained run as a folder that stands alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "a trained run as a folder that stands alone: safetensors, JSON and, if wanted, ONNX"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("source", metavar="RUN", help="run folder, id or `latest`")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, checked against torch")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the folder."""
+    from aevlp.training.export import export
+    from aevlp.training.trained import open_trained
+
+    folder = Path(arguments.output)
+    export(open_trained(arguments.source), folder, arguments.onnx)
+    for path in sorted(folder.iterdir()):
+        print(f"{path.stat().st_size / 1e6:8.2f} MB  {path}")

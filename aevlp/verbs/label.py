@@ -1,0 +1,28 @@
+"""`label`: the pseudo-labels of an experiment as a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from aevlp.verbs._experiment import add_experiment, given_experiment
+
+HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    add_experiment(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="labels.csv or labels.parquet")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Label, and say how many."""
+    config = given_experiment(arguments, "whose images to label")
+    from aevlp.training.labeling import write_pseudo_labels
+
+    labels, images, notes = write_pseudo_labels(config, Path(arguments.output))
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"{labels} pseudo-labels of {images} training images: {arguments.output}")

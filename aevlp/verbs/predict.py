@@ -1,0 +1,47 @@
+"""`predict`: scores and labels of photos from a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from aevlp.config.errors import ConfigError
+
+HELP = "scores and labels of photos, by a run or an export"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("source", metavar="RUN", help="run folder, id or `latest`, or exported folder")
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders of them at any depth")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="scores.csv: image, a column a class, labels")
+    parser.add_argument("--threshold", type=float, metavar="T",
+                        help="probability from which a class is a label (default: one a class, from validation)")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per forward pass (default: 32)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images (default: 2)")
+    parser.add_argument("--on-bad-image", choices=("error", "quarantine"), default="error",
+                        help="a file that is no image: stop, or leave it out and list it in FILE.quarantine.csv")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score, and say what was left out."""
+    for flag, value in (("--batch-size", arguments.batch_size), ("--workers", arguments.workers)):
+        if not 1 <= value <= 65_536:
+            raise ConfigError(f"{flag} {value}: must be from 1 to 65536")
+    if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
+        raise ConfigError(f"--threshold {arguments.threshold}: must be a probability, from 0 to 1")
+    from aevlp.training.predicting import find_images, predict
+    from aevlp.training.trained import open_trained
+
+    if Path(arguments.source).is_file():
+        raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
+    images = find_images(arguments.images)
+    bad = predict(
+        open_trained(arguments.source), images, Path(arguments.output), threshold=arguments.threshold,
+        batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
+    )  # fmt: skip
+    for problem in bad.values():
+        print(f"left out  {problem}", file=sys.stderr)
+    left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
+    print(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")

@@ -1,0 +1,23 @@
+"""`prepare`: from a downloaded dataset to the arrays that training reads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "check a downloaded dataset and write the arrays that training reads"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("dataset", metavar="DATASET", help="voc, coco, nuswide, cub or folder")
+    parser.add_argument("--root", required=True, type=Path, metavar="FOLDER", help="folder of the dataset, as it was unpacked")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, if not into the root")
+    parser.add_argument("--no-image-check", action="store_true", help="do not decode every image")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prepare one dataset."""
+    from aevlp.data.prepare import prepare
+
+    prepare(arguments.dataset, arguments.root, arguments.out, check=not arguments.no_image_check)

@@ -1,0 +1,117 @@
+"""`python run.py cache`: fill ahead, look, check, remove; and training that finds everything there."""
+
+import json
+import os
+
+import pytest
+
+import aevlp
+from aevlp.cli import main
+from aevlp.vision_language.embedding_cache import stores
+from aevlp.vision_language.encoder import DualEncoder
+
+FEW = ["dataset.num_train=20", "dataset.num_val=12", "dataset.num_test=9", "labeler.grid=2", "labeler.encoder.batch_size=16"]
+
+
+def build(*overrides):
+    return main(["cache", "build", "--exp", "digits_gpr", "--set", *FEW, *overrides])
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; (exit code, output, errors)."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main(["cache", *words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_build_encodes_all_that_an_experiment_needs_and_its_runs_then_load_no_encoder(small, capsys, monkeypatch):
+    assert build() == 0
+    assert f"{(20 + 12 + 9) * 5} views encoded; all that digits_gpr needs is cached" in capsys.readouterr().out
+    assert build() == 0
+    assert "\n0 views encoded" in "\n" + capsys.readouterr().out
+
+    def refuse(*_):
+        raise AssertionError("the encoder was loaded")
+
+    monkeypatch.setattr(DualEncoder, "__init__", refuse)
+    result = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, *FEW, "dataset.image_size=32", "trainer.batch_size=10"]))
+    assert result.summary["perf/clip_images_encoded"] == 0
+    assert json.loads((result.run_dir / "summary.json").read_text())["perf/clip_images_encoded"] == 0
+
+
+def test_list_shows_a_line_a_store(run):
+    assert run("list")[1].endswith("cache: nothing is cached\n")
+    build("trainer.evaluate_labeler=false")
+    code, out, _ = run("list")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0][:4] == ["key", "encoder", "precision", "part"]
+    found = {(line[1], line[2], " ".join(line[3:-5]), *line[-5:-3]) for line in lines[1:-1]}
+    expected = {("whole", "20"), ("grid 2", "20"), ("texts", "10")}
+    assert found == {("bundled", "fp32", part, count, count) for part, count in expected}
+
+
+def test_verify_names_damaged_stores_and_fails(run):
+    assert run("verify") == (0, "0 stores, every checksum is right\n", "")
+    build()
+    assert run("verify")[0] == 0
+    damaged = stores()[0]
+    content = bytearray((damaged / "rows").read_bytes())
+    content[-1] ^= 1
+    (damaged / "rows").write_bytes(content)
+    truncated = stores()[1]
+    os.truncate(truncated / "rows", 3)
+    code, out, _ = run("verify")
+    assert code == 1
+    assert f"{damaged.name} has 1 damaged rows" in out
+    assert f"{truncated.name} is damaged: rows has 3 bytes" in out
+    assert f"2 of {len(stores())} stores are damaged" in out
+    assert "is damaged: rows has 3 bytes" in run("list")[1]
+    assert build() == 0
+    assert run("verify")[0] == 0
+
+
+def test_clear_asks_what_and_removes_no_more(run):
+    build()
+    code, _, err = run("clear")
+    assert code == 2
+    assert "--older-than DAYS, or --all" in err
+    count = len(stores())
+    assert run("clear", "zzzz")[0] == 2
+    os.utime(stores()[-1] / "meta.json", (1, 1))
+    old, key = stores()[-1], stores()[0].name[:20]
+    assert run("clear", "--older-than", "1")[1].startswith("1 stores removed, ")
+    assert not old.exists()
+    assert run("clear", key)[0] == 0
+    assert len(stores()) == count - 2
+    assert run("clear", "--all")[0] == 0
+    assert stores() == []
+
+
+@pytest.mark.parametrize("override", ["labeler=none", "labeler.encoder.cache=false"])
+def test_build_without_anything_to_cache_is_a_usage_error(capsys, override):
+    assert build(override) == 2
+    assert "caches nothing" in capsys.readouterr().err
+
+
+def test_build_on_a_full_disk_fails(capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert build("trainer.evaluate_labeler=false") == 1
+    out, err = capsys.readouterr()
+    assert "No space left on device; going on without it" in out
+    assert "100 views could not be kept; free some space, or set AEVLP_CACHE to another disk" in err
+
+
+def test_a_word_that_is_no_action_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["cache", "lst"])
+    assert stopped.value.code == 2
+    assert "list" in capsys.readouterr().err

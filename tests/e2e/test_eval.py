@@ -1,0 +1,152 @@
+"""`eval` of a run: the run's own figures, thresholds chosen on validation only, and what it refuses."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import small_runs
+from sklearn.metrics import precision_recall_fscore_support
+
+import aevlp
+from aevlp.cli import main
+from aevlp.config.errors import CheckpointError, ConfigError
+from aevlp.metrics.thresholds import sigmoid
+from aevlp.reporting.evaluation import evaluate
+from aevlp.training.trained import open_trained
+
+
+@pytest.fixture
+def copied(trained_run, tmp_path):
+    """A copy of the run that a test may damage."""
+    return shutil.copytree(trained_run, tmp_path / "copy", symlinks=True)
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_map_is_exactly_that_of_the_summary(trained_run):
+    summary = json.loads((trained_run / "summary.json").read_text())
+    trained = open_trained(str(trained_run))
+    assert evaluate(trained, "test").mean_average_precision == summary["test/mAP"]
+    assert evaluate(trained, "val").mean_average_precision == summary["best/val_mAP"]
+
+
+def test_map_is_that_of_the_summary_in_reduced_precision_too():
+    result = aevlp.train(small_runs.config("trainer.precision=bf16", "trainer.channels_last=true"))
+    assert evaluate(open_trained(str(result.run_dir)), "test").mean_average_precision == result.test_map
+
+
+def test_quality_on_validation_is_scikit_learns_at_the_thresholds_told(trained_run):
+    found = evaluate(open_trained(str(trained_run)), "val")
+    with np.load(trained_run / "val_scores.npz") as file:
+        targets, probabilities = file["targets"], sigmoid(file["logits"])
+    for threshold, quality in [*found.by_threshold.items(), (found.thresholds, found.at_best)]:
+        expected = precision_recall_fscore_support(targets, probabilities >= threshold, average="micro", zero_division=0)[:3]
+        assert quality.micro == pytest.approx([100 * value for value in expected])
+    assert all((found.at_best.f1 >= quality.f1).all() for quality in found.by_threshold.values())
+
+
+def test_thresholds_do_not_depend_on_the_test_images(trained_run, copied):
+    first = evaluate(open_trained(str(trained_run)), "test")
+    other = evaluate(open_trained(str(trained_run), ["dataset.num_test=20"]), "test")
+    assert first.num_images != other.num_images
+    np.testing.assert_array_equal(first.thresholds, other.thresholds)
+    (copied / "val_scores.npz").unlink()
+    scored = evaluate(open_trained(str(copied)), "test")
+    assert scored.chosen_on == "the validation split"
+    np.testing.assert_array_equal(scored.thresholds, first.thresholds)
+
+
+def test_command_prints_both_tables_and_writes_every_class(trained_run, tmp_path, capsys):
+    assert main(["eval", str(trained_run), "-o", str(tmp_path / "deep" / "out")]) == 0
+    output = capsys.readouterr().out
+    summary = json.loads((trained_run / "summary.json").read_text())
+    assert f"mAP {summary['test/mAP']:.2f}\n" in output
+    assert "the highest F1 on the run's validation scores; the test labels had no part in it" in output
+    rows = read_csv(tmp_path / "deep" / "out" / "test_per_class.csv")
+    own = read_csv(trained_run / "per_class.csv")
+    assert [(row["class"], row["positives"]) for row in rows] == [(row["class"], row["test_positives"]) for row in own]
+    assert [float(row["AP"]) for row in rows] == pytest.approx([float(row["test_AP"]) for row in own], abs=1e-3)
+    thresholds = read_csv(tmp_path / "deep" / "out" / "test_thresholds.csv")
+    assert [row["threshold"] for row in thresholds] == [*(f"0.{step}" for step in range(1, 10)), "best"]
+
+
+def test_class_without_a_positive_in_validation_takes_one_half_and_is_named(copied, capsys):
+    with np.load(copied / "val_scores.npz") as file:
+        logits, targets = file["logits"], file["targets"]
+    targets[:, 3] = 0
+    np.savez(copied / "val_scores.npz", logits=logits, targets=targets)
+    assert main(["eval", str(copied)]) == 0
+    assert "without a positive in validation, so the threshold is 0.5: three" in capsys.readouterr().out
+    assert evaluate(open_trained(str(copied)), "test").thresholds[3] == 0.5
+
+
+def test_of_many_classes_the_ten_best_and_the_ten_worst_are_shown(trained_run, monkeypatch, capsys):
+    from aevlp.reporting import evaluation
+
+    found = evaluate(open_trained(str(trained_run)), "test")
+    many = {name: np.tile(getattr(found, name), 4) for name in ("positives", "thresholds")}
+    quality = found.at_best.__class__(*(np.tile(v, 4) for v in (found.at_best.precision, found.at_best.recall, found.at_best.f1)),
+                                      found.at_best.macro, found.at_best.micro)  # fmt: skip
+    wide = evaluation.Evaluation(
+        [f"[c{j}]" for j in range(40)], "test", 40, many["positives"], np.arange(40.0), found.by_threshold,
+        many["thresholds"], [], quality, "x", ["a note"],
+    )  # fmt: skip
+    evaluation.print_evaluation(wide, "run")
+    output = capsys.readouterr().out
+    assert "\na note\n" in output
+    shown = [line.split()[0] for line in output.splitlines() if line.startswith("[c")]
+    assert shown == [f"[c{j}]" for j in [*range(39, 29, -1), *range(9, -1, -1)]]
+
+
+def test_initial_weights_that_have_gone_are_not_needed(copied):
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(text.replace("name: small_cnn", "name: resnet\n  depth: 50\n  weights: /gone.pth"))
+    assert open_trained(str(copied)).config.model.weights == "none"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "loss.rho=1"], "--set loss.rho=1: of a trained model only dataset.* and "),
+        (["--exp", "digits_gpr"], "--exp goes with a published checkpoint file"),
+        (["--set", "dataset.num_test=0"], "dataset.num_test: input should be greater than or equal to 1"),
+    ],
+)
+def test_what_would_change_the_model_is_refused(trained_run, words, message, capsys):
+    assert main(["eval", str(trained_run), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_source_that_is_not_there_is_refused(capsys):
+    assert main(["eval", "nowhere"]) == 2
+    assert "run 'nowhere': no folder with a config.yaml there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["val_scores.npz", "summary.json", "classes.json"])
+def test_a_damaged_file_of_the_run_is_named(copied, name):
+    (copied / name).write_bytes(b"{")
+    with pytest.raises(CheckpointError, match=name if name != "classes.json" else "class names cannot be read"):
+        open_trained(str(copied))
+
+
+def test_a_run_without_a_checkpoint_and_one_of_other_classes_are_refused(copied):
+    (copied / "classes.json").write_text('["one"]')
+    with pytest.raises(CheckpointError, match="a model of 1 classes, but the dataset has 10"):
+        evaluate(open_trained(str(copied)), "test")
+    shutil.rmtree(copied / "checkpoints")
+    with pytest.raises(CheckpointError, match="no complete checkpoint with a validated epoch"):
+        open_trained(str(copied))
+
+
+def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
+    from aevlp.reporting.evaluation import write_evaluation
+
+    (tmp_path / "file").write_text("")
+    found = evaluate(open_trained(str(trained_run)), "val")
+    with pytest.raises(ConfigError, match="is not a folder that can be made"):
+        write_evaluation(found, tmp_path / "file" / "below")

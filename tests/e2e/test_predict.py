@@ -1,0 +1,196 @@
+"""`predict`: the model's own scores for files and folders, in memory that does not grow, and what it makes of bad files."""
+
+import csv
+import json
+import shutil
+import signal
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from aevlp.cli import main
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError
+from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.training import predicting
+from aevlp.training.predicting import find_images
+from aevlp.training.trained import Scorer, open_trained
+
+
+@pytest.fixture(scope="module")
+def photos(trained_run, tmp_path_factory):
+    """The 40 validation scenes as PNG files, half of them in a folder below."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "below").mkdir()
+    data = registry.build("datasets", open_trained(str(trained_run)).config.dataset)
+    for row in range(40):
+        pixels = data.val.images[row].permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / ("below" if row >= 20 else "") / f"{row:03d}.png")
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "._000.png").write_text("left by a Mac")
+    return folder
+
+
+@pytest.fixture
+def mixed(photos, tmp_path):
+    """A copy with 10 files that are no whole images."""
+    folder = shutil.copytree(photos, tmp_path / "mixed")
+    whole = (folder / "000.png").read_bytes()
+    for number in range(10):
+        (folder / f"bad{number}.png").write_bytes([b"", b"<html>no</html>", whole[: len(whole) // 2]][number % 3])
+    return folder
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_are_the_runs_own_and_labels_follow_the_thresholds(trained_run, photos, tmp_path, capsys):
+    assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv"), "--batch-size", "7"]) == 0
+    assert capsys.readouterr().out == f"40 images scored: {tmp_path}/s.csv\n"
+    rows = read_csv(tmp_path / "s.csv")
+    names = json.loads((trained_run / "classes.json").read_text())
+    assert list(rows[0]) == ["image", *names, "labels"]
+    expected = [photos / "below" / f"{row:03d}.png" if row >= 20 else photos / f"{row:03d}.png" for row in range(40)]
+    assert [row["image"] for row in rows] == [str(path) for path in expected]
+    with np.load(trained_run / "val_scores.npz") as file:
+        probabilities, targets = sigmoid(file["logits"]), file["targets"]
+    np.testing.assert_allclose([[float(row[name]) for name in names] for row in rows], probabilities, rtol=1e-4)
+    above = probabilities >= best_thresholds(targets, probabilities)
+    assert [row["labels"] for row in rows] == [";".join(np.array(names)[line]) for line in above]
+    assert not list(tmp_path.glob("*.quarantine.csv"))
+
+
+def test_one_threshold_for_all(trained_run, photos, tmp_path):
+    for threshold, count in (("0", 10), ("1", 0)):
+        command = ["predict", str(trained_run), str(photos / "000.png"), "-o", str(tmp_path / "s.csv"), "--threshold", threshold]
+        assert main(command) == 0
+        (row,) = read_csv(tmp_path / "s.csv")
+        assert len(row["labels"].split(";") if row["labels"] else []) == count
+
+
+def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    images = find_images(["below", "000.png", "./000.png", "notes.txt", "."])
+    found = [images.name(row) for row in range(len(images))]
+    assert found[:22] == [*(f"below/{row:03d}.png" for row in range(20, 40)), "000.png", "notes.txt"]
+    assert found[22:] == [f"{row:03d}.png" for row in range(1, 20)]
+    with pytest.raises(ConfigError, match="nothing: no such file or folder"):
+        find_images(["nothing"])
+
+
+def test_bad_image_stops_with_its_path_and_writes_nothing(trained_run, mixed, tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("before")
+    assert main(["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {mixed}/bad0.png: ")
+    assert "--on-bad-image quarantine" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "s.csv").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed", "s.csv"]
+
+
+def test_quarantine_counts_and_lists_bad_images(trained_run, mixed, photos, tmp_path, capsys):
+    command = ["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine"]
+    assert main([*command, "--batch-size", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"40 images scored, 10 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert err.count("left out  ") == 10
+    assert [row["image"] for row in read_csv(tmp_path / "s.csv.quarantine.csv")] == [f"{mixed}/bad{n}.png" for n in range(10)]
+    assert all(row["problem"] for row in read_csv(tmp_path / "s.csv.quarantine.csv"))
+    assert len(read_csv(tmp_path / "s.csv")) == 40
+    command[2] = str(photos)
+    assert main(command) == 0
+    assert not (tmp_path / "s.csv.quarantine.csv").exists()
+
+
+def test_more_bad_images_than_the_limit_stop_even_in_quarantine(trained_run, mixed, tmp_path, capsys):
+    (mixed / "one_more.png").write_bytes(b"")
+    command = ["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine"]
+    assert main(command) == 1
+    assert "more than 10 of 51 images cannot be read, so nothing was written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
+    command[2] = str(mixed / "bad0.png")
+    assert main(command) == 1
+    assert "none of 1 images could be read" in capsys.readouterr().err
+
+
+def test_stopped_in_the_middle_leaves_nothing(trained_run, photos, tmp_path, monkeypatch):
+    logits, calls = Scorer.logits, []
+
+    def stop_in_the_second_batch(self, images):
+        calls.append(len(images))
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return logits(self, images)
+
+    monkeypatch.setattr(Scorer, "logits", stop_in_the_second_batch)
+    assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv"), "--batch-size", "8"]) == 143
+    assert calls == [8, 8]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_images(trained_run, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)  # 0.8 MB each, 240 MB together
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "photos" / "0.bmp")
+    for number in range(1, 300):
+        (tmp_path / "photos" / f"{number}.bmp").symlink_to("0.bmp")
+    logits, memory = Scorer.logits, []
+
+    def watch(self, images):
+        memory.append(psutil.Process().memory_info().rss / 2**20)
+        return logits(self, images)
+
+    monkeypatch.setattr(Scorer, "logits", watch)
+    assert main(["predict", str(trained_run), str(tmp_path / "photos"), "-o", str(tmp_path / "s.csv"), "--batch-size", "10"]) == 0
+    assert len(memory) == 30
+    assert max(memory[10:]) - memory[5] < 30  # MB
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["{run}", "{empty}", "-o", "s.csv"], 2, "holds no image (names ending in .bmp, "),
+        (["{run}", "absent.jpg", "-o", "s.csv"], 2, "absent.jpg: no such file or folder"),
+        (["{run}", "{photos}", "-o", "absent/s.csv"], 2, "-o absent/s.csv: there is no folder absent; make it first"),
+        (["{run}", "{photos}", "-o", "{empty}"], 2, "is a folder; give the name of a file"),
+        (["{run}", "{photos}", "-o", "s.csv", "--threshold", "1.5"], 2, "--threshold 1.5: must be a probability"),
+        (["{run}", "{photos}", "-o", "s.csv", "--batch-size", "0"], 2, "--batch-size 0: must be from 1 to 65536"),
+        (["nowhere", "{photos}", "-o", "s.csv"], 2, "run 'nowhere': no folder"),
+        (["{photos}/000.png", "{photos}", "-o", "s.csv"], 2, "is a file; predict takes a run or an exported folder"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(trained_run, photos, tmp_path, monkeypatch, capsys, words, code, message):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = {"run": trained_run, "photos": photos, "empty": tmp_path / "empty"}
+    assert main(["predict", *(word.format(**places) for word in words)]) == code
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_output_that_cannot_be_written_is_refused_before_anything_is_computed(trained_run, photos, tmp_path, monkeypatch, capsys):
+    def no_space(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predicting.Path, "write_bytes", no_space)
+    monkeypatch.setattr(predicting, "Scorer", None)
+    assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv")]) == 1
+    assert capsys.readouterr().err == f"error: -o {tmp_path}/s.csv: cannot be written: No space left on device\n"
+
+
+def test_run_from_before_class_names_were_kept(trained_run, photos, tmp_path, capsys):
+    old = shutil.copytree(trained_run, tmp_path / "old", symlinks=True)
+    (old / "classes.json").unlink()
+    assert main(["predict", str(old), str(photos / "000.png"), "-o", str(tmp_path / "s.csv")]) == 0  # from per_class.csv
+    (old / "per_class.csv").unlink()
+    assert main(["predict", str(old), str(photos / "000.png"), "-o", str(tmp_path / "s.csv")]) == 1
+    assert "does not tell its class names" in capsys.readouterr().err
+    (old / "classes.json").write_text(json.dumps(list("abcdefghij")))
+    (old / "val_scores.npz").unlink()
+    assert main(["predict", str(old), str(photos / "000.png"), "-o", str(tmp_path / "s.csv")]) == 2
+    assert "give --threshold T" in capsys.readouterr().err

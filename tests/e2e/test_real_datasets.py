@@ -1,0 +1,73 @@
+"""Every experiment on a miniature of its dataset: prepared by the command, rehearsed by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dual_encoders import save_clip
+from miniatures import ATTRIBUTES, COCO_CATEGORIES, MAKE
+
+from aevlp.cli import main
+from aevlp.data.formats import coco, cub, nuswide, voc
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = [path.stem for path in sorted((ROOT / "experiments").glob("*.yaml")) if not path.stem.startswith("digits_")]
+REHEARSAL = (
+    "dataset.image_size=64", "trainer.batch_size=3", "trainer.eval_batch_size=3", "trainer.num_workers=0", "tracking.mode=off",
+)  # fmt: skip
+SMALL, OWN = "model=small_cnn", "model.weights=none"  # ResNet-50 with Adam saves 280 MB twice: 5 s, so it is rehearsed once
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with a prepared miniature of each dataset, to be used as $AEVLP_DATA."""
+    root = tmp_path_factory.mktemp("data")
+    for name, make in MAKE.items():
+        make(root / name)
+        assert main(["prepare", name, "--root", str(root / name)]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A random tiny CLIP that knows the words of all class names."""
+    folder = tmp_path_factory.mktemp("clip")
+    names = [
+        *voc.CLASS_NAMES,
+        *coco.CLASS_NAMES,
+        *nuswide.CLASS_NAMES,
+        *COCO_CATEGORIES.values(),
+        *map(cub.prompt_name, ATTRIBUTES),
+    ]
+    save_clip(folder, " ".join(names).replace("_", " ").replace("::", " ").split())
+    return folder
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_takes_two_steps_on_a_miniature_of_its_dataset(name, prepared, encoder, monkeypatch, capsys):
+    monkeypatch.setenv("AEVLP_DATA", str(prepared))
+    source = [f"labeler.encoder.source={encoder}"] if "gpr" in name else []
+    model = OWN if name == "coco_gpr" else SMALL
+    assert main(["--exp", name, "--dry-run", "--set", *REHEARSAL, model, *source]) == 0
+    output = capsys.readouterr().out
+    assert "dry run: two steps, one validation batch, saved and reloaded" in output
+
+
+def test_there_are_experiments_for_every_dataset():
+    expected = {f"{d}_{method}" for d in MAKE for method in ("gpr", "an", "bce")}
+    assert expected | {f"{d}_gpr_reference" for d in MAKE if d != "folder"} <= set(EXPERIMENTS)
+
+
+def test_a_folder_without_full_labels_trains_and_claims_no_figure_it_cannot_know(tmp_path, encoder, capsys):
+    from aevlp import load_experiment, train
+
+    root = MAKE["folder"](tmp_path / "photos")
+    table = [line.rpartition(",")[0] for line in (root / "labels.csv").read_text().splitlines()]
+    (root / "labels.csv").write_text("\n".join(table) + "\n")
+    overrides = [f"dataset.root={root}", f"labeler.encoder.source={encoder}", *REHEARSAL, SMALL, "trainer.epochs=1"]
+    result = train(load_experiment("folder_gpr", overrides))
+    assert result.test_map is None
+    assert result.summary["val/mAP"] is None
+    assert result.summary["pseudo/positive/precision"] is None
+    assert 0 < result.summary["val/mAP_observed"] == result.best_val_map

@@ -1,0 +1,91 @@
+"""The benchmark: both sides compute the same, stages add up, and the command says what it measured."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aevlp.bench import material, side
+from aevlp.bench.baseline import masked_gpr_loss, pillow_views
+from aevlp.bench.compare import baseline_cost, project_cost, ratios
+from aevlp.bench.kernels import SyncCounter
+from aevlp.cli import main
+from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
+from aevlp.losses.gpr import GPRConfig, gpr_loss
+from aevlp.vision_language.views import cut_views
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def test_both_losses_agree_and_only_the_baselines_waits_for_values():
+    torch.manual_seed(0)
+    logits = torch.randn(8, 20, requires_grad=True)
+    observed = torch.nn.functional.one_hot(torch.arange(8), 20)
+    pseudo = torch.randint(-1, 2, (8, 20)) * (1 - observed)
+    config = GPRConfig(name="gpr", regularizer=0.01, expected_positives=2.0, q3=1.5)
+    found, syncs = [], []
+    for loss in (masked_gpr_loss, gpr_loss):
+        with SyncCounter() as counter:
+            value = loss(logits, observed, pseudo, config, epoch=3, num_epochs=8)
+            (gradient,) = torch.autograd.grad(value, logits)
+        found.append((value, gradient))
+        syncs.append(counter.count)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-7)
+    assert syncs[0] > 10
+    assert syncs[1] == 0
+
+
+def test_the_baselines_views_are_ours_up_to_rounding(monkeypatch):
+    monkeypatch.setattr(random, "random", lambda: 1.0)  # no flip
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((323, 241))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    ours = cut_views(torch.from_numpy(np.array(image)).permute(2, 0, 1), 3, 64)
+    theirs = (pillow_views(image, 3, 64) * std + mean) * 255
+    assert (ours - theirs).abs().mean() < 1.5
+
+
+def test_costs_are_composed_from_stages():
+    per_image = dict.fromkeys(("decode", "resize", "views", "encode", "assign", "forward", "loss", "backward", "optimizer"), 1.0)
+    plain = {"per_image": per_image, "per_step": {"prompts": 16.0}, "pair_seconds": 88.0, "peak_memory_mb": 10.0}
+    own = {"per_image": per_image | {"cache": 0.5}, "pair_seconds": 69.0, "peak_memory_mb": 5.0}
+    assert baseline_cost(plain, epochs=8, batch=16) == 8 * (9 + 1)
+    assert project_cost(own, epochs=8) == 3 + 0.5 + 8 * 7
+    assert project_cost(own, epochs=8, trials=10) == 3 + 10 * (0.5 + 8 * 7)
+    pairs = {"baseline_seconds": 3.0, "aevlp_seconds": 1.5}
+    found = ratios({"baseline": plain, "aevlp": own, "loss": pairs, "views": pairs, "images": 4, "batch": 8})
+    assert found["run of 8 epochs"] == 80 / 59.5
+    assert found["baseline pair over its composition"] == 88 / 4 / 22
+    assert found["peak memory"] == found["view preparation"] == 2
+
+
+@pytest.mark.parametrize("name", ["baseline", "aevlp"])
+def test_a_side_measures_every_stage(name, tmp_path, monkeypatch, capsys):
+    classes = ["person", "car", "cup"]
+    monkeypatch.setattr(material, "TEXT", material.TEXT | SMALL | {"vocab_size": 16})
+    monkeypatch.setattr(material, "VISION", material.VISION | SMALL | {"image_size": 32})
+    material.write_photos(tmp_path / "photos", 2, classes)
+    material.write_untrained_clip(tmp_path / "encoder", classes)
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["side", name, str(tmp_path), "2", "dataset.image_size=64"])
+    capsys.readouterr()
+    side.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    stages = {"decode", "resize", "views", "encode", "assign", "forward", "loss", "backward", "optimizer"}
+    assert set(found["per_image"]) == stages | ({"cache"} if name == "aevlp" else set())
+    assert all(seconds > 0 for seconds in found["per_image"].values())
+    assert found["pair_seconds"] > 0
+    if name == "aevlp":
+        assert found["encodes_per_image"] == 2 * 17
+        assert found["encodes_per_image_when_warm"] == 0
+    else:
+        assert found["encodes_per_image_and_epoch"] == 17
+
+
+def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
+    assert main(["bench", "--images", "4", "--batch-size", "8"]) == 2
+    assert main(["bench", "-o", str(tmp_path / "absent/bench.json")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 2

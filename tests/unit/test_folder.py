@@ -1,0 +1,164 @@
+"""Photos of one's own: what labels.csv may say, what it may not, and what a run knows from it."""
+
+import numpy as np
+import pytest
+from miniatures import draw, make_folder
+
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.formats.folder import FolderConfig, read_table
+from aevlp.data.prepare import prepare
+from aevlp.data.protocol import draw_single_positives, split_train_val
+
+HEADER = "image,label,split,labels"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write labels.csv and the images it names; returns a function of its lines."""
+
+    def write(*lines, encoding="utf-8"):
+        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+        for i in range(10):
+            draw(tmp_path / f"{i}.png", i)
+        return tmp_path
+
+    return write
+
+
+def load(root, **settings):
+    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
+
+
+def refused(root, message):
+    with pytest.raises(DataError, match=message):
+        load(root)
+
+
+def test_splits_and_full_labels_are_taken_from_the_table(folder):
+    root = folder(
+        HEADER, "0.png,cat,train,", "1.png,dog,train,cat|dog", "2.png,,val,bird|dog", "3.png,cat,val,cat", "4.png,dog,test,dog",
+    )  # fmt: skip
+    data = load(root)
+    assert data.class_names == ["bird", "cat", "dog"]
+    np.testing.assert_array_equal(data.train.observed, [[0, 1, 0], [0, 0, 1]])
+    assert data.train.targets is None  # one row has no full labels
+    np.testing.assert_array_equal(data.val.targets, [[1, 0, 1], [0, 1, 0]])
+    drawn = draw_single_positives(data.val.targets)[0]
+    np.testing.assert_array_equal(data.val.observed, [drawn, [0, 1, 0]])
+    np.testing.assert_array_equal(data.test.targets, [[0, 0, 1]])
+
+
+def test_without_a_split_column_a_fifth_validates_and_nothing_is_tested(folder):
+    root = folder("image,label", *(f"{i}.png,{'cat' if i % 2 else 'dog'}" for i in range(10)))
+    data = load(root)
+    train, val = split_train_val(10)
+    assert [data.train.images.name(i) for i in range(8)] == [f"{i}.png" for i in train]
+    assert [data.val.images.name(i) for i in range(2)] == [f"{i}.png" for i in val]
+    assert data.test is None
+    assert data.val.targets is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("label;image", "cat;0.png", "dog;1.png"),
+        ("image\tlabel", "0.png\tcat", "1.png\tdog"),
+        ("image , label", " 0.png , cat ", "1.png,dog"),
+        ("image,label,", "0.png,cat,", "1.png,dog,"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_other_separators_a_byte_order_mark_and_spaces_are_read(folder, lines, encoding):
+    root = folder(*lines, encoding=encoding)
+    if lines[0].endswith(","):
+        refused(root, r"labels\.csv:1: column '' is unknown")
+    else:
+        assert [(row.image, row.label) for row in read_table(root / "labels.csv")] == [("0.png", "cat"), ("1.png", "dog")]
+
+
+def test_quoted_fields_may_hold_separators_and_classes_any_letters(folder):
+    root = folder("image,label", '"a, b.png","fire, truck"', "1.png,<script>", "2.png,猫")
+    assert [(row.image, row.label) for row in read_table(root / "labels.csv")] == [
+        ("a, b.png", "fire, truck"), ("1.png", "<script>"), ("2.png", "猫"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("photo,label", "0.png,cat"), r"labels\.csv:1: the first line must name the columns image and label, is 'photo,label'"),
+        (("0.png,cat",), r"labels\.csv:1: the first line must name the columns"),
+        (("",), r"labels\.csv:1: the first line must name the columns"),
+        (("image,label",), r"labels\.csv: lists no image"),
+        (("image,label,image", "0.png,cat,x"), r"labels\.csv:1: a column is named twice"),
+        (("image,label,weight", "0.png,cat,1"), r"labels\.csv:1: column 'weight' is unknown"),
+        (("image,label", "0.png,fire, truck"), r"labels\.csv:2: has 3 fields instead of 2; a field that holds a separator"),
+        (("image,label", '"0.png,cat'), r"labels\.csv:2: not a CSV line"),
+        (("image,label", ",cat"), r"labels\.csv:2: names no image"),
+        (("image,label", "0.png,"), r"labels\.csv:2: 0\.png has no label"),
+        (("image,label", "../0.png,cat"), r"labels\.csv:2: '\.\./0\.png' leads out of the folder"),
+        (("image,label", "/tmp/0.png,cat"), r"labels\.csv:2: '/tmp/0\.png' leads out of the folder"),
+        (("image,label", "a\\..\\..\\0.png,cat"), r"labels\.csv:2: .* leads out of the folder"),
+        (("image,label", "0.png,cat", "", "0.png,dog"), r"labels\.csv:4: 0\.png stands in line 2 already"),
+        ((HEADER, "0.png,cat,trian,"), r"labels\.csv:2: split 'trian' is unknown; did you mean 'train'"),
+        ((HEADER, "0.png,cat,train,dog|bird"), r"labels\.csv:2: label 'cat' is not among the labels dog\|bird"),
+        (("image,label", "0.png,cat", "absent.png,dog"), r"absent\.png: .* no such file; 1 of 2 training images"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(folder, lines, message):
+    refused(folder(*lines), message)
+
+
+def test_a_table_that_is_no_text_is_refused(folder):
+    root = folder("image,label", "0.png,cat")
+    (root / "labels.csv").write_bytes(b"\xff\xfe\x00image")
+    refused(root, r"labels\.csv: cannot be read as UTF-8 text")
+
+
+def test_labels_outside_the_class_list_are_refused_with_the_nearest_name(folder):
+    root = folder("image,label", "0.png,cat", "1.png,dgo")
+    (root / "classes.txt").write_text("cat\ndog\nbird\n")
+    refused(root, r"labels\.csv:3: 'dgo' is not in .*classes\.txt; did you mean 'dog'")
+    folder("image,label", "0.png,cat", "1.png,dog")
+    assert load(root).class_names == ["cat", "dog", "bird"]
+
+
+def test_full_training_labels_must_be_there_to_train_on(folder):
+    root = folder(HEADER, "0.png,cat,train,cat", "1.png,dog,train,", "2.png,dog,val,dog")
+    with pytest.raises(ConfigError, match=r"labels\.csv:3: dataset\.train_labels: full needs the column `labels`"):
+        load(root, train_labels="full")
+    data = load(make_folder(root / "other"), train_labels="full")
+    np.testing.assert_array_equal(data.train.observed, data.train.targets)
+    assert data.train.observed.sum() > len(data.train)
+
+
+def test_prepare_reports_duplicates_tiny_classes_and_a_missing_test_split(folder, capsys):
+    root = folder("image,label,split", *(f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'}" for i in range(10)))
+    (root / "9.png").write_bytes((root / "1.png").read_bytes())
+    prepare("folder", root)
+    output = capsys.readouterr().out
+    assert "fewer than 10 training images: cat (7), dog (1)" in output
+    assert "the same file 2 times, across splits: the test then measures memory: 1.png (line 3), 9.png (line 11)" in output
+    assert "no row has split test" in output
+    assert "arrays       formatted_train_images.npy, formatted_train_labels_obs.npy in" in output
+    assert f"next         python run.py --exp folder_gpr --set dataset.root={root}" in output
+
+
+def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):
+    root = make_folder(tmp_path)
+    prepare("folder", root, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.npy"))
+    assert names == [f"formatted_{split}_{part}.npy" for split in ("train", "val") for part in ("images", "labels", "labels_obs")]
+    targets, observed = (np.load(tmp_path / f"out/formatted_train_{part}.npy") for part in ("labels", "labels_obs"))
+    assert (observed <= targets).all()
+    assert observed.sum() == len(observed)
+
+
+def test_the_table_may_have_another_name(folder):
+    root = folder("image,label", *(f"{i}.png,cat" for i in range(5)))
+    (root / "labels.csv").rename(root / "mine.csv")
+    assert FolderConfig(name="folder", table="mine.csv").table == "mine.csv"
+    assert len(load(root, table="mine.csv").train) == 4
+    with pytest.raises(DataError, match=r"labels\.csv: no such file\. Expected"):
+        load(root)

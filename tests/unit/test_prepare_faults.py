@@ -1,0 +1,214 @@
+"""What is wrong with a download is said in one message that names the place; nothing already written is damaged."""
+
+import json
+
+import numpy as np
+import pytest
+from miniatures import MAKE, draw, make_coco, make_cub, make_nuswide, make_voc
+from PIL import Image
+
+from aevlp.cli import main
+from aevlp.config import registry
+from aevlp.config.errors import DataError
+from aevlp.data.prepare import prepare
+from aevlp.data.protocol import split_train_val
+
+
+def refused(capsys, *words):
+    """Run a command that must fail with exit code 1; returns what it wrote to stderr."""
+    assert main([*map(str, words)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize("name", ["voc", "coco", "cub", "nuswide", "folder"])
+@pytest.mark.parametrize("there", [False, True])
+def test_another_layout_shows_the_expected_tree_and_the_command(name, there, tmp_path, capsys):
+    root = tmp_path / "data"
+    if there:
+        root.mkdir()
+    err = refused(capsys, "prepare", name, "--root", root)
+    assert str(root) in err
+    assert "FOLDER/" in err
+    assert ("--root FOLDER" in err) or ("dataset.root=FOLDER" in err)
+    assert not there or list(root.iterdir()) == []
+
+
+def test_a_dataset_without_preparation_and_an_unknown_one_are_usage_errors(tmp_path, capsys):
+    assert main(["prepare", "digits", "--root", str(tmp_path)]) == 2
+    assert "dataset 'digits' needs no preparation" in capsys.readouterr().err
+    assert main(["prepare", "cocoo", "--root", str(tmp_path)]) == 2
+    assert "did you mean 'coco'" in capsys.readouterr().err
+
+
+def edit_coco(root, change):
+    path = root / "annotations/instances_val2014.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_annotations_cut_short_are_named(tmp_path, capsys):
+    root = make_coco(tmp_path)
+    path = root / "annotations/instances_train2014.json"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert f"{path}: not a whole JSON file: " in refused(capsys, "prepare", "coco", "--root", root)
+    assert not list(root.glob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"][4].update(category_id=2), "annotations[4] has category_id 2, which is not among the 5 categ"),
+        (lambda c: c["annotations"][4].pop("category_id"), "not COCO's instance annotations (KeyError: 'category_id')"),
+        (lambda c: c["annotations"][4].update(category_id=[1]), "not COCO's instance annotations (TypeError"),
+        (lambda c: c.pop("categories"), "not COCO's instance annotations (KeyError: 'categories')"),
+        (lambda c: c["categories"].pop(), "which is not among the 4 categories"),
+        (lambda c: c["categories"][0].update(name="human"), "list different categories"),
+        (lambda c: c["annotations"].clear(), "holds no image with a label"),
+    ],
+)
+def test_annotations_that_contradict_themselves_are_named(tmp_path, capsys, change, message):
+    root = make_coco(tmp_path)
+    edit_coco(root, change)
+    assert message in refused(capsys, "prepare", "coco", "--root", root)
+    assert not list(root.glob("*.npy"))
+
+
+def test_image_entries_are_not_needed(tmp_path):
+    root = make_coco(tmp_path)
+    edit_coco(root, lambda content: content.pop("images"))
+    prepare("coco", root)
+
+
+def test_voc_and_cub_name_the_line(tmp_path, capsys):
+    root = make_voc(tmp_path / "voc")
+    path = root / "VOCdevkit/VOC2012/ImageSets/Main/boat_train.txt"
+    path.write_text(path.read_text() + "2008_000001 2\n")
+    assert f"{path}:17: must be an image and -1, 0 or 1, is '2008_000001 2'" in refused(capsys, "prepare", "voc", "--root", root)
+    root = make_cub(tmp_path / "cub")
+    path = root / "CUB_200_2011/attributes/image_attribute_labels.txt"
+    lines = path.read_text().splitlines()
+    for changed, message in (
+        ([*lines[:8], "2 1", *lines[9:]], f"{path}:9: must begin with three numbers"),
+        ([*lines[:8], lines[9], lines[8], *lines[10:]], f"{path}:9: must be image, attribute and 0 or 1"),
+        ([*lines[:8], "2 1 7 1", *lines[9:]], f"{path}:9: must be image, attribute and 0 or 1"),
+        (lines[:-1], "must have 8 x 20 = 160 lines (attributes x images), has 159"),
+        ([*lines, "21 1 0"], "has more"),
+    ):
+        path.write_text("\n".join(changed) + "\n")
+        assert message in refused(capsys, "prepare", "cub", "--root", root)
+
+
+def test_a_nuswide_list_that_matches_no_file_is_refused(tmp_path, capsys):
+    root = make_nuswide(tmp_path)
+    np.save(root / "formatted_val_images.npy", np.array([f"other/{i}.jpg" for i in range(6)]))
+    assert "none of its 6 names, such as 'other/0.jpg', is a file below" in refused(capsys, "prepare", "nuswide", "--root", root)
+
+
+def spoil(path, how):
+    """Replace an image by something that is none; 'gigantic' is whole, but has more pixels than anybody's photo."""
+    whole = path.read_bytes()
+    if how == "gigantic":
+        Image.new("1", (30_000, 3_000)).save(path.with_suffix(".png"))
+        path.with_suffix(".png").rename(path)
+        return
+    content = {"truncated": whole[: len(whole) // 2], "empty": b"", "HTML": b"<!DOCTYPE html><p>404"}
+    path.write_bytes(content[how]) if how in content else path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "HTML", "absent", "gigantic"])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bad_images_are_listed_and_training_stops_before_it_begins_or_leaves_them_out(how, tmp_path, capsys):
+    root = make_coco(tmp_path / "coco")
+    prepare("coco", root)
+    arrays = {path: path.read_bytes() for path in root.glob("*.npy")}
+    names = np.load(root / "formatted_train_images.npy")
+    name = names[split_train_val(14)[0][4]]
+    path = root / name
+    spoil(path, how)
+    err = refused(capsys, "prepare", "coco", "--root", root)
+    assert str(path) in err
+    assert f"1 such image (all in {root}/quarantine.json): replace them and prepare again, or leave them out with" in err
+    assert {path: path.read_bytes() for path in root.glob("*.npy")} == arrays
+    assert list(json.loads((root / "quarantine.json").read_text())) == [name]
+
+    def load(**settings):
+        return registry.build("datasets", registry.get("datasets", "coco").config(name="coco", root=str(root), **settings))
+
+    with pytest.raises(DataError, match=r"1 of 11 training images are absent or cannot be read: replace them"):
+        load()
+    with pytest.raises(DataError, match=r"more than dataset\.max_quarantined=0\.001 allows"):
+        load(on_bad_image="quarantine")
+    data = load(on_bad_image="quarantine", max_quarantined=0.1)
+    assert len(data.train) == len(data.train.observed) == len(data.train.targets) == 10
+    assert name not in [data.train.images.name(i) for i in range(10)]
+    assert data.notes[0].startswith("1 of 11 training images are left out because they cannot be read, the first: ")
+    draw(path, 1)
+    prepare("coco", root)
+    assert len(load().train) == 11
+
+
+def test_images_of_uncommon_kinds_pass_the_check(tmp_path, capsys):
+    root = MAKE["folder"](tmp_path)
+    Image.new("CMYK", (20, 20)).save(root / "photos/a.jpg")
+    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(root / "photos/b.png")
+    frames = [Image.new("P", (20, 20), i) for i in range(3)]
+    frames[0].save(root / "photos/c.gif", save_all=True, append_images=frames[1:])
+    with (root / "labels.csv").open("a") as file:
+        file.writelines(f"photos/{name},red,train,red\n" for name in ("a.jpg", "b.png", "c.gif"))
+    prepare("folder", root)
+    assert "23 of 23 can be read" in capsys.readouterr().out
+
+
+def test_without_the_image_check_nothing_is_decoded(tmp_path, capsys):
+    root = make_voc(tmp_path)
+    for path in (root / "VOCdevkit/VOC2012/JPEGImages").iterdir():
+        path.write_bytes(b"")
+    assert main(["prepare", "voc", "--root", str(root), "--no-image-check"]) == 0
+    assert "not looked at" in capsys.readouterr().out
+
+
+def test_files_that_say_something_else_are_not_overwritten(tmp_path, capsys):
+    root = make_voc(tmp_path)
+    prepare("voc", root)
+    path = root / "formatted_val_labels.npy"
+    np.save(path, 1 - np.load(path))
+    before = {file: file.read_bytes() for file in root.glob("formatted_*")}
+    assert f"{path}: is there already and says something else" in refused(capsys, "prepare", "voc", "--root", root)
+    assert {file: file.read_bytes() for file in root.glob("formatted_*")} == before
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    root = make_voc(tmp_path / "voc")
+    (tmp_path / "file").write_text("")
+    err = refused(capsys, "prepare", "voc", "--root", root, "--out", tmp_path / "file/out")
+    assert "cannot be written" in err
+    assert "choose another folder with --out" in err
+
+
+def test_a_class_list_of_wrong_length_is_refused_when_training(tmp_path):
+    root = make_voc(tmp_path)
+    prepare("voc", root)
+    (root / "short.txt").write_text("one\ntwo\n")
+    config = registry.get("datasets", "voc").config(name="voc", root=str(root), classes="short.txt")
+    with pytest.raises(DataError, match="has 20 columns, but the class list names 2 classes"):
+        registry.build("datasets", config)
+
+
+def test_an_unprepared_dataset_names_the_command(tmp_path):
+    config = registry.get("datasets", "voc").config(name="voc", root=str(make_voc(tmp_path)))
+    with pytest.raises(DataError, match=r"no such file; .* which `python run\.py prepare` writes"):
+        registry.build("datasets", config)
+
+
+def test_names_that_lead_out_of_the_image_folder_are_refused(tmp_path, capsys):
+    root = make_nuswide(tmp_path)
+    for name in ("../secret.jpg", "/etc/passwd", "a/../../b.jpg", "C:\\photo.jpg", "..\\b.jpg"):
+        names = np.load(root / "formatted_train_images.npy").astype("U40")
+        names[2] = name
+        np.save(root / "own_images.npy", names)
+        (root / "own_images.npy").rename(root / "formatted_train_images.npy")
+        assert "row 2 holds" in refused(capsys, "prepare", "nuswide", "--root", root)

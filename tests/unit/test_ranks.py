@@ -1,0 +1,133 @@
+"""Ranks: shares, sums and gradients over processes, and what the environment must say."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import many_ranks
+import pytest
+import small_runs as runs
+import torch
+
+from aevlp import ranks
+from aevlp.cli import main
+from aevlp.data.random import epoch_order
+from aevlp.losses import build
+from aevlp.losses._terms import batch_mean
+from aevlp.training.run import registry
+from aevlp.training.signals import RunStopped, StopFlag
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="forked ranks cannot use a GPU")
+COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
+LAUNCH = "start with `torchrun --nproc_per_node=N run.py ...`, which sets them, or unset WORLD_SIZE for a single process"
+
+
+def test_one_process_is_untouched():
+    values = torch.randn(5, 3)
+    assert (ranks.count(), ranks.rank(), ranks.is_main(), ranks.announced()) == (1, 0, True, 1)
+    assert ranks.share(7) == slice(0, 7)
+    assert ranks.add_up(values) is values
+    assert ranks.assemble(values, slice(0, 5), 5) is values
+    assert torch.equal(batch_mean(values), values.mean(0))
+
+
+@pytest.mark.parametrize(("size", "world"), [(16, 2), (7, 3), (1, 2), (2, 5), (0, 2), (65_536, 8)])
+def test_shares_are_contiguous_disjoint_and_even(monkeypatch, size, world):
+    monkeypatch.setattr(ranks, "count", lambda: world)
+    parts = [list(range(size))[ranks.share(size, rank)] for rank in range(world)]
+    assert [thing for part in parts for thing in part] == list(range(size))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RANK": None}, f"WORLD_SIZE=2 is set, but not RANK; {LAUNCH}"),
+        ({"MASTER_ADDR": None, "MASTER_PORT": ""}, f"WORLD_SIZE=2 is set, but not MASTER_ADDR, MASTER_PORT; {LAUNCH}"),
+        ({"WORLD_SIZE": "two"}, f"WORLD_SIZE=two must be a number; {LAUNCH}"),
+        ({"WORLD_SIZE": "-1"}, f"WORLD_SIZE=-1 must be a number; {LAUNCH}"),
+        ({"WORLD_SIZE": "0"}, f"RANK=0 must be below WORLD_SIZE=0; {LAUNCH}"),
+        ({"WORLD_SIZE": "17"}, "trainer.batch_size: 16 images cannot be shared by 17 ranks; raise it or use fewer"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_a_usage_error_of_one_line(monkeypatch, capsys, changes, message):
+    for name, value in (many_ranks.environment(0, 2, 29500) | changes).items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    assert main(COMMAND) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not os.path.exists(os.environ["AEVLP_RUNS"])
+
+
+def test_a_mistake_that_all_ranks_make_is_reported_by_rank_0(monkeypatch, capsys):
+    for rank, said in ((1, ""), (0, "error: unknown experiment 'digit'")):
+        monkeypatch.setenv("RANK", str(rank))
+        assert main(["--exp", "digit"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(said) if said else err == ""
+
+
+def test_a_rehearsal_takes_one_process(monkeypatch, capsys):
+    for name, value in many_ranks.environment(0, 2, 29500).items():
+        monkeypatch.setenv(name, value)
+    assert main([*COMMAND, "--dry-run"]) == 2
+    assert "--dry-run takes one process" in capsys.readouterr().err
+
+
+def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path):
+    torch.manual_seed(0)
+    logits, observed = torch.randn(7, 5, dtype=torch.float32), torch.eye(7, 5)
+    pseudo = torch.randint(-1, 2, (7, 5), dtype=torch.int8)
+    loss = build("gpr", num_classes=5, num_samples=7, regularizer=3.0, expected_positives=1.5)
+
+    def loss_and_gradient(rows: slice, weight: float) -> dict[str, torch.Tensor]:
+        own = logits.clone().requires_grad_()
+        with ranks.weight_of_share(weight):
+            value = loss(own[rows], observed[rows], pseudo[rows], epoch=2, num_epochs=8)
+        (value * weight * ranks.count()).backward()
+        return {
+            "loss": ranks.add_up(value.detach() * weight),
+            "gradient": ranks.add_up(own.grad / ranks.count()),
+            "table": ranks.assemble(own.detach()[rows] > 0, rows, 7),
+        }
+
+    def share() -> dict[str, torch.Tensor]:
+        rows = ranks.share(7)
+        return loss_and_gradient(rows, (rows.stop - rows.start) / 7)
+
+    expected = loss_and_gradient(slice(0, 7), 1.0)
+    for found in many_ranks.on_ranks(3, tmp_path, share):
+        torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-6, atol=0)
+        torch.testing.assert_close(found["gradient"], expected["gradient"], rtol=1e-5, atol=1e-8)
+        assert torch.equal(found["table"], logits > 0)
+
+
+def test_ranks_read_their_shares_of_one_order_and_stop_together(tmp_path):
+    from aevlp.data.loaders import TrainLoader, eval_loader
+
+    data = registry.build("datasets", runs.config("dataset.num_train=33").dataset)
+
+    def read() -> dict[str, object]:
+        loader = TrainLoader(data.train, image_size=32, flip=True, batch_size=16, num_workers=0, seed=3)
+        index = [batch.index.tolist() for batch in loader.epoch(2)]
+        scored = sum(len(images) for images in eval_loader(data.val, image_size=32, batch_size=7, num_workers=0))
+        owners = loader.owners(2, 3).tolist()
+        with StopFlag() as stop:
+            before = stop.came()
+            if ranks.rank() == 1:
+                signal.raise_signal(signal.SIGTERM)
+            try:
+                stop.check()
+            except RunStopped as stopped:
+                return {"index": index, "scored": scored, "owners": owners, "before": before, "code": stopped.exit_code}
+        raise AssertionError("went on")
+
+    first, second = many_ranks.on_ranks(2, tmp_path, read)
+    order = epoch_order(33, 3, 2).tolist()
+    assert [a + b for a, b in zip(first["index"], second["index"], strict=True)][:2] == [order[:16], order[16:32]]
+    assert first["index"][2] == second["index"][2] == order[32:]  # one image left: a stand-in of weight 0 for the first rank
+    assert first["owners"] == second["owners"]
+    assert [row for row in range(33) if first["owners"][row] == 1] == sorted([row for part in second["index"] for row in part])
+    assert first["scored"] + second["scored"] == len(data.val)
+    assert (first["before"], second["before"]) == (False, False)
+    assert (first["code"], second["code"]) == (143, 143)
