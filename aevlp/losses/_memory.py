@@ -4,8 +4,8 @@ A remembered tensor is a buffer (N, ...) with one row an image, read and written
 it is saved in every checkpoint and restored exactly; a table that is trained is a parameter and gets an optimiser group of its
 own. The loss runs in the training process, never in the processes that load images, so their number changes nothing.
 
-Several ranks (not needed yet): an epoch shows each image to one rank. Flags here only ever turn on, so after an epoch the
-maximum over the ranks is the union; gradients of a trained table are summed like any other and are 0 in rows not shown.
+Several ranks: an epoch shows each image to one rank. Rows of buffers are put together at the end of the epoch; gradients of a
+trained table are summed at every step, so it must change by its optimiser alone.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ class RememberingLoss(Loss):
             )
         self.num_samples, self.num_classes = num_samples, num_classes
 
-    def remember(self, name: str, dtype: torch.dtype, per_class: bool = True) -> None:
-        """Add a buffer of zeros, (N,C) or (N,), as attribute `name`."""
-        shape = (self.num_samples, self.num_classes) if per_class else (self.num_samples,)
-        self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+    def remember(self, name: str, dtype: torch.dtype) -> None:
+        """Add a buffer (N,C) of zeros as attribute `name`."""
+        self.register_buffer(name, torch.zeros(self.num_samples, self.num_classes, dtype=dtype))
 
     def rows(self, index: Tensor | None) -> Tensor:
         """`index`, once it is known to be there."""

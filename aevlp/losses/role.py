@@ -6,7 +6,9 @@ no gradient, CE(target; p) the cross-entropy, and R the penalty of `epr`:
     mean of [ -ln p - ln q ] / 2 on observed labels + mean of [ CE(q^; p) + CE(p^; q) ] / 2 on all + [ R(p) + R(q) ] / 2
 
 The table trains with trainer.loss_lr_mult (10 as published). It starts in [-logit(.6), logit(.6)] at random, and at logit(.995)
-where a label is observed: those are written when a row is first seen. Until then its gradient is 0, and Adam leaves it alone.
+where a label is observed: a shift to there is noted when an image is first seen. Until then Adam leaves the row alone, as its
+gradient is 0. The shift stays beside the table, so that on several ranks, each of which sees images of its own, the table alone
+follows from the gradients and is the same on all.
 """
 
 from __future__ import annotations
@@ -39,24 +41,23 @@ class ROLELoss(RememberingLoss):
     config: ROLEConfig
     table: nn.Parameter
     """(N,C) float32: logits of the estimated labels. Row i starts from (seed of torch, i) alone."""
-    seen: Tensor
-    """(N,) bool: rows whose observed labels are written."""
+    shift: Tensor
+    """(N,C) float32: what brings observed labels to their start, once seen; 0 elsewhere. The estimates are table + shift."""
 
     def __init__(self, config: ROLEConfig, num_classes: int | None = None, num_samples: int | None = None):
         super().__init__(config, num_classes, num_samples)
         numbers = generator(LABEL_ESTIMATES, torch.initial_seed())
         start = numbers.uniform(-START, START, (self.num_samples, self.num_classes))
         self.table = nn.Parameter(torch.from_numpy(start).float())
-        self.remember("seen", torch.bool, per_class=False)
+        self.remember("shift", torch.float32)
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, index: Tensor | None = None, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, index, positive = logits.float(), self.rows(index), observed > 0
-        with torch.no_grad():
-            first = ~self.seen[index, None] & positive
-            self.table[index] = torch.where(first, OBSERVED, self.table[index])
-            self.seen[index] = True
-        estimates = self.table[index]
+        table, shift = self.table[index], self.shift[index]
+        shift = torch.where((shift == 0) & positive, OBSERVED - table.detach(), shift)
+        self.shift[index] = shift
+        estimates = table + shift
         loss = self._half(logits, estimates, positive) + self._half(estimates, logits, positive)
         return loss / 2
 
