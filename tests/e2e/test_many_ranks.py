@@ -103,6 +103,17 @@ def test_a_loss_with_parameters_memory_and_hook_is_the_same_on_two_ranks(monkeyp
     assert found["task"]["loss"]["hook_calls"] == 2
 
 
+@pytest.mark.parametrize("words", [("loss=role", "trainer.optimizer=sgd"), ("loss=em_apl", "loss.warmup=1")])
+def test_a_published_loss_with_a_memory_is_the_same_on_two_ranks(monkeypatch, tmp_path, words):
+    expected = one_process(monkeypatch, tmp_path / "alone", *words)
+    many_ranks.on_ranks(2, tmp_path, lambda: train(*words), joined=False)
+    found = runs.outcome(runs.only_run())
+    assert_close(found, expected)
+    for name, value in expected["task"]["loss"].items():
+        assert value.any()
+        torch.testing.assert_close(found["task"]["loss"][name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_that_one_rank_cannot_read_stops_both_with_one_message(tmp_path, capfd):
     from aevlp.data.images import ArrayImages
 
