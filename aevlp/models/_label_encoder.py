@@ -43,6 +43,13 @@ class LabelEncoderConfig(ComponentConfig):
             return registry.get("models", value["name"]).config.model_validate(value)
         return value
 
+    @field_validator("backbone")
+    @classmethod
+    def _not_boosted(cls, backbone: BoostConfig) -> BoostConfig:
+        if backbone.boost is not None:
+            raise ValueError("boost has no effect here: the label encoder takes the map as it is")
+        return backbone
+
     def trunk(self, num_classes: int, image_size: int) -> Classifier:
         """The backbone's own model, with its map not pooled; ConfigError where there is no map or `heads` does not divide it."""
         backbone = self.backbone.model_copy(update={"boost": 1.0})

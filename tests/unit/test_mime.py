@@ -112,6 +112,8 @@ def test_a_backbone_without_a_map_is_refused():
         build("backbone={name: timm, backbone: vit_tiny_patch16_224, weights: none}")
     with pytest.raises(ConfigError, match=r"model\.backbone: unknown model 'resnets'"):
         build("backbone={name: resnets}")
+    with pytest.raises(ConfigError, match=r"model\.backbone: boost has no effect here"):
+        build("backbone.boost=5")
     with pytest.raises(ConfigError, match=r"model\.heads: 3 must divide the 128 channels"):
         build("heads=3")
 

@@ -76,6 +76,20 @@ def test_each_term_equals_a_loop_or_torchs_own_distributions(term):
     assert found == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["smile", "mime"])
+def test_extreme_outputs_stay_finite_in_value_and_gradient(name):
+    extremes = {"latent_mean": (-200.0, 200.0), "latent_log_std": (-6.0, 6.0), "label_for": (0.1, 1e3), "label": (0.0, 1.0)}
+    extremes["label_against"] = extremes["label_for"]
+    z = torch.tensor([[-200.0, 200.0], [200.0, -200.0]], requires_grad=True)
+    auxiliary = {key: torch.tensor([[low, high], [high, low]], requires_grad=True) for key, (low, high) in extremes.items()}
+    loss = losses.build(name, num_classes=2, num_samples=2)
+    value = loss(z, torch.eye(2), torch.zeros(2, 2), epoch=1, num_epochs=2, index=torch.arange(2), auxiliary=auxiliary)
+    value.backward()
+    assert torch.isfinite(value)
+    for leaf in (z, *(auxiliary[key] for key in loss.config.needs_outputs)):
+        assert torch.isfinite(leaf.grad).all()
+
+
 def test_the_uniform_distribution_is_at_distance_0():
     assert beta_divergence(torch.ones(2), torch.ones(2)).item() == pytest.approx(0, abs=1e-6)
 
