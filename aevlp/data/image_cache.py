@@ -23,16 +23,12 @@ import torch
 from torch import Tensor
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, SPMLData
+from aevlp.data.dataset import ImageSource, SPMLData, identity
 from aevlp.data.images import resize
+from aevlp.folders import cache_root
 
 _LAYOUT = "1"  # of the files; in their names, like everything else that a row depends on
 _SPARE = 2**30  # bytes that a cache on disk leaves free
-
-
-def cache_root() -> Path:
-    """$AEVLP_CACHE, or ~/.cache/aevlp."""
-    return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
 
 
 def cache_images(data: SPMLData, config: ExperimentConfig) -> tuple[SPMLData, list[str]]:
@@ -166,10 +162,13 @@ class _File(_Store):
 
 def _on_disk(images: ImageSource, size: int, budget: int) -> tuple[_File | None, str]:
     """The file for these images, by what they are and how they are squashed; or None, and why there is none."""
-    fingerprint = getattr(images, "fingerprint", None)
-    if fingerprint is None:
-        return None, f"off: {type(images).__name__} has no fingerprint() to tell whether its images have changed; use ram"
-    key = hashlib.sha256(f"{_LAYOUT} {fingerprint()} {size} {torch.__version__}".encode()).hexdigest()[:24]
+    digest = hashlib.sha256(f"{_LAYOUT} {size} {torch.__version__}".encode())
+    for row in range(len(images)):
+        known = identity(images, row)
+        if known is None:
+            return None, f"off: {type(images).__name__} has no identity() to tell whether an image has changed; use ram"
+        digest.update(known)
+    key = digest.hexdigest()[:24]
     path = cache_root() / "images" / f"{key}.u8"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

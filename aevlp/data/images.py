@@ -43,10 +43,6 @@ class ArrayImages:
         """uint8 (3,H,W)."""
         return torch.from_numpy(self.images[row]).permute(2, 0, 1)
 
-    def fingerprint(self) -> str:
-        """Changes with the images."""
-        return hashlib.sha256(repr(self.images.shape).encode() + self.images.tobytes()).hexdigest()
-
     def name(self, row: int) -> str:
         """The row number."""
         return f"image {row}"
@@ -88,15 +84,6 @@ class ImageFiles:
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: row {self.rows[row]} cannot be read as an image: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
-
-    def fingerprint(self) -> str:
-        """Changes with the order, names, sizes and times of the files."""
-        digest = hashlib.sha256()
-        for name in self.names:
-            path = self.root / str(name)
-            status = path.stat() if path.is_file() else None  # reading it will say so
-            digest.update(f"{path.absolute()}\0{status and (status.st_size, status.st_mtime_ns)}\0".encode())
-        return digest.hexdigest()
 
     def name(self, row: int) -> str:
         """The file's name below the root."""

@@ -148,16 +148,17 @@ class DAMP(Labeler):
 
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Encode what is not cached of the views of all training images, and their mirror images where the dataset flips."""
-        self._cosines = self.cosines(dataset, self.flip, progress)
+        # On the encoder's device, so that a training step need not wait for the host: .7 GB for COCO at grid 4.
+        self._cosines = self.cosines(dataset, self.flip, progress).to(self.text.device)
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
         """See `aevlp.labelers`. Where the dataset flips, each view is mirrored by a coin of its own in each epoch."""
-        rows = index.cpu()
-        stored = self._cosines[rows]
+        device = self._cosines.device
+        stored = self._cosines[index.to(device, non_blocking=True)]
         cosines = stored[:, 0]
         if self.flip:
-            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, rows.tolist(), cosines.shape[1]))
-            cosines = torch.where(coins[:, :, None], stored[:, 1], cosines)
+            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), cosines.shape[1]))
+            cosines = torch.where(coins.to(device, non_blocking=True)[:, :, None], stored[:, 1], cosines)
         return self._assign(cosines.to(observed.device), observed)
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from aevlp.config.errors import CheckpointError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 
 

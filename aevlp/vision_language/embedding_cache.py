@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -28,18 +27,11 @@ from pathlib import Path
 
 import numpy as np
 
+from aevlp.folders import cache_root
 from aevlp.vision_language.embedding_store import Store, UnusableStoreError, discard
 
 Notify = Callable[[str], None]
 _REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then known by path, size and time
-
-
-def cache_root() -> Path:
-    """$AEVLP_CACHE, else ~/.cache/aevlp; where there is no home folder, as in some containers, one for temporary files."""
-    try:
-        return Path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp").expanduser()
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"aevlp-{os.getuid()}"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def test_a_changed_photo_another_size_and_another_array_are_never_read_as_curren
     assert read(16).shape == (2, 3, 16, 16)
     Image.fromarray(pixels[0]).save(tmp_path / "1.png")
     assert torch.equal(read()[1], first[0])
-    assert ArrayImages(pixels).fingerprint() != ArrayImages(pixels[::-1]).fingerprint()
+    assert ArrayImages(pixels).identity(0) != ArrayImages(pixels[::-1]).identity(0)
 
 
 def test_a_full_disk_is_said_once_and_training_goes_on(monkeypatch, caplog):
@@ -147,11 +147,11 @@ def test_a_full_disk_is_said_once_and_training_goes_on(monkeypatch, caplog):
     assert [message.count("no space left; training goes on") for message in caplog.messages] == [1]
 
 
-def test_a_folder_that_cannot_be_written_and_images_without_a_fingerprint_are_said(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_and_images_without_an_identity_are_said(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "file"))
     data, config, cached, notes = data_for("trainer.image_cache=disk")
     assert cached.train is data.train
     assert all("Not a directory; set AEVLP_CACHE to a folder that can be written" in note for note in notes)
-    monkeypatch.delattr(ArrayImages, "fingerprint")
-    assert "ArrayImages has no fingerprint()" in cache_images(data, config)[1][0]
+    monkeypatch.delattr(ArrayImages, "identity")
+    assert "ArrayImages has no identity()" in cache_images(data, config)[1][0]
