@@ -3,6 +3,7 @@
 prepare(dataset, progress)                      look at the training split once
 label(index, observed, *, epoch, images=None)   int8 (B,C) in {-1,0,1}; 0 where a label was observed
 evaluate(dataset, progress)                     scores and pseudo-labels of another split, to measure the labeler
+view_scores(index)                              class probabilities of each view, for people to look at
 state_dict() / load_state_dict()                what a checkpoint must hold
 """
 

@@ -31,6 +31,10 @@ class Labeler:
         """Scores (N,C) float32 and pseudo-labels int8 (N,C) of another split; None where the labeler has no scores."""
         return None
 
+    def view_scores(self, index: Tensor) -> Tensor | None:
+        """Class probabilities (B,V,C) of the views of training rows `index` (B,), for people to look at; None where unknown."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """State beyond the configuration, in types that `torch.load(weights_only=True)` takes."""
         return {}

@@ -169,6 +169,12 @@ class DAMP(Labeler):
         blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
         return blind, self._assign(cosines, observed)
 
+    def view_scores(self, index: Tensor) -> Tensor | None:
+        """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
+        if not len(self._cosines):
+            return None
+        return torch.softmax(self._cosines[index.cpu()][:, 0].float() / self.config.temperature, dim=-1)
+
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config
         return assign(

@@ -24,6 +24,7 @@ from aevlp.tracking import RunInfo, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.run_folder import RunFolder
+from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer, flat_quality
@@ -103,6 +104,7 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
         with StopFlag() as stop:
             trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
             summary = trainer.fit()
+            write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
                        "config_hash": config.hash, **summary}  # fmt: skip
