@@ -149,7 +149,7 @@ def _environment(run: Run) -> dict[str, str]:
     command = values.pop("command", None)
     rows = {key.replace("packages.", ""): value for key, value in flatten(values).items()}
     if isinstance(git, dict):
-        rows["git commit"] = git.get("commit")
+        rows["git commit"] = str(git.get("commit"))[:10]
         rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
     if isinstance(command, list):
         rows["command"] = " ".join(map(str, command))

@@ -21,7 +21,7 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
   const room = range ? 0 : (high - low) * 0.06;
   low -= room; high += room;
   const yTicks = ticks(low, high, 4);
-  const left = 14 + 7 * Math.max(...yTicks.map((tick) => String(tick).length)), right = 10, top = 8, bottom = 30;
+  const left = 14 + 7 * Math.max(...yTicks.map((tick) => String(tick).length)), right = 10, top = 8, bottom = 34;
   const graph = svg("svg", { role: "img", tabindex: 0, height, "aria-label": `${title}, by ${xName}; arrow keys read values` });
   const tip = el("div", { class: "tip", "aria-live": "polite", hidden: true });
   let active = null, rule = null, place = null;
@@ -38,8 +38,8 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
     for (const tick of yTicks) parts.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: py(tick), y2: py(tick) }),
       svg("text", { x: left - 8, y: py(tick) + 4, "text-anchor": "end" }, String(tick)));
     const xTicks = ticks(xs[0], xs.at(-1), Math.min(8, width / 60)).filter((tick) => !whole || Number.isInteger(tick));
-    for (const tick of xs.length === 1 ? xs : xTicks) parts.push(svg("text", { x: px(tick), y: height - 14, "text-anchor": "middle" }, String(tick)));
-    parts.push(svg("text", { x: width - right, y: height - 1, "text-anchor": "end" }, xName));
+    for (const tick of xs.length === 1 ? xs : xTicks) parts.push(svg("text", { x: px(tick), y: height - 18, "text-anchor": "middle" }, String(tick)));
+    parts.push(svg("text", { x: width - right, y: height - 3, "text-anchor": "end" }, xName));
     for (const one of drawn) {
       const at = one.x.map((x, i) => i).filter((i) => known(one.y[i]));
       if (one.low && at.length > 1) {
@@ -51,7 +51,7 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
         "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-dasharray": one.dashed ? "5 4" : null }));
     }
     for (const mark of marks) parts.push(svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, stroke: mark.strong ? "var(--accent)" : "var(--soft)", "stroke-dasharray": mark.strong ? null : "2 3" }),
-      svg("text", { x: px(mark.x) + (px(mark.x) > width * 0.8 ? -5 : 5), y: top + (mark.strong ? 10 : 24), "text-anchor": px(mark.x) > width * 0.8 ? "end" : "start", class: "ink" }, mark.text));
+      svg("text", { x: px(mark.x) + (px(mark.x) > width * 0.8 ? -5 : 5), y: height - bottom - (mark.strong ? 8 : 22), "text-anchor": px(mark.x) > width * 0.8 ? "end" : "start", class: "ink" }, mark.text));
     rule = svg("line", { class: "grid", y1: top, y2: height - bottom, visibility: "hidden" });
     graph.replaceChildren(...parts, rule);
     if (active !== null) show(active);

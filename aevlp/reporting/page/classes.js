@@ -33,9 +33,9 @@ function classes() {
   const rows = () => classRows(index).filter((row) => row.name.toLowerCase().includes(word));
   const columns = [
     { title: "Class", left: true, value: (row) => row.name, cell: (row) => named(row.name) },
-    { title: "Positives", value: (row) => row.positives, cell: (row) => grouped(row.positives) },
+    { title: "Positives", roomy: true, value: (row) => row.positives, cell: (row) => grouped(row.positives) },
     { title: "AP", value: (row) => row.AP, cell: (row) => fixed(row.AP) },
-    { title: "Baseline", value: (row) => row.base, cell: (row) => fixed(row.base) },
+    { title: "Baseline", roomy: true, value: (row) => row.base, cell: (row) => fixed(row.base) },
     { title: "Gain", value: (row) => row.gain, cell: (row) => coloured(row.gain) },
     { title: "0 to 100", left: true, wide: true, cell: gainBar },
   ];

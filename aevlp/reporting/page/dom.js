@@ -9,14 +9,14 @@ function el(tag, attributes = {}, ...children) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) if (value !== null && value !== undefined) node.setAttribute(key, value);
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -48,7 +48,7 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
   const body = el("tbody");
   const heads = columns.map((column, i) => {
     const button = el("button", { type: "button", onclick: () => { up = sort === i ? !up : Boolean(column.left); sort = i; draw(); } }, column.title);
-    return el("th", { scope: "col", class: column.left ? "left" : null }, column.value ? button : column.title);
+    return el("th", { scope: "col", class: [column.left && "left", column.roomy && "hide-small"].filter(Boolean).join(" ") || null }, column.value ? button : column.title);
   });
   const more = el("button", { type: "button", onclick: () => { all = true; draw(); } });
   const outer = el("div", {}, el("div", { class: "scroll" }, el("table", { "aria-label": label }, el("thead", {}, el("tr", {}, heads)), body)), more);
@@ -65,7 +65,7 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
     }
     const shown = all ? sorted : sorted.slice(0, limit);
     body.replaceChildren(...shown.map((row) => el("tr", { class: rowClass(row) }, columns.map((column) =>
-      el("td", { class: [column.left && "left", column.wide && "wide", column.wrap && "wrap", column.plain && "plain"].filter(Boolean).join(" ") || null }, column.cell(row))))));
+      el("td", { class: [column.left && "left", column.wide && "wide", column.wrap && "wrap", column.plain && "plain", column.roomy && "hide-small"].filter(Boolean).join(" ") || null }, column.cell(row))))));
     more.hidden = shown.length === sorted.length;
     more.textContent = `Show all ${sorted.length}`;
   }
@@ -89,7 +89,7 @@ function choice(label, options, onChange) {
 }
 
 function section(id, title, note, ...content) {
-  return el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), note ? el("p", { class: "note" }, note) : null, content);
+  return el("section", { id, "data-link": title.replace("Learning curves", "Curves"), "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), note ? el("p", { class: "note" }, note) : null, content);
 }
 
 const empty = (text) => el("p", { class: "empty" }, text);

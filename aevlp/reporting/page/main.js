@@ -17,7 +17,7 @@ main.append(headline());
 for (const make of [ranking, curves, pseudo, classes, thresholds, gallery, together, settings, environment, cost, runs]) {
   const part = make();
   main.append(part);
-  links.append(el("a", { href: `#${part.id}` }, part.querySelector("h2").textContent));
+  links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
 }
 const spy = new IntersectionObserver((entries) => entries.forEach((entry) => {
   if (!entry.isIntersecting) return;

@@ -22,7 +22,7 @@ function headline() {
   draw();
   const warnings = [...data.notes];
   const partial = data.runs.filter((run) => run.state !== "finished");
-  if (partial.length) warnings.push(`${partial.length} of ${count} runs have not finished; their state is listed under Runs.`);
+  if (partial.length) warnings.push(`${partial.length} of ${count} ${partial.length === 1 ? "runs has" : "runs have"} not finished; see Runs.`);
   if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
   return el("div", {}, title, lead, warnings.map((text) => el("p", { class: "warning" }, named(text))));
 }
@@ -35,9 +35,9 @@ function ranking() {
   const metricColumn = ([title, name]) => ({ title, value: ([group]) => group.metrics[name]?.mean, cell: ([group]) => withHalf(group.metrics[name]), plain: true });
   const columns = [
     { title: "Experiment", left: true, value: ([group]) => group.name, cell: ([group]) => named(group.name) },
-    { title: "Seeds", value: ([group]) => group.seeds.length, cell: ([group]) => String(group.seeds.length), plain: true },
+    { title: "Seeds", roomy: true, value: ([group]) => group.seeds.length, cell: ([group]) => String(group.seeds.length), plain: true },
     { title: "Test mAP", value: ([group]) => group.metrics[TEST]?.mean, cell: ([group]) => withHalf(group.metrics[TEST]) },
-    { title: scale, left: true, wide: true, cell: ([group, i]) => intervalPlot(group.metrics[TEST], [low, high], { first: i === 0, guide: data.groups[baseline.index].metrics[TEST]?.mean ?? null }) },
+    { title: scale, left: true, wide: true, roomy: true, cell: ([group, i]) => intervalPlot(group.metrics[TEST], [low, high], { first: i === 0, guide: data.groups[baseline.index].metrics[TEST]?.mean ?? null }) },
     { title: "Difference", value: ([, i]) => (i === baseline.index ? 0 : against(i)?.mean), plain: true,
       cell: ([, i]) => (i === baseline.index ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) },
     ...Object.entries(data.metrics).slice(1).map(metricColumn),

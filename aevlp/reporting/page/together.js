@@ -4,13 +4,14 @@ function together() {
   if (!have.length) return section("together", title, null, empty("No run has validation scores with true labels (val_scores.npz)."));
   let group = data.groups[have[0][0]], mode = 0;
   const graph = svg("svg", { tabindex: 0, role: "img", "aria-label": "Co-occurrence matrix; arrow keys read cells" }), reading = el("p", { class: "caption", "aria-live": "polite" });
-  const outer = el("div", { class: "scroll" }, graph);
+  const outer = el("div", { class: "scroll matrix" }, graph);
   let cells = [], active = [0, 0];
   const idle = "Rows: the class that is truly there. Columns: the other class. Point at a cell, or focus the matrix and use the arrow keys.";
   function draw() {
     const { shown, together: pairs, predicted } = group.scored, all = classNames(group), names = shown.map((j) => all[j] ?? `class ${j}`);
-    const n = names.length, size = Math.max(14, Math.min(44, Math.floor(620 / n))), letters = Math.min(16, Math.max(...names.map((name) => [...name].length)));
-    const left = 12 + 6.4 * letters, top = left * 0.8 + 8, width = left + n * size + 40, height = top + n * size + 4;
+    const n = names.length, letters = Math.min(16, Math.max(...names.map((name) => [...name].length))), left = 12 + 6.4 * letters;
+    const room = Math.min(620, (outer.parentElement?.clientWidth || 700) - left - 24), size = Math.max(14, Math.min(44, Math.floor(room / n)));
+    const top = left * 0.8 + 8, width = left + n * size + 24, height = top + n * size + 4;
     graph.setAttribute("viewBox", `0 0 ${width} ${height}`);
     graph.style.width = `${width}px`;
     graph.style.height = `${height}px`;
@@ -23,7 +24,7 @@ function together() {
       const rect = svg("rect", { x: left + j * size, y: top + i * size, width: size - 1, height: size - 1, rx: 2, fill: known(value) ? fill : "var(--wash)", "fill-opacity": known(value) ? 0.05 + 0.9 * Math.min(1, Math.abs(value) / (mode === 2 ? 50 : 100)) : 1 });
       rect.addEventListener("pointerenter", () => read(i, j));
       parts.push(rect);
-      if (size >= 30 && known(value) && Math.abs(value) >= 0.5) parts.push(svg("text", { x: left + j * size + size / 2 - 0.5, y: top + i * size + size / 2 + 3.5, "text-anchor": "middle", "pointer-events": "none", class: "ink" }, mode === 2 ? signed(value, 0) : fixed(value, 0)));
+      if (size >= 24 && known(value) && Math.abs(value) >= 0.5) parts.push(svg("text", { x: left + j * size + size / 2 - 0.5, y: top + i * size + size / 2 + 3.5, "text-anchor": "middle", "pointer-events": "none", class: Math.abs(value) / (mode === 2 ? 50 : 100) > 0.6 ? "over" : "ink" }, mode === 2 ? signed(value, 0) : fixed(value, 0)));
       return { rect, row, column, seen, there };
     }));
     names.forEach((name, i) => {
@@ -51,6 +52,8 @@ function together() {
     event.preventDefault();
   });
   const note = el("span", { class: "soft" });
+  outer.draw = draw;
+  watcher.observe(outer);
   draw();
   return section("together", title, "On the validation images, each class at its best threshold. Percent of the images with the row\u2019s class; the diagonal of \u201cPredicted\u201d is recall. \u201cDifference\u201d is what is predicted too often (blue) or too rarely (red).",
     el("div", { class: "controls" }, picker("Experiment", have, (i) => { group = data.groups[i]; active = [0, 0]; draw(); }, have[0][0]), choice("Values", ["Predicted", "True", "Difference"], (i) => { mode = i; draw(); }), note), outer, reading);
