@@ -51,7 +51,7 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to respect
     for note in notes:
-        console.print(f"left out  {note}", style="yellow", soft_wrap=True, markup=False)
+        console.print(f"left out  {_printable(note)}", style="yellow", soft_wrap=True, markup=False)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
     data = compare_groups(groups, choose_baseline(groups, baseline))
@@ -110,10 +110,12 @@ def _setting(value: Any) -> str:
 
 def _print(console: Console, sheet: Sheet) -> None:
     if sheet.title:
-        console.print(f"\n{sheet.title}", style="bold", markup=False, soft_wrap=True)
+        console.print(f"\n{_printable(sheet.title)}", style="bold", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=bool(sheet.title))
     for i, title in enumerate(sheet.header):
-        table.add_column(Text(title), justify="right" if sheet.numeric and i else "left", no_wrap=sheet.numeric or i == 0)
+        table.add_column(
+            Text(_printable(title)), justify="right" if sheet.numeric and i else "left", no_wrap=sheet.numeric or i == 0
+        )
     for row in sheet.rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     console.print(table)
@@ -156,7 +158,12 @@ def _markdown(data: dict[str, Any]) -> str:
     text = ""
     for sheet in sheets(data):
         rule = "|---" + ("|---:" if sheet.numeric else "|---") * (len(sheet.header) - 1) + "|\n"
-        text += (f"\n{sheet.title}\n\n" if sheet.title else "") + line(sheet.header) + rule + "".join(map(line, sheet.rows))
+        text += (
+            (f"\n{_printable(sheet.title)}\n\n" if sheet.title else "")
+            + line(sheet.header)
+            + rule
+            + "".join(map(line, sheet.rows))
+        )
     return text
 
 

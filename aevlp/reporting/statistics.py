@@ -43,7 +43,7 @@ class Group:
     def values(self, metric: str) -> dict[int, float]:
         """Value of a summary metric by seed, where it is known."""
         known = {seed: run.summary.get(metric) for seed, run in sorted(self.by_seed.items())}
-        return {seed: float(value) for seed, value in known.items() if isinstance(value, int | float)}
+        return {seed: float(value) for seed, value in known.items() if isinstance(value, int | float) and math.isfinite(value)}
 
     def mean(self, metric: str) -> float:
         """Mean over seeds, minus infinity where no run knows the metric."""
