@@ -74,16 +74,51 @@ def test_figures_are_those_of_the_run_folders(made):
             assert value is None if None in values else list(value["values"].values()) == values
 
 
+def inspected(folder, *options):
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(offline)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_figures_are_those_that_wandb_has(made):
     folders, _, data = made
-    (folder,) = (folders[0] / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(folder)]
-    seen = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["summary"]
+    seen = json.loads(inspected(folders[0], "--summary"))["summary"]
     run = shown(data, folders[0])
     assert {name: seen[name] for name in run["summary"]} == pytest.approx(run["summary"])
     last = {name: values[-1] for name, values in run["curves"].items() if values[-1] is not None}
     assert {name: seen[name] for name in last} == pytest.approx(last)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wandb_has_tables_by_class_the_sample_images_and_the_best_weights(made):
+    folder = made[0][0]
+    records = [json.loads(line) for line in inspected(folder).splitlines()]
+    history = {
+        name: value for record in records if record["type"] == "history" for name, value in record["history"]["item"].items()
+    }
+    assert history["samples.count"] == 32
+    assert history["samples.captions"][0].startswith("observed: ")
+    for name in ("pseudo/per_class", "test/per_class"):
+        assert (history[f"{name}._type"], history[f"{name}.log_mode"]) == ("table-file", "MUTABLE")
+    tables = sorted((folder / "wandb").glob("offline-run-*/files/media/table/test/per_class*.json"))
+    rows = json.loads(tables[-1].read_text())["data"]
+    assert [(name, f"{precision:.4f}", str(count)) for name, precision, count in rows] == [
+        (row["class"], row["test_AP"], row["test_positives"]) for row in read_run(folder).table("per_class.csv")
+    ]
+    (weights,) = [
+        record["artifact"] for record in records if record["type"] == "artifact" and record["artifact"]["type"] == "model"
+    ]
+    best = (folder / "checkpoints" / "best").resolve()
+    files = {entry["path"]: entry["local_path"] for entry in weights["manifest"]["contents"]}
+    assert files == {"model.safetensors": str(best / "model.safetensors"), "config.yaml": str(folder / "config.yaml")}
+    summary = json.loads((folder / "summary.json").read_text())
+    metadata = json.loads(weights["metadata"])
+    assert weights["aliases"] == ["best", "latest"]
+    assert {name: metadata[name] for name in ("best/epoch", "best/val_mAP", "config_hash")} == pytest.approx(
+        {name: summary[name] for name in ("best/epoch", "best/val_mAP", "config_hash")}
+    )
+    assert "git_commit" in metadata
 
 
 def test_samples_hold_the_labels_of_their_rows_and_all_arrays_of_a_run_are_small(made):
