@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aevlp.tracking import wandb_media
 from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
 from aevlp.tracking.jsonl import FILE_NAME
+from aevlp.tracking.wandb_commands import own_folders
 
 if TYPE_CHECKING:
     import wandb
@@ -63,8 +64,7 @@ class WandbTracker(Tracker):
     def _start(self) -> None:
         folder = self._info.run_dir.absolute() / "wandb"
         # Otherwise data and cache go to the home folder, and crash reports go out even offline.
-        wanted = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "ARTIFACT")}
-        wanted |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        wanted = own_folders(self._info.run_dir) | {"WANDB_SILENT": "true"}
         self._environment = {name: value for name, value in wanted.items() if name not in os.environ}
         os.environ.update(self._environment)
         import wandb
