@@ -15,7 +15,7 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
-VERBS = ("list", "show", "schema", "compare", "report", "sync", "watch")
+VERBS = ("list", "show", "schema", "compare", "report", "sync", "watch", "dashboard")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,14 +11,15 @@ import torch
 
 import aevlp
 from aevlp.cli import main
+from aevlp.config.describe import flatten
 from aevlp.reporting.collect import read_run
+from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics
 from aevlp.tracking import read_metrics
 
 RUNS = (("digits_gpr", 0), ("digits_gpr", 1), ("digits_an", 0), ("digits_an", 1))
 SMALL = (
     "dataset.num_train=40", "dataset.num_val=24", "dataset.num_test=24", "dataset.image_size=32", "trainer.batch_size=20",
-    "trainer.epochs=2", "trainer.patience=null", "trainer.max_drop=null", "trainer.evaluate_labeler=false",
-    "trainer.threads=1",
+    "trainer.epochs=2", "trainer.patience=null", "trainer.max_drop=null", "trainer.threads=1",
 )  # fmt: skip
 
 
@@ -114,11 +115,23 @@ def test_wandb_has_tables_by_class_the_sample_images_and_the_best_weights(made):
     assert files == {"model.safetensors": str(best / "model.safetensors"), "config.yaml": str(folder / "config.yaml")}
     summary = json.loads((folder / "summary.json").read_text())
     metadata = json.loads(weights["metadata"])
-    assert weights["aliases"] == ["best", "latest"]
+    assert set(weights["aliases"]) == {"best", "latest"}
     assert {name: metadata[name] for name in ("best/epoch", "best/val_mAP", "config_hash")} == pytest.approx(
         {name: summary[name] for name in ("best/epoch", "best/val_mAP", "config_hash")}
     )
     assert "git_commit" in metadata
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_metric_of_the_dashboard_is_one_that_a_run_logs(made, capsys):
+    assert main(["dashboard", "--project", "mine", "--dry-run"]) == 0
+    spec = json.loads(capsys.readouterr().out)
+    seen = json.loads(inspected(made[0][0], "--summary"))
+    logged = seen["summary"].keys() | {name.rpartition(".")[0] for name in seen["summary"]}
+    assert set(metrics(spec["sections"])) - logged == set()
+    config = flatten(seen["config"])
+    panels = [panel for section in spec["sections"] for panel in section["panels"]]
+    assert {name for panel in panels for name in panel.get("config", [])} | {BY_EXPERIMENT} <= config.keys()
 
 
 def test_samples_hold_the_labels_of_their_rows_and_all_arrays_of_a_run_are_small(made):
