@@ -103,8 +103,10 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
     try:
         with StopFlag() as stop:
             trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
+            was_over = trainer.is_over
             summary = trainer.fit()
-            write_samples(trainer)
+            if not (was_over and folder.has("samples.npz")):  # nothing was trained or labeled: it is still true
+                write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
                        "config_hash": config.hash, **summary}  # fmt: skip

@@ -71,7 +71,11 @@ class RunFolder:
     @property
     def has_begun(self) -> bool:
         """Whether training was reached: a metrics.jsonl is there, if only an empty one."""
-        return (self.path / "metrics.jsonl").is_file()
+        return self.has("metrics.jsonl")
+
+    def has(self, name: str) -> bool:
+        """Whether a file of the folder is there."""
+        return (self.path / name).is_file()
 
     def lock(self) -> None:
         """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""

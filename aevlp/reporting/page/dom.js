@@ -50,7 +50,7 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
     const button = el("button", { type: "button", onclick: () => { up = sort === i ? !up : Boolean(column.left); sort = i; draw(); } }, column.title);
     return el("th", { scope: "col", class: [column.left && "left", column.roomy && "hide-small"].filter(Boolean).join(" ") || null }, column.value ? button : column.title);
   });
-  const more = el("button", { type: "button", onclick: () => { all = true; draw(); } });
+  const more = el("button", { type: "button", class: "more", onclick: () => { all = true; draw(); } });
   const outer = el("div", {}, el("div", { class: "scroll" }, el("table", { "aria-label": label }, el("thead", {}, el("tr", {}, heads)), body)), more);
   function draw() {
     heads.forEach((head, i) => { if (i === sort) head.setAttribute("aria-sort", up ? "ascending" : "descending"); else head.removeAttribute("aria-sort"); });

@@ -59,7 +59,7 @@ function gallery() {
   if (!have.length) return section("gallery", "Images", null, empty("No run has sample images (samples.npz); they are written when a run ends."));
   const withPseudo = have.find(([i]) => data.groups[i].samples.positive.some((found) => found.length)) || have[0];
   let group = data.groups[withPseudo[0]], filter = 0, only = null, overlay = true, all = false;
-  const more = el("button", { type: "button", onclick: () => { all = true; draw(); } });
+  const more = el("button", { type: "button", class: "more", onclick: () => { all = true; draw(); } });
   const cards = el("div", { class: "cards" }), count = el("span", { class: "soft", "aria-live": "polite" }), byClass = el("select", { "aria-label": "Class", onchange: () => { only = byClass.value === "" ? null : Number(byClass.value); draw(); } });
   const kinds = [(card) => card.observed.concat(card.right, card.wrong, card.unknown, card.missed), (card) => card.missed, (card) => card.wrong];
   function draw() {
