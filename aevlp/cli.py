@@ -16,7 +16,8 @@ from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
 VERBS = (
-    "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "cache", "bench",
+    "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch", "dashboard",
+    "cache", "bench",
 )  # fmt: skip
 
 

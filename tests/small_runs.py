@@ -64,15 +64,16 @@ def outcome(run: Path) -> dict[str, Any]:
     """Everything a run left that has to be the same however often it was stopped: all but ids and times."""
     checkpoint = newest(run)
     summary = json.loads((run / "summary.json").read_text())
-    arrays = {name: np.load(run / f"{name}.npz") for name in ("val_scores", "pseudo_labels")}
+    arrays = {name: np.load(run / f"{name}.npz") for name in ("val_scores", "pseudo_labels", "samples")}
     state = checkpoint.state()
     return {
         "rows": [_without_times(row) for row in read_metrics(run / "metrics.jsonl")],
         "summary": _without_times(summary),
         "weights": {name: checkpoint.weights(name) for name in ("model", "ema") if checkpoint.has(name)},
         "task": state["task"], "progress": state["progress"], "row": _without_times(state["last_row"]),
-        "arrays": {f"{name}/{key}": torch.from_numpy(value) for name, file in arrays.items() for key, value in file.items()},
-        "per_class": (run / "per_class.csv").read_text(),
+        "arrays": {f"{name}/{key}": torch.from_numpy(value) for name, file in arrays.items() for key, value in file.items()
+                   if value.dtype.kind != "U"},
+        "per_class": [(run / name).read_text() for name in ("per_class.csv", "pseudo_per_class.csv") if (run / name).is_file()],
     }  # fmt: skip
 
 

@@ -54,7 +54,9 @@ def write_photos(folder: Path, count: int, class_names: list[str]) -> None:
 def write_untrained_clip(folder: Path, class_names: list[str]) -> None:
     """A CLIP of 150 M parameters at random weights, as a Hugging Face folder of 600 MB."""
     from transformers import CLIPConfig, CLIPModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     # Three times the usual scale, so that prompts differ enough to be told apart.
     config = CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=512, initializer_factor=3.0)

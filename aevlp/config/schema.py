@@ -84,7 +84,7 @@ class TrainerConfig(Config):
     max_drop: float | None = Field(2.0, ge=0)
     """Stop once validation mAP lies more than this many points below its best; null never stops."""
     num_workers: int = Field(0, ge=0, le=256)
-    """Processes that decode images, for each device; 0 decodes in the main process."""
+    """Processes that decode images, for each device and at most one a core; 0 decodes in the main process."""
     image_cache: Literal["off", "ram", "disk"] = "off"
     """Keep decoded training and validation images at the classifier's size: in memory, or in a file below $AEVLP_CACHE."""
     image_cache_mb: int = Field(4096, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class TrainLoader:
     """
 
     def __init__(self, split: Split, *, image_size: int, flip: bool, batch_size: int, num_workers: int, seed: int):
+        num_workers = _useful(num_workers)
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
         self._loader = DataLoader(
@@ -109,10 +111,15 @@ class TrainLoader:
 
 def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
     """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
-    rows = range(len(split))[ranks.share(len(split))]
+    rows, num_workers = range(len(split))[ranks.share(len(split))], _useful(num_workers)
     return _batches(DataLoader(
         _EvalSet(split, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
     ))  # fmt: skip
+
+
+def _useful(num_workers: int) -> int:
+    """At most one worker a core: more would only wait for each other, and torch would warn."""
+    return min(num_workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _options(num_workers: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ evaluate(dataset, progress)                     scores and pseudo-labels of anot
 explain(dataset, progress)                      optional: the pseudo-labels one by one, and the view each came from
 encode(dataset, flip, progress)                 fill the cache of embeddings, where there is one
 count_missing(dataset, flip)                    views that are neither encoded nor cached
+view_scores(index)                              class probabilities of each view, for people to look at
 state_dict() / load_state_dict()                what a checkpoint must hold
 """
 

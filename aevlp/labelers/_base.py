@@ -68,6 +68,10 @@ class Labeler:
         """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
         return 0
 
+    def view_scores(self, index: Tensor) -> Tensor | None:
+        """Class probabilities (B,V,C) of the views of training rows `index` (B,), for people to look at; None where unknown."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """State beyond the configuration, in types that `torch.load(weights_only=True)` takes."""
         return {}

@@ -188,6 +188,12 @@ class DAMP(Labeler):
         """Views of a split that are not in the cache."""
         return self.embedder.count_missing(dataset.images, self.config.grid, flip)
 
+    def view_scores(self, index: Tensor) -> Tensor | None:
+        """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
+        if not len(self._cosines):
+            return None
+        return torch.softmax(self._cosines[index.to(self._cosines.device)][:, 0] / self.config.temperature, dim=-1).cpu()
+
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config
         return assign(

@@ -25,6 +25,20 @@ def pseudo_label_quality(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayL
     }
 
 
+def pseudo_positives_per_class(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayLike) -> dict[str, np.ndarray]:
+    """Pseudo-positives of each class, counted where no label was observed; arguments as in `pseudo_label_quality`.
+
+    Returns:
+        int64 (C,) arrays: `assigned`, those of them that are `correct`, and the `actual` positives there were to find.
+    """
+    pseudo, unobserved, positive = np.asarray(pseudo), np.asarray(observed) != 1, np.asarray(targets) == 1
+    assigned, actual = (pseudo > 0) & unobserved, positive & unobserved
+    return {
+        name: mask.sum(axis=0, dtype=np.int64)
+        for name, mask in (("assigned", assigned), ("correct", assigned & actual), ("actual", actual))
+    }
+
+
 def _quality(assigned: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     correct, num_assigned, num_actual = (int(mask.sum()) for mask in (assigned & actual, assigned, actual))
     return {

@@ -1,47 +1,156 @@
-"""Runs as their folders tell of them."""
+"""Runs as their folders tell of them, whole or not."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from dataclasses import dataclass
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aevlp.config.errors import ConfigError
+import numpy as np
+
+from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.loading import from_dict, read_mapping
+from aevlp.tracking.jsonl import read_metrics
 from aevlp.training.run_folder import find_run
 
+OWN_FILES = ("config.yaml", "metrics.jsonl", "summary.json")
+SCHEMA_VERSION = 1
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run that has ended, and its flat summary."""
+
+@dataclass
+class Run:
+    """What one run folder holds. What is absent or unreadable is empty, and named in `problems`."""
 
     path: Path
-    experiment: str
-    seed: int
-    config_hash: str
-    summary: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    """config.yaml as it is written, not validated: an older version may have had other settings."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    """The rows of metrics.jsonl that close an epoch."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    state: str = "unfinished"
+    """finished, unfinished (stopped, crashed, or under way), or damaged."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment; that of the folder where no file tells."""
+        return str(self.summary.get("experiment") or self.config.get("name") or self.path.name)
+
+    @property
+    def seed(self) -> int:
+        """Seed, 0 where it is not told."""
+        seed = self.summary.get("seed", self.config.get("seed", 0))
+        return seed if isinstance(seed, int) else 0
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of the settings; empty where they cannot be read by this version."""
+        if "config_hash" in self.summary:
+            return str(self.summary["config_hash"])
+        try:
+            return from_dict(self.config, str(self.path)).hash
+        except AevlpError:
+            return ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.state == "finished"
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """Rows of a CSV file of the folder; empty where there is none."""
+        return self._read(name, lambda path: list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))) or []
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Arrays of an .npz file of the folder; empty where there is none, or it holds pickled objects."""
+        return self._read(name, _read_arrays) or {}
+
+    def _read(self, name: str, read: Callable[[Path], Any], missing: str | None = None) -> Any:
+        path = self.path / name
+        if not path.is_file():
+            if missing:
+                self.problems.append(missing)
+            return None
+        try:
+            return read(path)
+        except (OSError, ValueError, KeyError, EOFError, csv.Error, zipfile.BadZipFile, AevlpError) as error:
+            line = f"{name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            if line not in self.problems:
+                self.problems.append(line.replace(f"{path}: ", "").replace(f"{path}:", "line "))
+            return None
 
 
-def collect(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
-    """Finished runs, and a line for each run that has not finished. A path is a run, a run id, or a folder of runs."""
-    finished, unfinished = [], []
+def collect(paths: list[Path]) -> tuple[list[Run], list[str]]:
+    """Runs, each once, and a line for each folder that is none. A path is a run, a run id, or a folder of runs.
+
+    Raises:
+        ConfigError: a path is neither.
+    """
+    runs: dict[Path, Run] = {}
+    notes = []
     for path in paths:
-        inside = sorted(config.parent for config in path.glob("*/config.yaml"))
-        for folder in inside or [find_run(str(path))]:
-            summary = _read_summary(folder)
-            if summary is None:
-                unfinished.append(f"{folder.name}: not finished")
+        for folder in _folders(path):
+            if any((folder / name).is_file() for name in OWN_FILES):
+                runs.setdefault(folder.resolve(), read_run(folder))
             else:
-                finished.append(FinishedRun(folder, summary["experiment"], summary["seed"], summary["config_hash"], summary))
-    return finished, unfinished
+                notes.append(f"{folder.name}: holds no file of a run")
+    return list(runs.values()), notes
 
 
-def _read_summary(folder: Path) -> dict[str, Any] | None:
-    path = folder / "summary.json"
-    if not path.is_file():
-        return None
-    try:
-        summary = json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from error
-    return summary if isinstance(summary, dict) and summary.get("state") == "finished" else None
+def _folders(path: Path) -> list[Path]:
+    if any((path / name).is_file() for name in OWN_FILES):
+        return [path]
+    if path.is_dir():
+        inside = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+        return inside or [path]
+    return [find_run(str(path))]
+
+
+def read_run(folder: Path) -> Run:
+    """Everything that is quick to read in a run folder; never fails for what it holds."""
+    run = Run(folder)
+    run.config = run._read("config.yaml", lambda path: read_mapping(path)[0], "config.yaml is missing") or {}
+    run.summary = run._read("summary.json", _read_object) or {}
+    rows = run._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing") or []
+    run.epochs = [row for row in rows if "train/loss" in row]
+    run.environment = run._read("environment.json", _read_object, "environment.json is missing") or {}
+    version = run.config.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        run.problems.append(f"written with layout version {version}, this is {SCHEMA_VERSION}")
+    if run.summary:
+        run.state = str(run.summary.get("state", "damaged"))
+    elif any("cannot be read" in line for line in run.problems):
+        run.state = "damaged"
+    if not run.finished:
+        planned = run.config.get("trainer", {}).get("epochs") if isinstance(run.config.get("trainer"), dict) else None
+        last = run.epochs[-1].get("trainer/epoch", len(run.epochs)) if run.epochs else 0
+        run.problems.insert(0, f"not finished: {last} of {planned if planned is not None else '?'} epochs")
+    elif "experiment" not in run.summary or "config_hash" not in run.summary:
+        run.problems.append("summary.json is of an older version")
+    return run
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        raise ValueError("must hold a JSON object")
+    return data
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def require_runs(runs: list[Run], notes: list[str], paths: list[Path]) -> None:
+    """Raise ConfigError where nothing was found."""
+    if not runs:
+        where = ", ".join(os.fspath(path) for path in paths)
+        raise ConfigError(f"there is no run in {where}" + "".join(f"\n{note}" for note in notes))

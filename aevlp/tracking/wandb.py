@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aevlp.tracking import wandb_media
 from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
 from aevlp.tracking.jsonl import FILE_NAME
+from aevlp.tracking.wandb_commands import own_folders
 
 if TYPE_CHECKING:
     import wandb
@@ -62,8 +64,7 @@ class WandbTracker(Tracker):
     def _start(self) -> None:
         folder = self._info.run_dir.absolute() / "wandb"
         # Otherwise data and cache go to the home folder, and crash reports go out even offline.
-        wanted = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "ARTIFACT")}
-        wanted |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        wanted = own_folders(self._info.run_dir) | {"WANDB_SILENT": "true"}
         self._environment = {name: value for name, value in wanted.items() if name not in os.environ}
         os.environ.update(self._environment)
         import wandb
@@ -101,7 +102,7 @@ class WandbTracker(Tracker):
             job_type="train",
             tags=self.tags,
             dir=info.run_dir.absolute(),
-            config=info.config,
+            config=info.config | ({"git_commit": commit} if (commit := wandb_media.git_commit(info.run_dir)) else {}),
             mode=mode,
             resume="allow",
             save_code=False,
@@ -131,16 +132,36 @@ class WandbTracker(Tracker):
             self._guarded("log", self._run.log, {name: value for name, value in metrics.items() if value is not None})
 
     def finish(self, state: str, summary: dict[str, Any]) -> None:
-        """Write the summary and close the run; waits at most FINISH_SECONDS for the upload."""
+        """Send what is known at the end, and close the run; waits FINISH_SECONDS for the upload, and longer for large weights."""
         run, self._run = self._run, None
         if run is not None:
             self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
+            if state == "finished" and not self._failed:
+                self._send_media(run, summary)
             self._guarded("finish", run.finish, exit_code=0 if state == "finished" else 1)
             if self._failed:
                 _stop_service()  # else it is waited for again, and complains, when Python exits
         for name in self._environment:
             os.environ.pop(name, None)
         self._environment = {}
+
+    def _send_media(self, run: wandb.Run, summary: dict[str, Any]) -> None:
+        """Send tables, images and weights; what does not go through in time is told, and costs neither run nor numbers."""
+        folder, problems = self._info.run_dir, ["the server took too long"]
+
+        def send() -> None:
+            try:
+                wandb_media.send(run, folder, summary)
+                problems.clear()
+            except Exception as error:
+                problems[:] = [_short(error)]
+
+        # In a thread, because online each table and artifact asks the server, with limits of time that are not ours.
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        thread.join(FINISH_SECONDS + (wandb_media.upload_seconds(folder) if self.online else 0))
+        for problem in problems:
+            self.notify(f"W&B: tables, images and weights were not sent: {problem}; they are in {shown_path(folder)}")
 
     def closing_lines(self) -> list[tuple[str, str]]:
         """Return where to look and how to upload what is only here."""

@@ -27,6 +27,7 @@ from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import decide
 from aevlp.training.run_folder import RunFolder
+from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer, flat_quality
@@ -110,7 +111,10 @@ def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
     try:
         with StopFlag() as stop:
             trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
+            was_over = trainer.is_over
             summary = trainer.fit()
+            if not (was_over and folder.has("samples.npz")):  # nothing was trained or labeled: it is still true
+                write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
                        "config_hash": config.hash, **summary}  # fmt: skip

@@ -24,6 +24,7 @@ from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.dataset import SPMLData
+from aevlp.metrics import pseudo_positives_per_class
 
 
 def runs_root() -> Path:
@@ -87,7 +88,11 @@ class RunFolder:
     @property
     def has_begun(self) -> bool:
         """Whether training was reached: a metrics.jsonl is there, if only an empty one."""
-        return (self.path / "metrics.jsonl").is_file()
+        return self.has("metrics.jsonl")
+
+    def has(self, name: str) -> bool:
+        """Whether a file of the folder is there."""
+        return (self.path / name).is_file()
 
     def lock(self) -> None:
         """Take the run for this process; CheckpointError where another has it. The lock ends with the process."""
@@ -154,9 +159,25 @@ class RunFolder:
         labels = {"observed": data.val.observed} | ({} if data.val.targets is None else {"targets": data.val.targets})
         self.write_arrays("val_scores.npz", logits=logits.astype(np.float32), **labels)
 
-    def write_pseudo_labels(self, pseudo: np.ndarray, epoch: int) -> None:
-        """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from."""
+    def write_pseudo_labels(self, data: SPMLData, pseudo: np.ndarray, epoch: int) -> None:
+        """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from; its counts to the .csv beside it."""
         self.write_arrays("pseudo_labels.npz", pseudo=pseudo, epoch=np.array(epoch))
+        if data.train.targets is not None and (pseudo != 0).any():
+            counts = pseudo_positives_per_class(pseudo, data.train.observed, data.train.targets)
+            self._add_pseudo_counts(data.class_names, counts, epoch)
+
+    def _add_pseudo_counts(self, class_names: list[str], counts: dict[str, np.ndarray], epoch: int) -> None:
+        """pseudo_per_class.csv: pseudo-positives assigned, correct and to be found, by epoch and class."""
+        path, text = self.path / "pseudo_per_class.csv", io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", "class", *counts])
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file))[1:]
+            writer.writerows(row for row in rows if int(row[0]) < epoch)  # a resumed run may repeat epochs
+        for name, *numbers in zip(class_names, *counts.values(), strict=True):
+            writer.writerow([epoch, name, *map(int, numbers)])
+        self.write("pseudo_per_class.csv", text.getvalue().encode())
 
     def write_per_class(self, data: SPMLData, precisions: np.ndarray) -> None:
         """per_class.csv: average precision on the test split, in percent, and the number of positives."""

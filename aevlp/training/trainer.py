@@ -158,7 +158,7 @@ class Trainer:
         progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
         progress.stopped_early = self.should_stop(selected)
         self.last_row = row
-        self.folder.write_pseudo_labels(self.task.pseudo.cpu().numpy(), epoch)
+        self.folder.write_pseudo_labels(self.data, self.task.pseudo.cpu().numpy(), epoch)
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
         self.save(f"epoch-{epoch:03d}")
         if progress.stopped_early and epoch < self.config.trainer.epochs:

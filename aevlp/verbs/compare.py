@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "finished runs side by side, mean and 95 %% interval over seeds"
+HELP = "finished runs side by side: means and 95 %% intervals over seeds, differences, classes, settings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or ids, or folders of runs; all if none is named")
+    parser.add_argument("--baseline", metavar="EXPERIMENT", help="what differences are taken against; else the one with loss an")
+    forms = parser.add_mutually_exclusive_group()
+    for form in ("json", "csv", "markdown", "latex"):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form} on stdout")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    """Print the tables."""
     from aevlp.reporting.compare import compare
     from aevlp.training.run_folder import runs_root
 
-    compare([Path(run) for run in arguments.runs] or [runs_root()])
+    paths = [Path(run) for run in arguments.runs] or [runs_root()]
+    compare(paths, form=arguments.form, baseline=arguments.baseline)

@@ -23,7 +23,11 @@ FLAGS = {
     "list": {"--help", "--plugin", "kind"},
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
-    "compare": {"--help", "--plugin", "runs"},
+    "compare": {"--help", "--plugin", "runs", "--baseline", "--json", "--csv", "--markdown", "--latex"},
+    "report": {"--help", "--plugin", "runs", "--output", "--baseline"},
+    "sync": {"--help", "--plugin", "runs", "--dry-run"},
+    "watch": {"--help", "--plugin", "run_name"},
+    "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
     "cache": {"--help", "--plugin"},
 }

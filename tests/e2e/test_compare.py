@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from aevlp.cli import main
-from aevlp.reporting.compare import mean_and_interval
+from aevlp.reporting.statistics import mean_and_interval
 
 
 @pytest.fixture

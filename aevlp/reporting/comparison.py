@@ -1,0 +1,111 @@
+"""What differs between experiments: settings, metrics with intervals, classes. Plain data, for terminal, file and page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aevlp.config.describe import flatten
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.reporting.statistics import Group, mean_and_interval, mean_per_class, paired_difference
+
+METRICS = {
+    "test mAP": "test/mAP",
+    "val mAP": "best/val_mAP",
+    "pseudo P": "pseudo/positive/precision",
+    "pseudo R": "pseudo/positive/recall",
+    "labeler": "test/labeler_mAP",
+}
+NOT_SETTINGS = ("name", "seed", "schema_version", "tracking")
+USUAL_BASELINE = "an"  # assume negative: what the literature measures gains against
+
+
+def choose_baseline(groups: list[Group], name: str | None = None) -> Group:
+    """The group of that name; else the one trained with loss `an` alone, else the lowest in the ranking.
+
+    Raises:
+        ConfigError: no group, or several, of that name.
+    """
+    if name is None:
+        ranked = [group for group in groups if group.by_seed] or groups
+        usual = [group for group in ranked if _component(group, "loss") == USUAL_BASELINE]
+        return (usual or ranked)[-1]
+    found = [group for group in groups if group.name == name] or [group for group in groups if group.experiment == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"baseline {name!r} comes with several settings: {', '.join(group.name for group in found)}")
+    raise ConfigError(f"baseline {name!r} is none of these runs{suggest(name, [group.name for group in groups])}")
+
+
+def compare_groups(groups: list[Group], baseline: Group) -> dict[str, Any]:
+    """The comparison as JSON-able data. `groups` in order; metrics in percent; `half` is half a 95 % interval.
+
+    Values that no run knows are None. Differences are paired over common seeds; those of the baseline to itself are None.
+    """
+    return {
+        "baseline": baseline.name,
+        "experiments": [_describe(group, baseline) for group in groups],
+        "settings": settings(groups),
+    }
+
+
+def _describe(group: Group, baseline: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "experiment": group.experiment,
+        "config_hash": group.config_hash,
+        "seeds": sorted(group.by_seed),
+        "runs": [run.path.name for run in group.by_seed.values()],
+        "metrics": {metric: summary(group, metric) for metric in METRICS.values()},
+        "difference": None if group is baseline else {metric: difference(group, baseline, metric) for metric in METRICS.values()},
+        "classes": None if group is baseline else class_gains(group, baseline),
+    }
+
+
+def summary(group: Group, metric: str) -> dict[str, Any] | None:
+    """Mean, half interval and the value of each seed."""
+    values = group.values(metric)
+    if not values:
+        return None
+    mean, half = mean_and_interval(list(values.values()))
+    return {"mean": mean, "half": half, "values": values}
+
+
+def difference(group: Group, baseline: Group, metric: str) -> dict[str, Any] | None:
+    """`paired_difference` as plain data."""
+    found = paired_difference(group, baseline, metric)
+    return None if found is None else {"mean": found.mean, "half": found.half, "seeds": found.seeds, "clear": found.clear}
+
+
+def class_gains(group: Group, baseline: Group) -> list[dict[str, Any]]:
+    """Gain of test AP over the baseline by class, largest first, over common seeds."""
+    seeds = sorted(group.by_seed.keys() & baseline.by_seed.keys())
+    here, there = mean_per_class(group, seeds), mean_per_class(baseline, seeds)
+    gains = [{"class": name, "AP": here[name], "gain": here[name] - there[name]} for name in here if name in there]
+    return sorted(gains, key=lambda row: -row["gain"])
+
+
+def settings(groups: list[Group]) -> dict[str, list[Any]]:
+    """Settings that are not the same in all groups: dotted path to one value a group, None where it has no such setting.
+
+    What belongs to a component that a group does not use at all is no difference beyond the component's name.
+    """
+    flat = [_settings(group) for group in groups]
+    found = {}
+    for path in dict.fromkeys(path for values in flat for path in values):
+        component = f"{path.partition('.')[0]}.name"
+        users = {values.get(component) for values in flat if path in values}
+        told = [values.get(path) for values in flat if path in values or values.get(component) in users]
+        if any(value != told[0] for value in told):
+            found[path] = [values.get(path) for values in flat]
+    return found
+
+
+def _settings(group: Group) -> dict[str, Any]:
+    config = next((run.config for run in group.runs if run.config), {})
+    return flatten({key: value for key, value in config.items() if key not in NOT_SETTINGS})
+
+
+def _component(group: Group, section: str) -> Any:
+    values = next((run.config for run in group.runs if run.config), {}).get(section)
+    return values.get("name") if isinstance(values, dict) else values

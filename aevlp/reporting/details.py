@@ -1,0 +1,153 @@
+"""What a report shows of a single run: threshold curves, co-occurrence, pseudo-positives by class, sample images."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from typing import Any
+
+import numpy as np
+
+from aevlp.reporting.collect import Run
+
+THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
+MAX_CLASSES = 40  # of a co-occurrence matrix: more cannot be read
+MAX_EPOCHS = 12  # of pseudo-positives by class
+SCALE = 200  # scores travel as bytes, in steps of half a percent
+
+
+def packed(array: np.ndarray, dtype: str) -> str:
+    """Little-endian base64 of an array."""
+    return base64.b64encode(np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()).decode()
+
+
+def validation(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
+    """Probabilities and true labels (N,C) of the validation images, from val_scores.npz; None where they are not there."""
+    arrays = run.arrays("val_scores.npz")
+    logits, targets = arrays.get("logits"), arrays.get("targets")
+    if logits is None or targets is None or logits.shape != targets.shape or logits.ndim != 2 or not logits.size:
+        return None
+    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), targets == 1
+
+
+def threshold_counts(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """True and false positives (C,T) of predicting a class where its probability is at least each of THRESHOLDS."""
+    num_classes, num_edges = targets.shape[1], len(THRESHOLDS)
+    edge = np.searchsorted(THRESHOLDS, probabilities, side="right") - 1  # index of the highest threshold that is reached
+    flat = (edge + np.arange(num_classes) * num_edges).ravel()
+    counts = [
+        np.bincount(flat[mask.ravel()], minlength=num_classes * num_edges).reshape(num_classes, num_edges)
+        for mask in (targets, ~targets)
+    ]
+    true, false = (count[:, ::-1].cumsum(axis=1)[:, ::-1] for count in counts)
+    return true, false
+
+
+def best_thresholds(true: np.ndarray, false: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Index (C,) into THRESHOLDS of the best F1 of each class; of equal ones that nearest to 0.5."""
+    f1 = 2 * true / np.maximum(true + false + positives[:, None], 1)
+    order = np.argsort(np.abs(THRESHOLDS - 0.5), kind="stable")
+    return order[np.argmax(f1[:, order], axis=1)]
+
+
+def scored(run: Run) -> dict[str, Any] | None:
+    """Threshold curves and co-occurrence on the validation images, both from the best epoch's scores."""
+    found = validation(run)
+    if found is None:
+        return None
+    probabilities, targets = found
+    true, false = threshold_counts(probabilities, targets)
+    positives = targets.sum(axis=0)
+    best = best_thresholds(true, false, positives)
+    shown = np.sort(np.argsort(-positives, kind="stable")[:MAX_CLASSES])
+    actual, predicted = targets[:, shown].astype(np.float32), (probabilities >= THRESHOLDS[best])[:, shown].astype(np.float32)
+    return {
+        "images": len(targets),
+        "positives": positives.tolist(),
+        "true": packed(true, "u4"),
+        "false": packed(false, "u4"),
+        "best": best.tolist(),
+        "shown": shown.tolist(),
+        "together": (actual.T @ actual).astype(int).tolist(),
+        "predicted": (actual.T @ predicted).astype(int).tolist(),
+    }
+
+
+def pseudo_positives(runs: list[Run]) -> dict[str, Any] | None:
+    """Pseudo-positives by epoch and class, summed over runs of one experiment; at most MAX_EPOCHS epochs, with both ends."""
+    sums: dict[tuple[int, str], np.ndarray] = {}
+    for run in runs:
+        try:
+            for row in run.table("pseudo_per_class.csv"):
+                counts = np.array([int(row["assigned"]), int(row["correct"]), int(row["actual"])])
+                key = (int(row["epoch"]), row["class"])
+                sums[key] = sums.get(key, 0) + counts
+        except (KeyError, TypeError, ValueError):
+            run.problems.append("pseudo_per_class.csv has other columns than expected")
+    epochs = sorted({epoch for epoch, _ in sums})
+    if not epochs:
+        return None
+    epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, MAX_EPOCHS).round().astype(int))]
+    classes = list(dict.fromkeys(name for _, name in sums))
+    none = np.zeros(3, dtype=int)
+    rows = np.array([[sums.get((epoch, name), none) for name in classes] for epoch in epochs])
+    return {"epochs": epochs, "classes": classes} | {
+        key: rows[:, :, i].tolist() for i, key in enumerate(("assigned", "correct", "actual"))
+    }
+
+
+def samples(run: Run, images: Images) -> dict[str, Any] | None:
+    """The sample images of a run with their labels and scores; pictures go to `images`, where equal ones are kept once."""
+    arrays = run.arrays("samples.npz")
+    try:
+        if not len(arrays["rows"]):
+            return None
+        offsets, jpeg = arrays["offsets"].tolist(), arrays["jpeg"].astype(np.uint8).tobytes()
+        pictures = [images.add(jpeg[first:last]) for first, last in itertools.pairwise(offsets)]
+        targets, views = arrays.get("targets"), arrays.get("views")
+        return {
+            "pictures": pictures,
+            "names": arrays["names"].tolist(),
+            "classes": arrays["classes"].tolist(),
+            "observed": _indices(arrays["observed"] == 1),
+            "positive": _indices(arrays["pseudo"] > 0),
+            "negative": [len(found) for found in _indices(arrays["pseudo"] < 0)],
+            "targets": None if targets is None else _indices(targets == 1),
+            "scores": packed(_steps(arrays["scores"]), "u1"),
+            "views": None if views is None else packed(_steps(views), "u1"),
+            "tiles": 0 if views is None else views.shape[1] - 1,
+        }
+    except (KeyError, ValueError, IndexError) as error:
+        if arrays:
+            run.problems.append(f"samples.npz is incomplete: {error}")
+        return None
+
+
+class Images:
+    """JPEG files as data URIs, each once, known by number."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, jpeg: bytes) -> int:
+        """Number of the picture; ValueError for anything but a JPEG file."""
+        if not jpeg.startswith(b"\xff\xd8"):
+            raise ValueError("a picture is no JPEG file")
+        if jpeg not in self._known:
+            self._known[jpeg] = len(self.uris)
+            self.uris.append("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())
+        return self._known[jpeg]
+
+    def forget(self, count: int) -> None:
+        """Keep only the first `count` pictures."""
+        del self.uris[count:]
+        self._known = {jpeg: number for jpeg, number in self._known.items() if number < count}
+
+
+def _indices(mask: np.ndarray) -> list[list[int]]:
+    return [np.flatnonzero(row).tolist() for row in mask]
+
+
+def _steps(scores: np.ndarray) -> np.ndarray:
+    return np.round(np.nan_to_num(scores.astype(np.float32)).clip(0, 1) * SCALE).astype(np.uint8)

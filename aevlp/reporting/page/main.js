@@ -1,0 +1,30 @@
+// The page: sections in order, their links, the theme.
+const main = document.getElementById("main"), links = document.getElementById("sections");
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const themeButton = document.getElementById("theme");
+let theme = dark.matches ? "dark" : "light";
+function setTheme(next) {
+  theme = next;
+  document.documentElement.dataset.theme = theme;
+  themeButton.textContent = theme === "dark" ? "Light" : "Dark";
+  themeButton.setAttribute("aria-label", `Switch to the ${theme === "dark" ? "light" : "dark"} theme`);
+}
+setTheme(theme);
+themeButton.addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));
+dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
+
+main.append(headline());
+for (const make of [ranking, curves, pseudo, classes, thresholds, gallery, together, settings, environment, cost, runs]) {
+  const part = make();
+  main.append(part);
+  links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
+}
+const spy = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  if (!entry.isIntersecting) return;
+  for (const link of links.children) {
+    if (link.hash === `#${entry.target.id}`) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+  }
+}), { rootMargin: "-15% 0px -75% 0px" });
+document.querySelectorAll("section").forEach((part) => spy.observe(part));
+document.getElementById("foot").textContent = `aevlp ${data.version}, ${data.created.replace("T", " ")}. Made from run folders alone; this page fetches nothing.`;
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,52 @@
+// Headline and leaderboard.
+const leader = data.groups[0];
+const TEST = "test/mAP", VAL = "best/val_mAP";
+
+function headline() {
+  const count = data.runs.length, several = data.groups.length > 1;
+  const title = el("h1", {}, `${count} ${count === 1 ? "run" : "runs"} of ${data.groups.length} ${several ? "experiments" : "experiment"} on `, named(data.datasets.join(", ")));
+  const lead = el("p", { class: "lead" });
+  const metric = leader.metrics[TEST] ? TEST : VAL, best = leader.metrics[metric];
+  const draw = () => {
+    if (!best) { lead.replaceChildren("None of these runs has finished; what they hold so far is below."); return; }
+    const parts = [el("strong", {}, named(leader.name)), ` leads with ${withHalf(best)} ${metric === TEST ? "test" : "validation"} mAP`];
+    const other = baseline.index === 0 ? null : data.groups[baseline.index], gap = other && data.differences[0][baseline.index];
+    if (gap) {
+      parts.push(`, ${signed(gap.mean)}${known(gap.half) ? ` \u00b1 ${fixed(gap.half)}` : ""} against `, named(other.name));
+      parts.push(!known(gap.half) ? ". One common seed cannot tell the difference from seed noise." :
+        gap.clear ? `: beyond seed noise over ${gap.seeds.length} common seeds.` : `: within seed noise over ${gap.seeds.length} common seeds.`);
+    } else parts.push(".");
+    lead.replaceChildren(...parts);
+  };
+  baseline.listeners.push(draw);
+  draw();
+  const warnings = [...data.notes];
+  const partial = data.runs.filter((run) => run.state !== "finished");
+  if (partial.length) warnings.push(`${partial.length} of ${count} ${partial.length === 1 ? "runs has" : "runs have"} not finished; see Runs.`);
+  if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
+  return el("div", {}, title, lead, warnings.map((text) => el("p", { class: "warning" }, named(text))));
+}
+
+function ranking() {
+  const bounds = data.groups.flatMap((group) => { const value = group.metrics[TEST]; return value ? [value.mean - (value.half || 0), value.mean + (value.half || 0)] : []; });
+  const low = Math.max(0, Math.floor(Math.min(...bounds) / 5) * 5), high = Math.min(100, Math.ceil(Math.max(...bounds) / 5) * 5);
+  const scale = bounds.length ? `${low} to ${high}` : "";
+  const against = (i) => data.differences[i][baseline.index];
+  const metricColumn = ([title, name]) => ({ title, value: ([group]) => group.metrics[name]?.mean, cell: ([group]) => withHalf(group.metrics[name]), plain: true });
+  const columns = [
+    { title: "Experiment", left: true, value: ([group]) => group.name, cell: ([group]) => named(group.name) },
+    { title: "Seeds", roomy: true, value: ([group]) => group.seeds.length, cell: ([group]) => String(group.seeds.length), plain: true },
+    { title: "Test mAP", value: ([group]) => group.metrics[TEST]?.mean, cell: ([group]) => withHalf(group.metrics[TEST]) },
+    { title: scale, left: true, wide: true, roomy: true, cell: ([group, i]) => intervalPlot(group.metrics[TEST], [low, high], { first: i === 0, guide: data.groups[baseline.index].metrics[TEST]?.mean ?? null }) },
+    { title: "Difference", value: ([, i]) => (i === baseline.index ? 0 : against(i)?.mean), plain: true,
+      cell: ([, i]) => (i === baseline.index ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) },
+    ...Object.entries(data.metrics).slice(1).map(metricColumn),
+  ];
+  columns[5].title = "Val mAP"; columns[6].title = "Pseudo P"; columns[7].title = "Pseudo R"; columns[8].title = "Labeler";
+  const rows = data.groups.map((group, i) => [group, i]);
+  const sheet = table(columns, rows, { sortBy: 2, rowClass: ([, i]) => (i === 0 ? "first" : null), label: "Ranking" });
+  baseline.listeners.push(sheet.redraw);
+  return section("ranking", "Ranking",
+    "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent. Differences are paired over common seeds; coloured where the interval leaves 0 out. Labeler is the test mAP of its own scores.",
+    el("div", { class: "controls" }, picker("Baseline", options(() => true), setBaseline, baseline.index)), sheet);
+}

@@ -1,0 +1,111 @@
+"""Means, 95 % intervals over seeds, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aevlp.reporting.collect import Run
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and half the width of its 95 % confidence interval (Student's t); None for a single value."""
+    if len(values) < 2:
+        return float(np.mean(values)), None
+    from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
+
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    return float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+@dataclass
+class Group:
+    """The runs of one experiment with one set of settings."""
+
+    name: str
+    """The experiment's; with a part of the hash where one experiment comes with several settings."""
+    experiment: str
+    config_hash: str
+    by_seed: dict[int, Run] = field(default_factory=dict)
+    """The finished run of each seed, the latest where there are several."""
+    repeated: list[Run] = field(default_factory=list)
+    """Finished runs that a later one of the same seed replaces."""
+    unfinished: list[Run] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All that can be shown, finished ones first."""
+        return [self.by_seed[seed] for seed in sorted(self.by_seed)] + self.unfinished
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Value of a summary metric by seed, where it is known."""
+        known = {seed: run.summary.get(metric) for seed, run in sorted(self.by_seed.items())}
+        return {seed: float(value) for seed, value in known.items() if isinstance(value, int | float) and math.isfinite(value)}
+
+    def mean(self, metric: str) -> float:
+        """Mean over seeds, minus infinity where no run knows the metric."""
+        values = list(self.values(metric).values())
+        return float(np.mean(values)) if values else -math.inf
+
+
+def group_runs(runs: list[Run]) -> list[Group]:
+    """Runs that repeat each other, best mean test mAP first, then best validation mAP."""
+    groups: dict[tuple[str, str], Group] = {}
+    for run in sorted(runs, key=lambda run: run.path.name):
+        key = (run.experiment, run.config_hash)
+        group = groups.setdefault(key, Group(run.experiment, *key))
+        if not run.finished:
+            group.unfinished.append(run)
+            continue
+        if run.seed in group.by_seed:
+            group.repeated.append(group.by_seed[run.seed])
+        group.by_seed[run.seed] = run
+    names = [experiment for experiment, _ in groups]
+    for group in groups.values():
+        if names.count(group.experiment) > 1:
+            group.name = f"{group.experiment} ({group.config_hash[:6] or 'unreadable settings'})"
+    return sorted(groups.values(), key=lambda group: (-group.mean("test/mAP"), -group.mean("best/val_mAP"), group.name))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of the paired differences over the seeds both have; `half` the width of its 95 % interval, None for one seed."""
+
+    mean: float
+    half: float | None
+    seeds: list[int]
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.half is not None and abs(self.mean) > self.half
+
+
+def paired_difference(group: Group, baseline: Group, metric: str) -> Difference | None:
+    """`group` minus `baseline`, by seed; None where they have no seed in common."""
+    first, second = group.values(metric), baseline.values(metric)
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return None
+    return Difference(*mean_and_interval([first[seed] - second[seed] for seed in seeds]), seeds)
+
+
+def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str, float]:
+    """Test AP of each class, the mean over seeds (all, or those given); empty where no run has a per_class.csv."""
+    found: dict[str, list[float]] = {}
+    for seed in sorted(group.by_seed) if seeds is None else seeds:
+        for name, precision in class_precisions(group.by_seed[seed]).items():
+            found.setdefault(name, []).append(precision)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def class_precisions(run: Run) -> dict[str, float]:
+    """Test AP by class name, from per_class.csv."""
+    try:
+        return {row["class"]: float(row["test_AP"]) for row in run.table("per_class.csv")}
+    except (KeyError, TypeError, ValueError):
+        run.problems.append("per_class.csv has not the columns class, test_AP")
+        return {}

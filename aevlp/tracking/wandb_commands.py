@@ -1,0 +1,60 @@
+"""W&B's own commands on a run folder: upload what is only here, look at it in the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.tracking.base import shown_path
+
+
+def fragments(run_dir: Path) -> list[Path]:
+    """W&B folders of a run, oldest first: one for each time it was started or resumed. ConfigError where there is none."""
+    found = [*(run_dir / "wandb").glob("offline-run-*"), *(run_dir / "wandb").glob("run-*")]
+    if not found:
+        raise ConfigError(f"{shown_path(run_dir)}: holds nothing of W&B; it was run with --tracking off")
+    return sorted(found, key=lambda folder: folder.name.removeprefix("offline-"))
+
+
+def sync_command(run_dir: Path, dry_run: bool = False) -> list[str]:
+    """`wandb sync` for all fragments of a run at once: one by one they would overwrite each other's summary."""
+    folders = fragments(run_dir)
+    options = ["--include-online"] * any(folder.name.startswith("run-") for folder in folders) + ["--dry-run"] * dry_run
+    return [sys.executable, "-m", "wandb", "sync", *options, "--id", run_dir.resolve().name, *map(str, folders)]
+
+
+def sync(run_dir: Path, dry_run: bool = False) -> None:
+    """Upload a run as one run.
+
+    Raises:
+        ConfigError: there is nothing to upload.
+        UnavailableError: W&B could not upload everything; it has said why.
+    """
+    command = sync_command(run_dir, dry_run)
+    if subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode:  # nothing is asked
+        raise UnavailableError(f"{shown_path(run_dir)}: W&B could not upload everything; what is here stays here")
+
+
+def watch(run_dir: Path) -> int:
+    """Open W&B's terminal viewer on the newest fragment of a run; returns its exit code."""
+    command = [sys.executable, "-m", "wandb", "leet", "run", str(fragments(run_dir)[-1])]
+    return subprocess.run(command, env=environment(run_dir)).returncode
+
+
+def environment(run_dir: Path) -> dict[str, str]:
+    """This process's environment, with W&B's own files kept in the run folder; settings of the user's are found as ever."""
+    folder = run_dir.absolute() / "wandb"
+    places = own_folders(run_dir) | {"WANDB_DIR": str(folder)}
+    if not (Path.home() / ".config" / "wandb").exists():
+        places["WANDB_CONFIG_DIR"] = str(folder / "config")
+    return places | dict(os.environ)
+
+
+def own_folders(run_dir: Path) -> dict[str, str]:
+    """The variables that keep W&B out of the home folder, and its crash reports off the network."""
+    folder = run_dir.absolute() / "wandb"
+    places = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "ARTIFACT")}
+    return places | {"WANDB_ERROR_REPORTING": "false"}

@@ -1,0 +1,136 @@
+"""What W&B shows beyond numbers, made from files of the run folder: tables by class, sample images, the best checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import wandb
+    from PIL import Image
+
+SECONDS_PER_MB = 0.5  # of an upload that is waited for
+SHADE = 0.62  # of a tile in which the labeler sees nothing
+Table = list[dict[str, str]]
+
+
+def git_commit(run_dir: Path) -> str | None:
+    """Commit of the code, from environment.json; None where it is not told."""
+    path = run_dir / "environment.json"
+    git = json.loads(path.read_text()).get("git") if path.is_file() else None
+    return git["commit"] if git else None
+
+
+def send(run: wandb.Run, run_dir: Path, summary: dict[str, Any]) -> None:
+    """Log everything that the folder of a finished run holds; returns when it has been taken, online by the server."""
+    media = pseudo_table(run_dir) | test_table(run_dir) | sample_images(run_dir)
+    if media:
+        run.log(media)
+    artifact = best_checkpoint(run.id, run_dir, summary)
+    if artifact is not None:
+        logged = run.log_artifact(artifact, aliases=["best", "latest"])
+        if not run.offline:
+            logged.wait()
+
+
+def pseudo_table(run_dir: Path) -> dict[str, wandb.Table]:
+    """`pseudo/per_class`: pseudo-positives by epoch and class, with precision and recall in percent."""
+    data = []
+    for row in _rows(run_dir / "pseudo_per_class.csv"):
+        assigned, correct, actual = (int(row[name]) for name in ("assigned", "correct", "actual"))
+        shares = (100 * correct / whole if whole else None for whole in (assigned, actual))
+        data.append([int(row["epoch"]), row["class"], *shares, assigned, actual])
+    return _table("pseudo/per_class", ["epoch", "class", "precision", "recall", "assigned", "actual"], data)
+
+
+def test_table(run_dir: Path) -> dict[str, wandb.Table]:
+    """`test/per_class`: average precision in percent and number of positives by class."""
+    data = [[row["class"], float(row["test_AP"]), int(row["test_positives"])] for row in _rows(run_dir / "per_class.csv")]
+    return _table("test/per_class", ["class", "AP", "positives"], data)
+
+
+def sample_images(run_dir: Path) -> dict[str, list[wandb.Image]]:
+    """`samples`: the images of samples.npz with their labels; beside each its tiles, as bright as a class is probable there."""
+    path = run_dir / "samples.npz"
+    if not path.is_file():
+        return {}
+    import wandb
+
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    samples = [_sample(arrays, i) for i in range(len(arrays["rows"]))]
+    return {"samples": [wandb.Image(picture, caption=caption, file_type="jpg") for picture, caption in samples]}
+
+
+def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wandb.Artifact | None:
+    """The weights of the best epoch with what they are, referred to and not copied; None where there are none."""
+    folder = (run_dir / "checkpoints" / "best").resolve()
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return None
+    import wandb
+
+    known = ("best/epoch", "best/val_mAP", "test/mAP", "config_hash", "experiment", "seed")
+    metadata = {name: summary[name] for name in known if summary.get(name) is not None} | {"git_commit": git_commit(run_dir)}
+    artifact = wandb.Artifact(f"{run_id}-model", "model", metadata=metadata)
+    for file in (*files, run_dir / "config.yaml"):
+        artifact.add_file(str(file), policy="immutable", skip_cache=True)
+    return artifact
+
+
+def upload_seconds(run_dir: Path) -> float:
+    """How long the upload of the best checkpoint is waited for."""
+    files = (run_dir / "checkpoints" / "best").glob("*.safetensors")
+    return SECONDS_PER_MB * sum(file.stat().st_size for file in files) / 1e6
+
+
+def _rows(path: Path) -> Table:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(name: str, columns: list[str], data: list[list[Any]]) -> dict[str, wandb.Table]:
+    if not data:
+        return {}
+    import wandb
+
+    return {name: wandb.Table(columns=columns, data=data, log_mode="MUTABLE")}
+
+
+def _sample(arrays: dict[str, np.ndarray], i: int) -> tuple[Image.Image, str]:
+    from PIL import Image
+
+    names, observed, positive = arrays["classes"], arrays["observed"][i] == 1, arrays["pseudo"][i] > 0
+    actual = arrays["targets"][i] == 1 if "targets" in arrays else None
+    groups = {"observed": observed}
+    if actual is None:
+        groups["pseudo"] = positive & ~observed
+    else:
+        right, false, missed = positive & actual, positive & ~actual, actual & ~positive
+        groups |= {"right": right & ~observed, "false": false & ~observed, "missed": missed & ~observed}
+    picture = Image.open(io.BytesIO(arrays["jpeg"][arrays["offsets"][i] : arrays["offsets"][i + 1]].tobytes())).convert("RGB")
+    caption = "; ".join(f"{kind}: {', '.join(names[mask])}" for kind, mask in groups.items() if mask.any())
+    interesting = [j for kind in ("false", "missed", "right", "pseudo", "observed") for j in np.flatnonzero(groups.get(kind, []))]
+    if "views" in arrays and arrays["views"].shape[1] > 1 and interesting:
+        picture = _beside(picture, arrays["views"][i, 1:, interesting[0]].astype(np.float32))
+        caption += f"; tiles: {names[interesting[0]]}"
+    return picture, caption
+
+
+def _beside(picture: Image.Image, tiles: np.ndarray) -> Image.Image:
+    from PIL import Image
+
+    side = round(len(tiles) ** 0.5)
+    shade = Image.fromarray(np.uint8(255 * (1 - SHADE * (1 - tiles.clip(0, 1))).reshape(side, side)))
+    mask = shade.resize(picture.size, Image.Resampling.NEAREST)
+    both = Image.new("RGB", (2 * picture.width, picture.height))
+    both.paste(picture, (0, 0))
+    both.paste(picture, (picture.width, 0), mask)
+    return both

@@ -1,0 +1,79 @@
+"""samples.npz: a few training images as a report shows them, with labels, scores, and what the labeler saw in each tile."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aevlp.data.dataset import ImageSource, Split
+from aevlp.data.random import generator
+from aevlp.training.trainer import Trainer
+
+MAX_IMAGES = 32
+MAX_SIDE = 256  # pixels; with MAX_IMAGES about 0.5 MB of JPEG
+MAX_VIEW_BYTES = 4_000_000  # 1,000 classes on a grid of 16 are 0.5 MB an image
+SAMPLE = 1200  # not the run's seed: all runs on a dataset show the same images
+
+
+@dataclass(frozen=True)
+class _Rows:
+    images: ImageSource
+    rows: list[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.images[self.rows[row]]
+
+    def name(self, row: int) -> str:
+        return self.images.name(self.rows[row])
+
+
+def sample_rows(num_images: int, count: int = MAX_IMAGES) -> list[int]:
+    """Rows of the training images to show, in ascending order; they depend on the two numbers alone."""
+    return sorted(int(row) for row in generator(SAMPLE, num_images).permutation(num_images)[:count])
+
+
+def write_samples(trainer: Trainer) -> None:
+    """Write samples.npz into the run folder, from the weights that were tested. Nothing in it is an object array.
+
+    rows int64 (N); names and classes str; jpeg uint8, all files after each other, the i-th at offsets[i]:offsets[i+1];
+    observed, targets uint8 and pseudo int8 (N,C), scores float16 (N,C) in [0,1]; views float16 (N,1+grid*grid,C), the
+    labeler's class probabilities of the whole image and of each tile. `targets` and `views` only where they are known.
+    """
+    train = trainer.data.train
+    rows = sample_rows(len(train))
+    views = trainer.task.labeler.view_scores(torch.tensor(rows))
+    if views is not None:
+        rows = rows[: max(1, MAX_VIEW_BYTES // (2 * views[0].numel()))]
+    files = [_jpeg(train.images[row]) for row in rows]
+    logits = trainer.predict(Split(_Rows(train.images, rows), train.observed[rows], None), "samples")
+    known = {} if train.targets is None else {"targets": train.targets[rows]}
+    if views is not None:
+        known["views"] = views[: len(rows)].cpu().numpy().astype(np.float16)
+    trainer.folder.write_arrays(
+        "samples.npz",
+        rows=np.array(rows, dtype=np.int64),
+        names=np.array([train.images.name(row) for row in rows], dtype=np.str_),
+        classes=np.array(trainer.data.class_names, dtype=np.str_),
+        jpeg=np.frombuffer(b"".join(files), dtype=np.uint8),
+        offsets=np.cumsum([0, *map(len, files)], dtype=np.int64),
+        observed=train.observed[rows],
+        pseudo=trainer.task.pseudo[rows].cpu().numpy(),
+        scores=torch.sigmoid(torch.from_numpy(logits)).numpy().astype(np.float16),
+        **known,
+    )
+
+
+def _jpeg(image: Tensor) -> bytes:
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,23 @@
+"""`dashboard`: the W&B workspace of a project."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "build the project's workspace in W&B: overview, pseudo-labels, classes, efficiency, sweeps"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("--entity", metavar="E", help="user or team (default: the login's)")
+    parser.add_argument("--project", default="aevlp", metavar="P", help="project (default: aevlp)")
+    parser.add_argument("--dry-run", action="store_true", help="only print the specification")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print or save it."""
+    from aevlp.reporting.dashboard import save, specification
+
+    spec = specification(arguments.entity, arguments.project)
+    print(json.dumps(spec, indent=1) if arguments.dry_run else f"workspace  {save(spec)}")

@@ -1,0 +1,22 @@
+"""`sync`: runs that were tracked offline go to W&B."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "upload runs that W&B tracked offline, each as one run however often it was resumed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, id, or `latest`")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be uploaded")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Hand each run to `wandb sync`."""
+    from aevlp.tracking.wandb_commands import sync
+    from aevlp.training.run_folder import find_run
+
+    for folder in [find_run(name) for name in arguments.runs]:
+        sync(folder, arguments.dry_run)

@@ -1,0 +1,227 @@
+"""The report of real digits runs: its figures are those of the run folders, and a browser can use it without a network."""
+
+import json
+import re
+import subprocess
+import sys
+
+import browser
+import pytest
+import torch
+
+import aevlp
+from aevlp.cli import main
+from aevlp.config.describe import flatten
+from aevlp.reporting.collect import read_run
+from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics
+from aevlp.tracking import read_metrics
+
+RUNS = (("digits_gpr", 0), ("digits_gpr", 1), ("digits_an", 0), ("digits_an", 1))
+SMALL = (
+    "dataset.num_train=40", "dataset.num_val=24", "dataset.num_test=24", "dataset.image_size=32", "trainer.batch_size=20",
+    "trainer.epochs=2", "trainer.patience=null", "trainer.max_drop=null", "trainer.threads=1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Run folders, the page about them, and the data in it. The first run is tracked, offline."""
+    root, threads = tmp_path_factory.mktemp("report"), torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEVLP_RUNS", str(root / "runs"))
+        folders = [
+            aevlp.train(
+                aevlp.load_experiment(
+                    name,
+                    [
+                        *SMALL,
+                        *(["labeler.grid=2"] if name == "digits_gpr" else []),
+                        f"seed={seed}",
+                        f"tracking.mode={'off' if number else 'offline'}",
+                    ],
+                )
+            ).run_dir
+            for number, (name, seed) in enumerate(RUNS)
+        ]
+    torch.set_num_threads(threads)
+    page = root / "report.html"
+    assert main(["report", str(root / "runs"), "-o", str(page)]) == 0
+    text = page.read_text()
+    return folders, page, json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+
+
+def shown(data, folder):
+    return next(run for run in data["runs"] if run["name"] == folder.name)
+
+
+def test_figures_are_those_of_the_run_folders(made):
+    folders, _, data = made
+    for folder in folders:
+        run = shown(data, folder)
+        rows = [row for row in read_metrics(folder / "metrics.jsonl") if "train/loss" in row]
+        assert run["epochs"] == [row["trainer/epoch"] for row in rows]
+        for name, values in run["curves"].items():
+            assert values == [row[name] for row in rows]
+        summary = json.loads((folder / "summary.json").read_text())
+        assert {name: summary[name] for name in run["summary"]} == run["summary"]
+        assert {"test/mAP", "best/val_mAP"} <= run["summary"].keys()
+    for group in data["groups"]:
+        for metric, value in group["metrics"].items():
+            values = [
+                json.loads((folder / "summary.json").read_text()).get(metric)
+                for folder in folders
+                if group["name"] in folder.name
+            ]
+            assert value is None if None in values else list(value["values"].values()) == values
+
+
+def inspected(folder, *options):
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(offline)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_figures_are_those_that_wandb_has(made):
+    folders, _, data = made
+    seen = json.loads(inspected(folders[0], "--summary"))["summary"]
+    run = shown(data, folders[0])
+    assert {name: seen[name] for name in run["summary"]} == pytest.approx(run["summary"])
+    last = {name: values[-1] for name, values in run["curves"].items() if values[-1] is not None}
+    assert {name: seen[name] for name in last} == pytest.approx(last)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wandb_has_tables_by_class_the_sample_images_and_the_best_weights(made):
+    folder = made[0][0]
+    records = [json.loads(line) for line in inspected(folder).splitlines()]
+    history = {
+        name: value for record in records if record["type"] == "history" for name, value in record["history"]["item"].items()
+    }
+    assert history["samples.count"] == 32
+    assert history["samples.captions"][0].startswith("observed: ")
+    for name in ("pseudo/per_class", "test/per_class"):
+        assert (history[f"{name}._type"], history[f"{name}.log_mode"]) == ("table-file", "MUTABLE")
+    tables = sorted((folder / "wandb").glob("offline-run-*/files/media/table/test/per_class*.json"))
+    rows = json.loads(tables[-1].read_text())["data"]
+    assert [(name, f"{precision:.4f}", str(count)) for name, precision, count in rows] == [
+        (row["class"], row["test_AP"], row["test_positives"]) for row in read_run(folder).table("per_class.csv")
+    ]
+    (weights,) = [
+        record["artifact"] for record in records if record["type"] == "artifact" and record["artifact"]["type"] == "model"
+    ]
+    best = (folder / "checkpoints" / "best").resolve()
+    files = {entry["path"]: entry["local_path"] for entry in weights["manifest"]["contents"]}
+    assert files == {"model.safetensors": str(best / "model.safetensors"), "config.yaml": str(folder / "config.yaml")}
+    summary = json.loads((folder / "summary.json").read_text())
+    metadata = json.loads(weights["metadata"])
+    assert set(weights["aliases"]) == {"best", "latest"}
+    assert {name: metadata[name] for name in ("best/epoch", "best/val_mAP", "config_hash")} == pytest.approx(
+        {name: summary[name] for name in ("best/epoch", "best/val_mAP", "config_hash")}
+    )
+    assert "git_commit" in metadata
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_metric_of_the_dashboard_is_one_that_a_run_logs(made, capsys):
+    assert main(["dashboard", "--project", "mine", "--dry-run"]) == 0
+    spec = json.loads(capsys.readouterr().out)
+    seen = json.loads(inspected(made[0][0], "--summary"))
+    logged = seen["summary"].keys() | {name.rpartition(".")[0] for name in seen["summary"]}
+    assert set(metrics(spec["sections"])) - logged == set()
+    config = flatten(seen["config"])
+    panels = [panel for section in spec["sections"] for panel in section["panels"]]
+    assert {name for panel in panels for name in panel.get("config", [])} | {BY_EXPERIMENT} <= config.keys()
+
+
+def test_samples_hold_the_labels_of_their_rows_and_all_arrays_of_a_run_are_small(made):
+    folders, _, _ = made
+    for folder in folders:
+        run = read_run(folder)
+        samples = run.arrays("samples.npz")
+        assert (len(samples["rows"]), run.problems) == (32, [])
+        assert (samples["pseudo"] == run.arrays("pseudo_labels.npz")["pseudo"][samples["rows"]]).all()
+        assert (samples["observed"].sum(axis=1) == 1).all()
+        assert (samples["targets"] >= samples["observed"]).all()
+        assert sum(path.stat().st_size for path in folder.glob("*.npz")) < 20_000_000
+    assert (read_run(folders[0]).arrays("samples.npz")["rows"] == read_run(folders[3]).arrays("samples.npz")["rows"]).all()
+    views = read_run(folders[0]).arrays("samples.npz")["views"]
+    assert views.shape == (32, 5, 10)
+    assert views.astype(float).sum(axis=2) == pytest.approx(1.0, abs=5e-3)
+    assert "views" not in read_run(folders[3]).arrays("samples.npz")  # no labeler, nothing seen
+
+
+def test_a_person_can_use_the_page_at_a_desk_and_on_a_phone(made, tmp_path):
+    browser.require_chromium()
+    _, page, data = made
+    with browser.chromium(tmp_path / "profile") as driver:
+        for width in (1280, 390):
+            browser.resize(driver, width)
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            sorts_the_ranking(driver, data)
+            filters_the_images(driver, data)
+            switches_the_theme(driver)
+            reads_a_chart_with_the_keyboard(driver, data)
+            assert browser.requests(driver) == [page.as_uri()]
+            assert driver.get_log("browser") == []
+
+
+def sorts_the_ranking(driver, data):
+    def names():
+        return [cell.text for cell in driver.find_elements("css selector", "#ranking tbody td:first-child")]
+
+    head = driver.find_element("css selector", "#ranking th:first-child button")
+    head.click()
+    assert names() == sorted(group["name"] for group in data["groups"])
+    head.send_keys("\n")
+    assert names() == sorted((group["name"] for group in data["groups"]), reverse=True)
+    assert driver.find_element("css selector", "#ranking th:first-child").get_attribute("aria-sort") == "descending"
+    value = data["groups"][0]["metrics"]["test/mAP"]
+    row = next(
+        row for row in driver.find_elements("css selector", "#ranking tbody tr") if row.text.startswith(data["groups"][0]["name"])
+    )
+    assert f"{value['mean']:.1f} ± {value['half']:.1f}" in row.text
+
+
+def filters_the_images(driver, data):
+    samples = next(group["samples"] for group in data["groups"] if group["name"] == "digits_gpr")
+    labels = list(zip(samples["observed"], samples["positive"], samples["targets"], strict=True))
+    missed = [set(targets) - set(observed) - set(positive) for observed, positive, targets in labels]
+    false = [set(positive) - set(observed) - set(targets) for observed, positive, targets in labels]
+
+    def counted():
+        return driver.find_element("css selector", "#gallery .controls [aria-live]").text
+
+    buttons = driver.find_elements("css selector", "#gallery .choice button")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", buttons[0])
+    assert counted() == "32 of 32 images"
+    buttons[1].click()
+    assert counted() == f"{sum(map(bool, missed))} of 32 images"
+    driver.find_element("css selector", "#gallery select[aria-label=Class] option[value='3']").click()
+    assert counted() == f"{sum(3 in found for found in missed)} of 32 images"
+    buttons[2].click()
+    assert counted() == f"{sum(3 in found for found in false)} of 32 images"
+
+
+def switches_the_theme(driver):
+    def colours():
+        return driver.execute_script("const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]")
+
+    button, before = driver.find_element("id", "theme"), colours()
+    button.click()
+    assert all(now != then for now, then in zip(colours(), before, strict=True))
+    button.click()
+    assert colours() == before
+
+
+def reads_a_chart_with_the_keyboard(driver, data):
+    chart = driver.find_element("css selector", "#curves .chart svg")
+    driver.execute_script("arguments[0].focus()", chart)
+    chart.send_keys("\ue012")  # left arrow
+    told = driver.find_element("css selector", "#curves .chart .tip").text
+    group = next(group for group in data["groups"] if group["name"] == "digits_gpr")
+    values = [data["runs"][number]["curves"]["val/mAP"][-1] for number in group["runs"]]
+    assert "epoch 2" in told
+    assert f"{sum(values) / len(values):.1f}" in told

@@ -1,0 +1,94 @@
+"""`sync` and `watch`: all fragments of a run go up as one run, and W&B writes nothing outside the run folder."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aevlp.cli import main
+from aevlp.tracking import RunInfo, WandbTracker, wandb_commands
+from aevlp.tracking import wandb as wandb_module
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in os.environ:
+        if name.startswith("WANDB_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "home"
+    wandb_module._stop_service()
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "runs" / "digits-1"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("name: digits\n")
+    return folder
+
+
+def fragment(run_dir, stamp, kind="offline-run"):
+    folder = run_dir / "wandb" / f"{kind}-{stamp}-digits-1"
+    folder.mkdir(parents=True)
+    (folder / "run-digits-1.wandb").touch()
+    return folder
+
+
+def test_fragments_of_a_resumed_run_go_up_together_oldest_first(run_dir):
+    late, early = fragment(run_dir, "20260102_000000"), fragment(run_dir, "20260101_000000")
+    command = wandb_commands.sync_command(run_dir)
+    assert command == [sys.executable, "-m", "wandb", "sync", "--id", "digits-1", str(early), str(late)]
+    online = fragment(run_dir, "20260101_120000", "run")
+    assert wandb_commands.sync_command(run_dir)[4:] == [
+        "--include-online",
+        "--id",
+        "digits-1",
+        str(early),
+        str(online),
+        str(late),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wandb_takes_the_fragments_of_one_run_and_asks_for_a_login(home, run_dir, capfd):
+    for resumed_step in (None, 10):
+        tracker = WandbTracker("offline")
+        tracker.start(RunInfo("digits-1", "digits", run_dir, {}, 2, 5, resumed_step, ["a"]))
+        tracker.log({"trainer/step": 5, "trainer/epoch": 1, "train/loss": 0.5})
+        tracker.finish("finished", {"test/mAP": 1.0})
+    wandb_module._stop_service()
+    capfd.readouterr()
+    assert main(["sync", str(run_dir), "--dry-run"]) == 0
+    assert capfd.readouterr().err.count("run-digits-1.wandb") == 2
+    assert main(["sync", str(run_dir)]) == 1
+    said = capfd.readouterr().err
+    assert "wandb login" in said
+    assert "what is here stays here" in said
+    assert list(home.iterdir()) == []
+    assert sorted(path.name for path in run_dir.parent.parent.iterdir()) == ["home", "runs"]
+
+
+def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_dir, monkeypatch):
+    fragment(run_dir, "20260101_000000")
+    newest = fragment(run_dir, "20260102_000000")
+    calls = []
+
+    def call(command, env):
+        calls.append((command, env["WANDB_CONFIG_DIR"]))
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    assert main(["watch", str(run_dir)]) == 7
+    assert calls == [([sys.executable, "-m", "wandb", "leet", "run", str(newest)], str(run_dir / "wandb" / "config"))]
+
+
+@pytest.mark.parametrize("verb", ["sync", "watch"])
+def test_a_run_without_tracking_is_said_so(run_dir, capsys, verb):
+    assert main([verb, str(run_dir)]) == 2
+    assert "holds nothing of W&B; it was run with --tracking off" in capsys.readouterr().err
+    assert main([verb, "nowhere"]) == 2
