@@ -15,7 +15,7 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.verbs import train
 
-VERBS = ("prepare", "list", "show", "schema", "compare")
+VERBS = ("prepare", "list", "show", "schema", "compare", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,7 +37,10 @@ class WandbTracker(Tracker):
     Offline data lies in the run folder, to look at and to upload later. Nothing is written outside the run folder.
     """
 
-    def __init__(self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = (),
+        group: str | None = None, job_type: str = "train",
+    ) -> None:  # fmt: skip
         """Check the mode; ValueError for an unknown one."""
         if mode not in ("auto", "online", "offline"):
             raise ValueError(f"W&B mode must be auto, online or offline, not {mode!r}")
@@ -45,6 +48,7 @@ class WandbTracker(Tracker):
         self.project = project
         self.entity = entity
         self.tags = tuple(tags)
+        self.group, self.job_type = group, job_type
         self.online = False
         self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
         self._failed = False
@@ -97,8 +101,8 @@ class WandbTracker(Tracker):
             entity=self.entity,
             id=info.run_id,
             name=info.run_id,
-            group=info.experiment,
-            job_type="train",
+            group=self.group or info.experiment,
+            job_type=self.job_type,
             tags=self.tags,
             dir=info.run_dir.absolute(),
             config=info.config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
-from aevlp.tracking import RunInfo, Trackers
+from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.run_folder import RunFolder
@@ -59,8 +60,8 @@ def train(config: ExperimentConfig) -> RunResult:
         raise
 
 
-def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -> RunResult:
-    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`."""
+def resume(path: Path, epochs: int | None = None, tracking: str | None = None, trackers: Sequence[Tracker] = ()) -> RunResult:
+    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own."""
     folder = RunFolder(path)
     folder.lock()
     config = folder.read_config()
@@ -70,7 +71,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -
         folder.write_config(config)
     if tracking is not None:
         config = _changed(config, "tracking", "mode", tracking)
-    return _run(config, folder)
+    return _run(config, folder, trackers)
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -95,8 +96,8 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
         )
 
 
-def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
-    trackers = build_trackers(config.tracking, folder.path)
+def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = ()) -> RunResult:
+    trackers = build_trackers(config.tracking, folder.path, more_trackers)
     state = "failed"
     summary: dict[str, Any] = {}
     try:
