@@ -15,7 +15,15 @@ from aevlp.sweeps.space import Parameter, Space, lookup
 from aevlp.sweeps.study_file import StudyConfig, load_study
 
 # Of the base experiment, what may change between two sittings of one study.
-_NOT_COMPARED = ("name", "tracking.", "trainer.threads", "trainer.num_workers", "trainer.log_every", "schema_version")
+_NOT_COMPARED = (
+    "name",
+    "tracking.",
+    "dataset.root",
+    "trainer.threads",
+    "trainer.num_workers",
+    "trainer.log_every",
+    "schema_version",
+)
 
 
 @dataclass(frozen=True)

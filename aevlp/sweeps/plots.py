@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.sweeps.study import MARK
-from aevlp.sweeps.summary import describe_best
+from aevlp.sweeps.summary import describe_best, importances
 
 _STYLE = "body{font:15px system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}pre{white-space:pre-wrap}"
 
@@ -53,13 +53,16 @@ def figures(study: optuna.Study) -> list[tuple[str, Any]]:
     for i, metric in enumerate(metrics):
         target = (lambda trial, i=i: trial.values[i]) if len(metrics) > 1 else None
         named: dict[str, Any] = {"target": target, "target_name": metric}
+        # Of the parameters that matter most: all pairs of twenty would be 190 plots.
+        foremost = list(importances(study, i))[:4]
         made += [
             (f"History: {metric}", partial(plots.plot_optimization_history, study, **named)),
-            (f"Importance: {metric}", partial(plots.plot_param_importances, study, evaluator=_evaluator(), **named)),
+            (f"Importance: {metric}", partial(_bars, importances(study, i))),
             (f"Slices: {metric}", partial(plots.plot_slice, study, **named)),
             (f"Parallel coordinates: {metric}", partial(plots.plot_parallel_coordinate, study, **named)),
-            (f"Contours: {metric}", partial(_contours, study, **named)),
         ]
+        if len(foremost) > 1:
+            made.append((f"Contours: {metric}", partial(plots.plot_contour, study, params=foremost, **named)))
     if len(metrics) == 1:
         made.append(("Epochs", partial(plots.plot_intermediate_values, study)))
     elif len(metrics) <= 3:
@@ -67,14 +70,11 @@ def figures(study: optuna.Study) -> list[tuple[str, Any]]:
     return [(title, figure) for title, make in made if (figure := _made(title, make)) is not None]
 
 
-def _evaluator() -> optuna.importance.PedAnovaImportanceEvaluator:
-    return optuna.importance.PedAnovaImportanceEvaluator()
+def _bars(shares: dict[str, float]) -> Any:
+    import plotly.graph_objects
 
-
-def _contours(study: optuna.Study, target: Any, target_name: str, count: int = 4) -> Any:
-    """Of the parameters that matter most: all pairs of twenty would be 190 plots."""
-    foremost = list(optuna.importance.get_param_importances(study, evaluator=_evaluator(), target=target))[:count]
-    return optuna.visualization.plot_contour(study, params=foremost, target=target, target_name=target_name)
+    names = list(reversed(shares))
+    return plotly.graph_objects.Figure(plotly.graph_objects.Bar(x=[shares[name] for name in names], y=names, orientation="h"))
 
 
 def _made(title: str, make: Callable[[], Any]) -> Any:

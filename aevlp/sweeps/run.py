@@ -11,6 +11,7 @@ from aevlp.sweeps.runner import Machine, Runner
 from aevlp.sweeps.study import open_study, study_folder
 from aevlp.sweeps.summary import describe_best
 from aevlp.sweeps.view import View
+from aevlp.sweeps.wandb_summary import log_study
 
 
 def run_study(
@@ -33,6 +34,7 @@ def run_study(
     study = open_study(plan, name, storage, view.say, new_from)
     machine = Machine(workers, in_process, _devices(gpus))
     Runner(plan, study, study_folder(name), machine, view, keep_checkpoints=keep_checkpoints).run(trials, timeout)
+    log_study(plan, study, study_folder(name), view.say)
     view.say(describe_best(study))
     more = f" --storage {storage}" if storage else ""
     view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")

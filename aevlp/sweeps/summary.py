@@ -83,17 +83,20 @@ def describe_best(study: optuna.Study, trial: FrozenTrial | None = None) -> str:
     return "\n".join(lines) or "no trial is complete yet"
 
 
-def importances(study: optuna.Study) -> dict[str, float]:
-    """Share of each parameter in the variance of the first objective (PED-ANOVA); empty with too few trials."""
-    target = None if len(study.directions) == 1 else (lambda trial: trial.values[0])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
+    """Share of each parameter in how good an objective becomes (PED-ANOVA); empty with too few trials."""
+    # Given a target, PED-ANOVA looks for what makes it small.
+    sign = -1 if study.directions[objective] == optuna.study.StudyDirection.MAXIMIZE else 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             return optuna.importance.get_param_importances(
-                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), target=target
+                study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: sign * trial.values[objective],
             )
-    except (ValueError, RuntimeError):  # fewer than two trials, or all alike
-        return {}
+        except (ValueError, RuntimeError):  # fewer than two trials, or all alike
+            return {}
 
 
 def show(study: optuna.Study, console: Console | None = None, limit: int = 20) -> None:

@@ -134,12 +134,21 @@ class WandbTracker(Tracker):
         if self._run is not None:
             self._guarded("log", self._run.log, {name: value for name, value in metrics.items() if value is not None})
 
+    def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Send a table; a cell may be None."""
+        if self._run is not None:
+            import wandb
+
+            table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            self._guarded("table", self._run.log, {name: table})
+
     def finish(self, state: str, summary: dict[str, Any]) -> None:
         """Write the summary and close the run; waits at most FINISH_SECONDS for the upload."""
         run, self._run = self._run, None
+        pruned = state == "stopped" and self.job_type == "sweep-trial"  # or continued later; in neither case a failure
         if run is not None:
             self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
-            self._guarded("finish", run.finish, exit_code=0 if state == "finished" else 1)
+            self._guarded("finish", run.finish, exit_code=0 if state == "finished" or pruned else 1)
             if self._failed:
                 _stop_service()  # else it is waited for again, and complains, when Python exits
         for name in self._environment:
