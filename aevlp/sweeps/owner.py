@@ -37,7 +37,8 @@ def is_dead(owner: dict[str, Any], seen: float) -> bool:
     if owner["boot"] != here["boot"]:
         return True
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) > 1
+        process = psutil.Process(owner["pid"])
+        return abs(process.create_time() - owner["started"]) > 1 or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:  # it lives, as somebody else

@@ -11,6 +11,7 @@ import sweep_runs as sweeps
 
 import aevlp
 from aevlp.cli import main
+from aevlp.config.errors import TrainingError
 from aevlp.sweeps.study import study_folder
 
 
@@ -71,19 +72,19 @@ def test_the_same_command_continues_and_trials_are_counted_in_all(study, capsys)
 
 def test_a_changed_space_or_base_is_refused_with_the_difference_and_what_fits_is_taken_over(study, tmp_path, capsys):
     assert sweeps.run(study) == 0
-    wider = sweeps.STUDY.replace("[0.0001, 0.01]", "[0.0005, 0.1]")
+    wider = sweeps.STUDY.replace("[0.0001, 0.01]", "[0.002, 0.1]")
     study = sweeps.write(tmp_path, wider)
     before = sweeps.load().trials
     assert sweeps.run(study) == 2
     text = error(capsys)
-    assert 'space.trainer.learning_rate: {"float": [0.0001, 0.01], "log": true} -> {"float": [0.0005, 0.1], "log": true}' in text
+    assert 'space.trainer.learning_rate: {"float": [0.0001, 0.01], "log": true} -> {"float": [0.002, 0.1], "log": true}' in text
     assert "--name NEW --new-study-from tiny" in text
     assert sweeps.run(sweeps.write(tmp_path), "--set", "trainer.batch_size=24") == 2
     assert "base.trainer.batch_size: 16 -> 24" in error(capsys)
     assert sweeps.load().trials == before
     study = sweeps.write(tmp_path, wider)
     assert sweeps.run(study, "--name", "wider", "--new-study-from", "tiny", "--trials", "1") == 0
-    fitting = [trial for trial in before if trial.params["trainer.learning_rate"] >= 0.0005]
+    fitting = [trial for trial in before if trial.params["trainer.learning_rate"] >= 0.002]
     assert 0 < len(fitting) < len(before)  # by the seed of the study
     taken = [trial for trial in sweeps.load("wider").trials if "imported_from" in trial.user_attrs]
     assert [trial.value for trial in taken] == [trial.value for trial in fitting]
@@ -119,16 +120,21 @@ def test_values_that_do_not_go_together_fail_at_once_with_the_reason_and_count(t
     assert len(sweeps.run_folders()) == 3
 
 
-def test_seeds_are_averaged_and_a_run_that_diverges_fails_its_trial(tmp_path, capsys):
+def test_seeds_are_averaged_and_a_run_that_diverges_fails_its_trial(tmp_path, monkeypatch, capsys):
     text = sweeps.STUDY.replace("trials: 3", "trials: 1\nseeds: 2")
     assert sweeps.run(sweeps.write(tmp_path, text)) == 0
     summaries = [json.loads((run / "summary.json").read_text()) for run in sweeps.run_folders()]
     assert [summary["seed"] for summary in summaries] == [0, 1]
     (trial,) = sweeps.load().trials
     assert trial.value == pytest.approx(sum(summary["best/val_mAP"] for summary in summaries) / 2)
-    text = sweeps.STUDY.replace("[0.0001, 0.01]", "[99, 100]").replace("trials: 3", "trials: 1")
-    assert sweeps.run(sweeps.write(tmp_path, text, "diverging"), "--set", "trainer.optimizer=sgd") == 1
-    assert "no trial came to its end" in error(capsys)
+
+    def fail():
+        raise TrainingError("the loss is not finite at step 2")
+
+    runs.after_step(monkeypatch, 2, fail)
+    assert sweeps.run(sweeps.write(tmp_path, name="diverging"), "--trials", "1") == 1
+    assert "no trial came to its end; the last one: the loss is not finite at step 2" in error(capsys)
+    assert sweeps.states("diverging") == ["FAIL"]  # it would fail again, so it is not tried again
 
 
 def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys):
