@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     """
     if target.suffix != ".yaml":
         raise ConfigError(f"--save {target}: must end in .yaml")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", target.stem):
+        raise ConfigError(f"--save {target}: the name of an experiment has letters, digits, _ . and - only")
     if target.exists():
         raise ConfigError(f"--save {target}: exists; remove it or choose another name")
     if not target.parent.is_dir():

@@ -8,6 +8,7 @@ import re
 from aevlp.config.errors import ConfigError
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Machine, Runner
+from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import open_study, study_folder
 from aevlp.sweeps.summary import describe_best
 from aevlp.sweeps.view import View
@@ -31,11 +32,12 @@ def run_study(
     view = View(name, plan.metrics)
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
-    study = open_study(plan, name, storage, view.say, new_from)
-    machine = Machine(workers, in_process, _devices(gpus))
-    Runner(plan, study, study_folder(name), machine, view, keep_checkpoints=keep_checkpoints).run(trials, timeout)
-    log_study(plan, study, study_folder(name), view.say)
-    view.say(describe_best(study))
+    with storage_errors(storage or study_folder(name)):
+        study = open_study(plan, name, storage, view.say, new_from)
+        machine = Machine(workers, in_process, _devices(gpus))
+        Runner(plan, study, study_folder(name), machine, view, keep_checkpoints=keep_checkpoints).run(trials, timeout)
+        log_study(plan, study, study_folder(name), view.say)
+        view.say(describe_best(study))
     more = f" --storage {storage}" if storage else ""
     view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")
     view.say(f"save   python run.py sweep best {name}{more} --save experiments/{name}_best.yaml")

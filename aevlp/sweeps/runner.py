@@ -23,6 +23,7 @@ from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
 REAP_SECONDS = 60.0
+SAME_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Runner:
         self.running: dict[int, ProcessWorker | InProcessWorker] = {}
         self.wanted = 0
         self.signal: int | None = None
+        self._reasons: list[str] = []  # of the latest trials, empty for one that did not fail
 
     def run(self, trials: int | None, timeout: float | None) -> None:
         """Go on until `trials` trials have ended for good, or `timeout` minutes are over; the file's values where None.
@@ -72,7 +74,8 @@ class Runner:
             while True:
                 if stop.signal_number is not None and self.signal is None:
                     self._stop_all(stop.signal_number)
-                over = self.signal is not None or (until is not None and time.monotonic() > until)
+                late = until is not None and time.monotonic() > until
+                over = self.signal is not None or late or self._fails_always()
                 while not over and len(self.running) < self.machine.workers and self._ask():
                     if self.machine.in_process:
                         break
@@ -88,7 +91,14 @@ class Runner:
         write_csv(self.study, self.folder)
         if self.signal is not None:
             raise RunStopped(self.signal)
+        if self._fails_always():
+            raise TrainingError(
+                f"the last {SAME_FAILURES} trials failed alike: {self._reasons[-1]}; mend that, and the same command continues"
+            )
         self._require_one()
+        ended = len(counted(self._trials()))
+        if ended < self.wanted:
+            self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -133,11 +143,18 @@ class Runner:
             frozen = self._trials()[trial.number]
             reason = outcome.reason or "stopped by the user"
             again = try_again(self.study, frozen, reason, is_retry=outcome.state == "crashed")
+        if not again:
+            self._reasons.append(outcome.reason if outcome.state in ("failed", "crashed") else "")
         ended = len(counted(self._trials()))
         self.view.ended(trial, outcome, again=again, ended=ended, best=self._best())
         write_csv(self.study, self.folder)
         if not self.keep_checkpoints and outcome.state in ("complete", "pruned"):
             remove_checkpoints(self.study, self.folder)
+
+    def _fails_always(self) -> bool:
+        """Whether the latest trials failed for the same reason, such as a full disk, which no other values would cure."""
+        latest = self._reasons[-SAME_FAILURES:]
+        return len(latest) == SAME_FAILURES and bool(latest[0]) and len(set(latest)) == 1
 
     def _best(self) -> optuna.trial.FrozenTrial | None:
         if len(self.plan.metrics) > 1:
@@ -149,7 +166,7 @@ class Runner:
 
     def _stop_all(self, number: int) -> None:
         self.signal = number
-        self.view.say("stopping: every run saves its state (once more to end at once)")
+        self.view.say("stopping: every run saves its state, and the same command continues (a second signal ends at once)")
         for worker in self.running.values():
             worker.stop()
 

@@ -7,11 +7,11 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import AevlpError, ConfigError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -35,6 +35,18 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
         return _open_database(place)
     except ImportError as error:
         raise ConfigError(f"--storage {_hidden(place)}: needs the package {error.name}: pip install {error.name}") from error
+
+
+@contextlib.contextmanager
+def storage_errors(place: str | Path) -> Iterator[None]:
+    """Say where and why a storage failed in the middle of a study; runs under way stop and save by themselves."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (StorageInternalError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error.__cause__ or error).splitlines()[0]
+        raise AevlpError(f"{_hidden(str(place))}: the study's storage failed: {reason}; the same command continues") from error
 
 
 def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
@@ -138,5 +150,7 @@ def _open_proxy(url: str) -> BaseStorage:
 def _hidden(url: str) -> str:
     """The URL without its password."""
     scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
     user, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"
