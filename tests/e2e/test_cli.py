@@ -19,6 +19,7 @@ FLAGS = {
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs"},
+    "sweep": {"--help", "--plugin"},  # its actions have the others
 }
 
 
