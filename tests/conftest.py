@@ -50,3 +50,37 @@ def trained_run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEVLP_RUNS", str(tmp_path_factory.mktemp("trained")))
         return aevlp.train(small_runs.config("trainer.ema_decay=0.5", "trainer.learning_rate=0.01")).run_dir
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A folder with a prepared miniature of each dataset, to be used as $AEVLP_DATA."""
+    from miniatures import MAKE
+
+    from aevlp.cli import main
+
+    root = tmp_path_factory.mktemp("data")
+    for name, make in MAKE.items():
+        make(root / name)
+        assert main(["prepare", name, "--root", str(root / name)]) == 0
+    return root
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    """A random tiny CLIP that knows the words of all class names."""
+    from dual_encoders import save_clip
+    from miniatures import ATTRIBUTES, COCO_CATEGORIES
+
+    from aevlp.data.formats import coco, cub, nuswide, voc
+
+    folder = tmp_path_factory.mktemp("clip")
+    names = [
+        *voc.CLASS_NAMES,
+        *coco.CLASS_NAMES,
+        *nuswide.CLASS_NAMES,
+        *COCO_CATEGORIES.values(),
+        *map(cub.prompt_name, ATTRIBUTES),
+    ]
+    save_clip(folder, " ".join(names).replace("_", " ").replace("::", " ").split())
+    return folder

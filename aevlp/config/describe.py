@@ -13,8 +13,8 @@ from aevlp.config.schema import ExperimentConfig
 
 
 def describe(kind: str) -> list[tuple[str, str]]:
-    """Name and one line of every experiment or component, without importing the package's own components."""
-    if kind == "experiments":
+    """Name and one line of every experiment, study or component, without importing the package's own components."""
+    if kind in ("experiments", "sweeps"):
         return [(name, _first_comment(path)) for name, path in sorted(files(kind).items())]
     return [(name, _first_line(kind, name)) for name in registry.names(kind)]
 

@@ -115,6 +115,10 @@ class TrackingConfig(Config):
     """User or team; null is the login's default."""
     tags: tuple[str, ...] = ()
     """Tags of the run."""
+    group: str | None = Field(None, min_length=1, max_length=128)
+    """Runs shown together; null is the name of the experiment."""
+    job_type: str = Field("train", min_length=1, max_length=64)
+    """Kind of run within its group."""
 
 
 class ExperimentConfig(Config):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -11,6 +11,7 @@ from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 
+Model = TypeVar("Model", bound=Config)
 _MESSAGES = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
@@ -45,6 +46,14 @@ def validate(draft: Draft) -> ExperimentConfig:
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
     raise ConfigError("\n".join(problems))
+
+
+def validate_model(model: type[Model], draft: Draft) -> Model:
+    """Validate a file of its own, such as a study; ConfigError as above."""
+    try:
+        return model.model_validate(draft.values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_problems(draft, error, "", model))) from error
 
 
 def _component(values: Any, kind: str) -> Config:

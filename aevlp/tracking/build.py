@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from aevlp.config import registry
@@ -13,8 +14,8 @@ from aevlp.tracking.jsonl import JsonlTracker
 from aevlp.tracking.wandb import WandbTracker
 
 
-def build_trackers(config: TrackingConfig, run_dir: Path) -> Trackers:
-    """Trackers for the run in `run_dir`."""
+def build_trackers(config: TrackingConfig, run_dir: Path, more: Sequence[Tracker] = ()) -> Trackers:
+    """Trackers for the run in `run_dir`, and `more` of the caller's."""
     name = shlex.quote(shown_path(run_dir))
 
     def next_steps(state: str) -> list[tuple[str, str]]:
@@ -23,7 +24,9 @@ def build_trackers(config: TrackingConfig, run_dir: Path) -> Trackers:
         plugins = "".join(f" --plugin {shlex.quote(file)}" for file in registry.plugin_files)
         return [("resume", f"python run.py --resume {name}{plugins}")]
 
-    trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps)]
+    trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps), *more]
     if config.mode != "off":
-        trackers.append(WandbTracker(config.mode, config.project, config.entity, tuple(config.tags)))
+        trackers.append(
+            WandbTracker(config.mode, config.project, config.entity, tuple(config.tags), config.group, config.job_type)
+        )
     return Trackers(trackers)

@@ -39,7 +39,10 @@ class WandbTracker(Tracker):
     Offline data lies in the run folder, to look at and to upload later. Nothing is written outside the run folder.
     """
 
-    def __init__(self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = (),
+        group: str | None = None, job_type: str = "train",
+    ) -> None:  # fmt: skip
         """Check the mode; ValueError for an unknown one."""
         if mode not in ("auto", "online", "offline"):
             raise ValueError(f"W&B mode must be auto, online or offline, not {mode!r}")
@@ -47,6 +50,7 @@ class WandbTracker(Tracker):
         self.project = project
         self.entity = entity
         self.tags = tuple(tags)
+        self.group, self.job_type = group, job_type
         self.online = False
         self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
         self._failed = False
@@ -98,8 +102,8 @@ class WandbTracker(Tracker):
             entity=self.entity,
             id=info.run_id,
             name=info.run_id,
-            group=info.experiment,
-            job_type="train",
+            group=self.group or info.experiment,
+            job_type=self.job_type,
             tags=self.tags,
             dir=info.run_dir.absolute(),
             config=info.config | ({"git_commit": commit} if (commit := wandb_media.git_commit(info.run_dir)) else {}),
@@ -131,14 +135,23 @@ class WandbTracker(Tracker):
         if self._run is not None:
             self._guarded("log", self._run.log, {name: value for name, value in metrics.items() if value is not None})
 
+    def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Send a table; a cell may be None."""
+        if self._run is not None:
+            import wandb
+
+            table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            self._guarded("table", self._run.log, {name: table})
+
     def finish(self, state: str, summary: dict[str, Any]) -> None:
         """Send what is known at the end, and close the run; waits FINISH_SECONDS for the upload, and longer for large weights."""
         run, self._run = self._run, None
+        pruned = state == "stopped" and self.job_type == "sweep-trial"  # or continued later; in neither case a failure
         if run is not None:
             self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
             if state == "finished" and not self._failed:
                 self._send_media(run, summary)
-            self._guarded("finish", run.finish, exit_code=0 if state == "finished" else 1)
+            self._guarded("finish", run.finish, exit_code=0 if state == "finished" or pruned else 1)
             if self._failed:
                 _stop_service()  # else it is waited for again, and complains, when Python exits
         for name in self._environment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
-from aevlp.tracking import RunInfo, Trackers
+from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import decide
@@ -64,8 +65,8 @@ def train(config: ExperimentConfig) -> RunResult:
             raise
 
 
-def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -> RunResult:
-    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`.
+def resume(path: Path, epochs: int | None = None, tracking: str | None = None, trackers: Sequence[Tracker] = ()) -> RunResult:
+    """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own.
 
     The number of ranks may differ from before; then the result is the same up to rounding.
     """
@@ -79,7 +80,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None) -
             folder.write_config(config)
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
-        return _run(config, folder)
+        return _run(config, folder, trackers)
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -104,8 +105,8 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
         )
 
 
-def _run(config: ExperimentConfig, folder: RunFolder) -> RunResult:
-    trackers = build_trackers(config.tracking, folder.path) if ranks.is_main() else Trackers([])
+def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = ()) -> RunResult:
+    trackers = build_trackers(config.tracking, folder.path, more_trackers) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
     try:

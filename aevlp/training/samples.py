@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from aevlp.data.dataset import ImageSource, Split
 from aevlp.data.random import generator
+from aevlp.data.rows import take_rows
 from aevlp.training.trainer import Trainer
 
 MAX_IMAGES = 32
 MAX_SIDE = 256  # pixels; with MAX_IMAGES about 0.5 MB of JPEG
 MAX_VIEW_BYTES = 4_000_000  # 1,000 classes on a grid of 16 are 0.5 MB an image
 SAMPLE = 1200  # not the run's seed: all runs on a dataset show the same images
-
-
-@dataclass(frozen=True)
-class _Rows:
-    images: ImageSource
-    rows: list[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> Tensor:
-        return self.images[self.rows[row]]
-
-    def name(self, row: int) -> str:
-        return self.images.name(self.rows[row])
 
 
 def sample_rows(num_images: int, count: int = MAX_IMAGES) -> list[int]:
@@ -53,7 +37,7 @@ def write_samples(trainer: Trainer) -> None:
     if views is not None:
         rows = rows[: max(1, MAX_VIEW_BYTES // (2 * views[0].numel()))]
     files = [_jpeg(train.images[row]) for row in rows]
-    logits = trainer.predict(Split(_Rows(train.images, rows), train.observed[rows], None), "samples")
+    logits = trainer.predict(take_rows(train, np.array(rows)), "samples")
     known = {} if train.targets is None else {"targets": train.targets[rows]}
     if views is not None:
         known["views"] = views[: len(rows)].cpu().numpy().astype(np.float16)

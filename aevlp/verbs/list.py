@@ -1,4 +1,4 @@
-"""`list`: experiments and components by name."""
+"""`list`: experiments, studies and components by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from aevlp.config import registry
 
 HELP = "what there is to run"
-LISTS = ("experiments", *registry.KINDS)
+LISTS = ("experiments", "sweeps", *registry.KINDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ FLAGS = {
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
     "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
+    "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
     "cache": {"--help", "--plugin"},
 }

@@ -14,6 +14,7 @@ from aevlp.config.yaml_reading import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+STUDIES = sorted((ROOT / "sweeps").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -31,12 +32,13 @@ def output(capsys):
 
 def test_list_names_every_kind_and_every_component(output):
     lines = output("list").splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["experiments", *registry.KINDS]
+    assert [line for line in lines if not line.startswith(" ")] == ["experiments", "sweeps", *registry.KINDS]
     names = [line.split()[0] for line in lines if line.startswith(" ")]
-    assert names == [path.stem for path in EXPERIMENTS] + [name for kind in registry.KINDS for name in registry.names(kind)]
+    components = [name for kind in registry.KINDS for name in registry.names(kind)]
+    assert names == [path.stem for path in EXPERIMENTS + STUDIES] + components
 
 
-@pytest.mark.parametrize("kind", ["experiments", *registry.KINDS])
+@pytest.mark.parametrize("kind", ["experiments", "sweeps", *registry.KINDS])
 def test_list_of_one_kind_gives_each_name_a_sentence(output, kind):
     head, *rest = output("list", kind).splitlines()
     assert head == kind

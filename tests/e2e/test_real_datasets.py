@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dual_encoders import save_clip
-from miniatures import ATTRIBUTES, COCO_CATEGORIES, MAKE
+from miniatures import MAKE
 
 from aevlp.cli import main
-from aevlp.data.formats import coco, cub, nuswide, voc
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = [path.stem for path in sorted((ROOT / "experiments").glob("*.yaml")) if not path.stem.startswith("digits_")]
@@ -17,31 +15,6 @@ REHEARSAL = (
     "dataset.image_size=64", "trainer.batch_size=3", "trainer.eval_batch_size=3", "trainer.num_workers=0", "tracking.mode=off",
 )  # fmt: skip
 SMALL, OWN = "model=small_cnn", "model.weights=none"  # ResNet-50 with Adam saves 280 MB twice: 5 s, so it is rehearsed once
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder with a prepared miniature of each dataset, to be used as $AEVLP_DATA."""
-    root = tmp_path_factory.mktemp("data")
-    for name, make in MAKE.items():
-        make(root / name)
-        assert main(["prepare", name, "--root", str(root / name)]) == 0
-    return root
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A random tiny CLIP that knows the words of all class names."""
-    folder = tmp_path_factory.mktemp("clip")
-    names = [
-        *voc.CLASS_NAMES,
-        *coco.CLASS_NAMES,
-        *nuswide.CLASS_NAMES,
-        *COCO_CATEGORIES.values(),
-        *map(cub.prompt_name, ATTRIBUTES),
-    ]
-    save_clip(folder, " ".join(names).replace("_", " ").replace("::", " ").split())
-    return folder
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -1,0 +1,125 @@
+"""From a trial to an experiment file of a few lines that reproduces it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from aevlp.config.describe import flatten
+from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
+from aevlp.config.schema import ExperimentConfig
+from aevlp.config.yaml_reading import write_yaml
+from aevlp.sweeps.ledger import RUNS
+from aevlp.sweeps.study import MARK, study_folder
+from aevlp.sweeps.summary import best_trials
+
+_LEFT_OUT = ("name", "tracking", "schema_version")
+_PINNED = ("threads", "precision")
+
+
+def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
+    """The best trial, or trial `number`; ConfigError where it is not complete, or several are equally good."""
+    if number is not None:
+        trials = study.get_trials(deepcopy=False)
+        if not 0 <= number < len(trials) or trials[number].state != TrialState.COMPLETE:
+            raise ConfigError(f"--trial {number}: study {study.study_name} has no complete trial of that number")
+        return trials[number]
+    best = best_trials(study)
+    if not best:
+        raise ConfigError(f"study {study.study_name} has no complete trial yet")
+    if len(best) > 1:
+        numbers = ", ".join(str(trial.number) for trial in best)
+        raise ConfigError(f"study {study.study_name} has several objectives; take one of its Pareto front by --trial: {numbers}")
+    return best[0]
+
+
+def config_of(study: optuna.Study, trial: FrozenTrial) -> ExperimentConfig:
+    """Configuration of the trial's first run, from its folder."""
+    runs = trial.user_attrs.get(RUNS)
+    if not runs:
+        raise ConfigError(f"trial {trial.number} was taken over from {trial.user_attrs.get('imported_from')}; save it from there")
+    path = study_folder(study.study_name) / "trials" / runs[0] / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{path}: is not on this machine; the trial ran elsewhere")
+    return from_dict(read_mapping(path)[0], str(path))
+
+
+def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
+    """Write an experiment that runs as the trial did.
+
+    Raises:
+        ConfigError: `target` exists, or the base has changed so that the file would run something else.
+    """
+    if target.suffix != ".yaml":
+        raise ConfigError(f"--save {target}: must end in .yaml")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", target.stem):
+        raise ConfigError(f"--save {target}: the name of an experiment has letters, digits, _ . and - only")
+    if target.exists():
+        raise ConfigError(f"--save {target}: exists; remove it or choose another name")
+    if not target.parent.is_dir():
+        raise ConfigError(f"--save {target}: there is no folder {target.parent}")
+    config = config_of(study, trial)
+    base = study.user_attrs[MARK]["base"]
+    text = _header(study, trial, target) + _body(config, base, target)
+    aside = target.with_name(f".saving-{os.getpid()}-{target.name}")
+    try:
+        aside.write_text(text)
+        same = load_experiment(str(aside), ["name=saved"])
+        if same.hash != config.hash or same.seed != config.seed:
+            raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
+        os.link(aside, target)  # unlike a rename, never over a file that has come meanwhile
+    except FileExistsError as error:
+        raise ConfigError(f"--save {target}: exists; remove it or choose another name") from error
+    except OSError as error:
+        raise AevlpError(f"--save {target}: cannot be written: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
+    metrics = study.user_attrs[MARK]["metrics"]
+    values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
+    name = target.stem if target.stem in files("experiments") or target.parent.name == "experiments" else str(target)
+    best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
+    return (
+        f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
+        f"#   python run.py --exp {name}\n"
+        "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
+    )
+
+
+def _body(config: ExperimentConfig, base: str, target: Path) -> str:
+    """`base:` and what differs from it; a component of another kind is written whole."""
+    if base not in files("experiments"):
+        base = os.path.relpath(base, target.parent)
+    before, after = load_experiment(_base_path(base, target)).to_dict(), config.to_dict()
+    content: dict[str, Any] = {"base": base}
+    for section, values in after.items():
+        if section in _LEFT_OUT or (values == before.get(section) and section != "trainer"):
+            continue
+        old = before.get(section)
+        if not isinstance(values, dict) or not isinstance(old, dict) or values.get("name") != old.get("name"):
+            content[section] = values
+            continue
+        known = flatten(old)
+        for path, value in flatten(values).items():
+            if known.get(path, values) != value or (section == "trainer" and path in _PINNED):
+                _put(content.setdefault(section, {}), path, value)
+    return write_yaml(content)
+
+
+def _base_path(base: str, target: Path) -> str:
+    return base if base in files("experiments") else str(target.parent / base)
+
+
+def _put(target: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[last] = value

@@ -1,0 +1,99 @@
+"""The trials of a study: which count, which were left behind by a process that died, which are tried again."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from aevlp.sweeps.owner import LOST_SECONDS, is_dead
+
+MAX_RETRIES = 2
+RETRY_OF, ATTEMPT, IMPORTED_FROM, SURPLUS = "retry_of", "attempt", "imported_from", "surplus"
+OWNER, SEEN, RUNS, REASON, WORDS = "owner", "seen", "runs", "reason", "set"
+
+
+def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that have ended for good: complete, pruned, or failed and not to be tried again."""
+    retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+    return [trial for trial in trials if trial.state.is_finished() and trial.number not in retried and is_own(trial)]
+
+
+def is_own(trial: FrozenTrial) -> bool:
+    """Whether a trial is the study's own: neither imported nor one too many."""
+    return IMPORTED_FROM not in trial.user_attrs and SURPLUS not in trial.user_attrs
+
+
+def is_surplus(trials: list[FrozenTrial], number: int, wanted: int) -> bool:
+    """Whether the running trial `number` is one too many, because several machines asked at once."""
+    if RETRY_OF in trials[number].user_attrs:
+        return False
+    earlier = [
+        trial
+        for trial in trials[:number]
+        if is_own(trial) and RETRY_OF not in trial.user_attrs and trial.state != TrialState.WAITING
+    ]
+    return len(earlier) >= wanted
+
+
+def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry: bool) -> bool:
+    """End a running trial as failed and put it in the queue again, to go on from its checkpoint.
+
+    Args:
+        study: the study.
+        trial: it must be running.
+        reason: why it ended.
+        is_retry: whether this uses up one of its retries; a clean stop does not.
+
+    Returns:
+        whether it is tried again; not after MAX_RETRIES.
+    """
+    attempt = trial.user_attrs.get(ATTEMPT, 0) + is_retry
+    again = attempt <= MAX_RETRIES
+    if again and not any(other.user_attrs.get(RETRY_OF) == trial.number for other in study.get_trials(deepcopy=False)):
+        # Before the trial ends: whoever dies in between leaves a trial that the next one finds and only ends.
+        kept: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt, RUNS: trial.user_attrs.get(RUNS, [])}
+        study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}), user_attrs=kept)
+    if not again:
+        reason = f"{reason}; tried {attempt} times, given up"
+    study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+    study.tell(trial.number, state=TrialState.FAIL)
+    return again
+
+
+def reap(study: optuna.Study, folder: Path, notify: Callable[[str], None], *, is_alone: bool) -> int:
+    """Find running trials whose process is dead, and try them again; returns how many there were.
+
+    Args:
+        study: the study.
+        folder: its folder on this machine.
+        notify: told of each.
+        is_alone: no other process works on this study, so that a trial without an owner is dead too.
+    """
+    found = 0
+    with locked(folder / ".reap"):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            owner, began = trial.user_attrs.get(OWNER), trial.datetime_start
+            if owner is not None:
+                dead = is_dead(owner, trial.user_attrs.get(SEEN, 0.0))
+            else:  # its process died in the moment between asking and signing
+                dead = is_alone or (began is not None and time.time() - began.timestamp() > LOST_SECONDS)
+            if dead:
+                again = try_again(study, trial, "its process died", is_retry=True)
+                notify(f"trial {trial.number}: its process died; {'it goes on from its checkpoint' if again else 'given up'}")
+                found += 1
+    return found
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between the processes of this machine."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,20 @@
+"""Metrics that every run logs once an epoch, and that a study can therefore be after."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Direction = Literal["maximize", "minimize"]
+
+_QUALITY = [f"{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")]
+EPOCH_METRICS = (
+    "best/val_mAP", "best/epoch", "val/mAP", "val/mAP_observed", "val/labeler_mAP", "train/loss",
+    *(f"{prefix}pseudo/{name}" for prefix in ("", "val/") for name in _QUALITY),
+    "perf/images_per_second", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
+)  # fmt: skip
+_SMALL_IS_GOOD = ("train/loss", "best/epoch", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded")
+
+
+def preferred_direction(metric: str) -> Direction:
+    """What is better for a metric: "maximize" or "minimize"."""
+    return "minimize" if metric in _SMALL_IS_GOOD else "maximize"

@@ -1,0 +1,136 @@
+"""A study ready to run: its file, its base experiment, and what its trials would be; all checked beforehand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from aevlp.config.describe import flatten
+from aevlp.config.errors import ConfigError
+from aevlp.config.loading import resolve
+from aevlp.config.schema import ExperimentConfig
+from aevlp.sweeps.metrics import Direction
+from aevlp.sweeps.space import Parameter, Space, lookup
+from aevlp.sweeps.study_file import StudyConfig, load_study
+
+# Of the base experiment, what may change between two sittings of one study.
+_NOT_COMPARED = (
+    "name",
+    "tracking.",
+    "dataset.root",
+    "trainer.threads",
+    "trainer.num_workers",
+    "trainer.log_every",
+    "schema_version",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its base resolved; `extra` are `--set` words of the command line, which change the base."""
+
+    name: str
+    study: StudyConfig
+    space: Space
+    base: ExperimentConfig
+    extra: tuple[str, ...]
+
+    @classmethod
+    def load(cls, name: str, extra: tuple[str, ...] = ()) -> Plan:
+        """Read and check a study.
+
+        Raises:
+            ConfigError: the file is wrong, a path unknown, a bound not allowed, or no combination valid.
+        """
+        stem, study, origins = load_study(name)
+        try:
+            base = resolve(study.base, [*study.overrides, *extra]).config
+        except ConfigError as error:
+            raise ConfigError(f"{origins['base']}: {error}") from error
+        plan = cls(stem, study, Space(study.space), base, extra)
+        plan._check(origins)
+        return plan
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The base experiment as plain data."""
+        return self.base.to_dict()
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Of each objective."""
+        return [objective.resolved_direction for objective in self.study.objective]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Of each objective."""
+        return [objective.metric for objective in self.study.objective]
+
+    def resolve(self, words: list[str]) -> ExperimentConfig:
+        """The base with changes; ConfigError where they do not go together."""
+        return resolve(self.study.base, [*self.study.overrides, *self.extra, *words]).config
+
+    def definition(self) -> dict[str, str]:
+        """What makes two studies the same, flat, as text: space, objective, seeds and base."""
+        space = {
+            f"space.{path}": json.dumps(parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json"))
+            for path, parameter in self.study.space.items()
+        }
+        objective = dict(zip([f"objective.{m}" for m in self.metrics], self.directions, strict=True))
+        base = {
+            f"base.{path}": json.dumps(value)
+            for path, value in flatten(self.values).items()
+            if not path.startswith(_NOT_COMPARED)
+        }
+        return {**objective, "seeds": str(self.study.seeds), **space, **base}
+
+    def _check(self, origins: dict[str, str]) -> None:
+        """Try both ends of every range and every choice, the others in the middle."""
+        for parameter in self.space.parameters:
+            whole = parameter.config.fraction_of
+            if whole is not None and whole not in self.study.space:
+                try:
+                    float(lookup(self.values, whole))
+                except (KeyError, TypeError, ValueError) as error:
+                    where = origins[f"space.{parameter.path}"]
+                    raise ConfigError(f"{where}: space.{parameter.path}: {whole} is no number of the base") from error
+        problem = None
+        valid = 0
+        for parameter in self.space.parameters:
+            for code in parameter.ends:
+                _, words = self.space.walk(self.values, self._probe(parameter, code))
+                try:
+                    self.resolve(words)
+                    valid += 1
+                except ConfigError as error:
+                    problem = problem or f"{origins[f'space.{parameter.path}']}: {error}"
+                    if not _is_combination(parameter, str(error)):
+                        raise ConfigError(f"{origins[f'space.{parameter.path}']}: space.{parameter.path}: {error}") from error
+        if not valid:
+            raise ConfigError(f"{problem} (no combination tried is valid)")
+
+    def _probe(self, searched: Parameter, code: Any) -> Any:
+        """Choose `code` for one parameter, what its conditions ask for, and the middle for all others."""
+        wanted = searched.config.when
+
+        def choose(parameter: Parameter) -> Any:
+            if parameter.path == searched.path:
+                return code
+            if parameter.path in wanted:
+                choice = parameter.config.choice
+                return parameter.codes[choice.index(wanted[parameter.path])] if choice else wanted[parameter.path]
+            return parameter.middle
+
+        return choose
+
+
+def _is_combination(parameter: Parameter, message: str) -> bool:
+    """Whether an error is about a section as a whole, so that this value may be right beside others."""
+    sections = [section for section in ExperimentConfig.model_fields if section != parameter.path]
+    words = [f"--set {word.partition('=')[0]}" for word in parameter.words(parameter.codes[0] if parameter.codes else 0)]
+    for line in message.splitlines():
+        origin, _, rest = line.partition(": ")
+        if any(origin.startswith(f"{word}=") for word in words) and not rest.startswith(tuple(f"{s}: " for s in sections)):
+            return False
+    return True

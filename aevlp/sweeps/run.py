@@ -1,0 +1,57 @@
+"""`sweep run`: from its flags to a finished study."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from aevlp.config.errors import ConfigError
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.runner import Machine, Runner
+from aevlp.sweeps.storage import storage_errors
+from aevlp.sweeps.study import open_study, study_folder
+from aevlp.sweeps.summary import describe_best
+from aevlp.sweeps.view import View
+from aevlp.sweeps.wandb_summary import log_study
+
+
+def run_study(
+    file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
+    workers: int = 1, gpus: str | None = None, in_process: bool = False, new_from: str | None = None,
+    words: tuple[str, ...] = (), keep_checkpoints: bool = False,
+) -> None:  # fmt: skip
+    """Begin or continue a study; arguments as the flags of `sweep run`.
+
+    Raises:
+        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once every run has saved its state.
+    """
+    plan = Plan.load(file, words)
+    name = name or plan.name
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
+        raise ConfigError(f"--name {name}: letters, digits, _ . and - only, at most 60")
+    view = View(name, plan.metrics)
+    if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
+        raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
+    with storage_errors(storage or study_folder(name)):
+        study = open_study(plan, name, storage, view.say, new_from)
+        machine = Machine(workers, in_process, _devices(gpus))
+        Runner(plan, study, study_folder(name), machine, view, keep_checkpoints=keep_checkpoints).run(trials, timeout)
+        log_study(plan, study, study_folder(name), view.say)
+        view.say(describe_best(study))
+    more = f" --storage {storage}" if storage else ""
+    view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")
+    view.say(f"save   python run.py sweep best {name}{more} --save experiments/{name}_best.yaml")
+
+
+def _devices(gpus: str | None) -> tuple[str, ...]:
+    """Those given, or all that are visible."""
+    if gpus is not None:
+        if not re.fullmatch(r"[^,\s]+(,[^,\s]+)*", gpus):
+            raise ConfigError(f"--gpus {gpus}: write device numbers with commas, such as 0,1")
+        return tuple(gpus.split(","))
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        return tuple(visible.split(","))
+    return tuple(map(str, range(torch.cuda.device_count())))

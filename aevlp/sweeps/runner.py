@@ -1,0 +1,187 @@
+"""Running a study: asks for trials, keeps the workers busy, and ends with the exact number of trials."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import optuna
+from optuna.trial import TrialState
+
+from aevlp.config.errors import TrainingError
+from aevlp.sweeps.ledger import REASON, SURPLUS, counted, is_surplus, reap, try_again
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.summary import write_csv
+from aevlp.sweeps.trial import Outcome, Trial, remove_checkpoints
+from aevlp.sweeps.view import View
+from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
+from aevlp.training.signals import RunStopped, StopFlag
+
+POLL_SECONDS = 0.2
+REAP_SECONDS = 60.0
+SAME_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How this machine is shared among its workers."""
+
+    workers: int
+    in_process: bool
+    gpus: tuple[str, ...]
+    """CUDA device of each worker in turn; empty leaves the choice to torch."""
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """Variables of a worker's processes."""
+        return {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+
+    def words(self, plan: Plan) -> tuple[str, ...]:
+        """The share of the cores, unless the study or its base says how many threads a run has."""
+        if plan.base.trainer.threads is not None:
+            return ()
+        return (f"trainer.threads={max(1, len(os.sched_getaffinity(0)) // self.workers)}",)
+
+
+class Runner:
+    """One sitting of a study, on one machine."""
+
+    def __init__(self, plan: Plan, study: optuna.Study, folder: Path, machine: Machine, view: View, *, keep_checkpoints: bool):
+        self.plan, self.study, self.folder, self.machine, self.view = plan, study, folder, machine, view
+        self.keep_checkpoints = keep_checkpoints
+        self.running: dict[int, ProcessWorker | InProcessWorker] = {}
+        self.wanted = 0
+        self.signal: int | None = None
+        self._reasons: list[str] = []  # of the latest trials, empty for one that did not fail
+
+    def run(self, trials: int | None, timeout: float | None) -> None:
+        """Go on until `trials` trials have ended for good, or `timeout` minutes are over; the file's values where None.
+
+        Raises:
+            RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
+            TrainingError: no trial came to its end.
+        """
+        self.wanted = trials or self.plan.study.trials or self._size_of_grid()
+        minutes = timeout or self.plan.study.timeout
+        until = None if minutes is None else time.monotonic() + 60 * minutes
+        with (self.folder / ".sitting").open("w") as presence, StopFlag() as stop, self.view:
+            reap(self.study, self.folder, self.view.say, is_alone=_alone(presence))
+            self.view.begin(self.wanted, len(counted(self._trials())))
+            next_reap = time.monotonic() + REAP_SECONDS
+            while True:
+                if stop.signal_number is not None and self.signal is None:
+                    self._stop_all(stop.signal_number)
+                late = until is not None and time.monotonic() > until
+                over = self.signal is not None or late or self._fails_always()
+                while not over and len(self.running) < self.machine.workers and self._ask():
+                    if self.machine.in_process:
+                        break
+                if not self.running:
+                    break
+                self._poll()
+                if time.monotonic() > next_reap:
+                    reap(self.study, self.folder, self.view.say, is_alone=False)
+                    next_reap = time.monotonic() + REAP_SECONDS
+                if not self.machine.in_process:
+                    self.view.show([worker.trial for worker in self.running.values()])
+                    time.sleep(POLL_SECONDS)
+        write_csv(self.study, self.folder)
+        if self.signal is not None:
+            raise RunStopped(self.signal)
+        if self._fails_always():
+            raise TrainingError(
+                f"the last {SAME_FAILURES} trials failed alike: {self._reasons[-1]}; mend that, and the same command continues"
+            )
+        self._require_one()
+        ended = len(counted(self._trials()))
+        if ended < self.wanted:
+            self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _size_of_grid(self) -> int:
+        return len(self.plan.space.combinations(self.plan.values))
+
+    def _ask(self) -> bool:
+        """Begin one more trial if the study still lacks one."""
+        trials = self._trials()
+        if len(counted(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials) >= self.wanted:
+            return False
+        slot = next(i for i in range(self.machine.workers) if i not in self.running)
+        asked = self.study.ask()
+        if is_surplus(self._trials(), asked.number, self.wanted):
+            asked.set_user_attr(SURPLUS, True)
+            self.study.tell(asked, state=TrialState.FAIL)
+            return False
+        trial = Trial(self.plan, asked, self.folder, self.machine.words(self.plan))
+        worker = InProcessWorker(trial) if self.machine.in_process else ProcessWorker(trial, self.machine.environment(slot))
+        self.running[slot] = worker
+        self.view.began(trial)
+        return True
+
+    def _poll(self) -> None:
+        for slot, worker in list(self.running.items()):
+            outcome = worker.poll()
+            if outcome is not None:
+                del self.running[slot]
+                self._finish(worker.trial, outcome)
+
+    def _finish(self, trial: Trial, outcome: Outcome) -> None:
+        again = False
+        if outcome.state == "complete":
+            self.study.tell(trial.trial, list(outcome.values))
+        elif outcome.state == "pruned":
+            self.study.tell(trial.trial, state=TrialState.PRUNED)
+        elif outcome.state == "failed":
+            trial.trial.set_user_attr(REASON, outcome.reason)
+            self.study.tell(trial.trial, state=TrialState.FAIL)
+        else:
+            frozen = self._trials()[trial.number]
+            reason = outcome.reason or "stopped by the user"
+            again = try_again(self.study, frozen, reason, is_retry=outcome.state == "crashed")
+        if not again:
+            self._reasons.append(outcome.reason if outcome.state in ("failed", "crashed") else "")
+        ended = len(counted(self._trials()))
+        self.view.ended(trial, outcome, again=again, ended=ended, best=self._best())
+        write_csv(self.study, self.folder)
+        if not self.keep_checkpoints and outcome.state in ("complete", "pruned"):
+            remove_checkpoints(self.study, self.folder)
+
+    def _fails_always(self) -> bool:
+        """Whether the latest trials failed for the same reason, such as a full disk, which no other values would cure."""
+        latest = self._reasons[-SAME_FAILURES:]
+        return len(latest) == SAME_FAILURES and bool(latest[0]) and len(set(latest)) == 1
+
+    def _best(self) -> optuna.trial.FrozenTrial | None:
+        if len(self.plan.metrics) > 1:
+            return None
+        try:
+            return self.study.best_trial
+        except ValueError:
+            return None
+
+    def _stop_all(self, number: int) -> None:
+        self.signal = number
+        self.view.say("stopping: every run saves its state, and the same command continues (a second signal ends at once)")
+        for worker in self.running.values():
+            worker.stop()
+
+    def _require_one(self) -> None:
+        trials = counted(self._trials())
+        if trials and not any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials):
+            raise TrainingError(f"no trial came to its end; the last one: {trials[-1].user_attrs.get(REASON, 'unknown')}")
+
+
+def _alone(presence: IO[str]) -> bool:
+    """Whether no other process works on this study on this machine; from now on, one does."""
+    try:
+        fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except OSError:
+        alone = False
+    fcntl.flock(presence, fcntl.LOCK_SH)
+    return alone

@@ -1,0 +1,186 @@
+"""Search spaces: from a parameter's range to Optuna's, and from chosen values to `--set` words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from aevlp.config.yaml_reading import read_yaml
+from aevlp.sweeps.study_file import ParameterConfig
+
+
+class UnfitError(ValueError):
+    """A configuration that a space does not hold."""
+
+
+def lookup(values: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path such as loss.beta[1]; a component by its name. KeyError where there is none."""
+    found: Any = values
+    for step in re.findall(r"\w+|\[\d+\]", path):
+        try:
+            found = found[int(step[1:-1])] if step.startswith("[") else found[step]
+        except (IndexError, TypeError) as error:
+            raise KeyError(path) from error
+    return found["name"] if isinstance(found, dict) and "name" in found else found
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a space. Its *code* is what Optuna sees: a number, a word, a share, or a list as JSON."""
+
+    path: str
+    config: ParameterConfig
+
+    @property
+    def name(self) -> str:
+        """Name in Optuna: the path, or for a share both paths."""
+        return f"{self.path} / {self.config.fraction_of}" if self.config.fraction_of else self.path
+
+    @property
+    def codes(self) -> list[Any]:
+        """Codes of all choices or cases; empty for ranges."""
+        if self.config.cases is not None:
+            return list(self.config.cases)
+        choice = self.config.choice or []
+        return [json.dumps(value) if isinstance(value, list) else value for value in choice]
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """As Optuna knows it."""
+        config = self.config
+        if config.float_ is not None:
+            return FloatDistribution(*config.float_, log=config.log, step=config.step)
+        if config.int_ is not None:
+            return IntDistribution(*config.int_, log=config.log, step=int(config.step or 1))
+        if config.fraction_of is not None:
+            assert config.low is not None
+            assert config.high is not None
+            return FloatDistribution(config.low, config.high)
+        return CategoricalDistribution(self.codes)
+
+    @property
+    def ends(self) -> list[Any]:
+        """Codes to try a space with: both ends of a range, or every choice."""
+        config = self.config
+        return self.codes or list(config.float_ or config.int_ or (config.low, config.high))
+
+    @property
+    def middle(self) -> Any:
+        """A code in the middle of the range, or the first choice."""
+        distribution = self.distribution
+        if isinstance(distribution, IntDistribution):
+            steps = (distribution.high - distribution.low) // distribution.step // 2
+            return distribution.low + steps * distribution.step
+        if isinstance(distribution, FloatDistribution):
+            low, high = distribution.low, distribution.high
+            if distribution.log:
+                return (low * high) ** 0.5
+            half = (high - low) / 2
+            return low + (round(half / distribution.step) * distribution.step if distribution.step else half)
+        return self.codes[0]
+
+    def value(self, code: Any, whole: float | None = None) -> Any:
+        """What the configuration gets for a code: numbers to 4 digits. `whole` is the number that a share is of."""
+        if self.config.choice is not None:
+            return self.config.choice[self.codes.index(code)]
+        if self.config.fraction_of is not None:
+            assert whole is not None
+            code = code * whole
+        return float(f"{code:.4g}") if isinstance(code, float) else code
+
+    def words(self, value: Any) -> list[str]:
+        """The value as `--set` words."""
+        return self.config.cases[value] if self.config.cases is not None else [f"{self.path}={json.dumps(value)}"]
+
+    def code_in(self, values: dict[str, Any]) -> Any:
+        """The code that a configuration has here; UnfitError where it lies outside the range."""
+        config = self.config
+        if config.cases is not None:
+            # The case with most words that all hold; so one without words stands for none of the others.
+            for name, words in sorted(config.cases.items(), key=lambda case: -len(case[1])):
+                if all(_holds(values, word) for word in words):
+                    return name
+            raise UnfitError(f"{self.path}: no case fits")
+        try:
+            found = lookup(values, self.path)
+            code = found / lookup(values, config.fraction_of) if config.fraction_of else found
+        except (KeyError, TypeError, ZeroDivisionError) as error:
+            raise UnfitError(f"{self.path}: has no such value") from error
+        if self.codes:
+            if found not in (config.choice or []):
+                raise UnfitError(f"{self.path}: {found} is none of the choices")
+            return self.codes[(config.choice or []).index(found)]
+        low, high = self.ends
+        step = config.step or (1 if config.int_ else None)
+        fits = isinstance(code, int | float) and low <= code <= high
+        if not fits or (step and abs((code - low) / step - round((code - low) / step)) > 1e-8):
+            raise UnfitError(f"{self.path}: {found} lies outside")
+        return int(code) if config.int_ else float(code)
+
+
+def _holds(values: dict[str, Any], word: str) -> bool:
+    path, _, text = word.partition("=")
+    try:
+        return lookup(values, path) == read_yaml(text, word)[0]
+    except KeyError:
+        return False
+
+
+def by_name(codes: dict[str, Any]) -> Callable[[Parameter], Any]:
+    """Choose for `Space.walk` what is known already."""
+    return lambda parameter: codes[parameter.name]
+
+
+class Space:
+    """All parameters, in an order in which each comes after those that it depends on."""
+
+    def __init__(self, parameters: dict[str, ParameterConfig]):
+        def order(parameter: Parameter) -> tuple[bool, bool, bool]:
+            config = parameter.config
+            # Whole components first: they would throw away what was set inside them before.
+            return bool(config.fraction_of), bool(config.when), not (config.cases or "." not in parameter.path)
+
+        self.parameters = sorted((Parameter(path, config) for path, config in parameters.items()), key=order)
+
+    def walk(self, base: dict[str, Any], choose: Callable[[Parameter], Any]) -> tuple[dict[str, Any], list[str]]:
+        """Ask `choose` for the code of each parameter whose conditions hold.
+
+        Args:
+            base: values of the base experiment, for shares of a number that is not searched.
+            choose: from a parameter to a code.
+
+        Returns:
+            codes by the parameters' names in Optuna, and the configuration they stand for as `--set` words.
+        """
+        codes: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        words: list[str] = []
+        for parameter in self.parameters:
+            config = parameter.config
+            if any(other not in values or values[other] != wanted for other, wanted in config.when.items()):
+                continue
+            code = codes[parameter.name] = choose(parameter)
+            whole = None
+            if config.fraction_of is not None:
+                whole = values[config.fraction_of] if config.fraction_of in values else lookup(base, config.fraction_of)
+            values[parameter.path] = parameter.value(code, whole)
+            words += parameter.words(values[parameter.path])
+        return codes, words
+
+    def codes_in(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Codes of a configuration; UnfitError where the space does not hold it."""
+        return self.walk(values, lambda parameter: parameter.code_in(values))[0]
+
+    def combinations(self, base: dict[str, Any]) -> list[dict[str, Any]]:
+        """Codes of every combination of choices, in the order of the space, each once."""
+        found: list[dict[str, Any]] = [{}]
+        for parameter in self.parameters:
+            found = [chosen | {parameter.name: code} for chosen in found for code in parameter.codes]
+        # Where a condition does not hold the parameter is left out, and several become one.
+        walked = [self.walk(base, by_name(chosen))[0] for chosen in found]
+        return [codes for i, codes in enumerate(walked) if codes not in walked[:i]]

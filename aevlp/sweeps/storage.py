@@ -1,0 +1,156 @@
+"""Where a study is kept: a journal file in its folder, or any Optuna storage that machines share."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aevlp.config.errors import AevlpError, ConfigError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+JOURNAL = "journal.log"
+CONNECT_SECONDS = 10
+_OWN_TABLES = {"studies", "trials", "version_info"}
+
+
+def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorage:
+    """Open a journal file (by path) or an Optuna URL: postgresql://, mysql://, sqlite:///FILE, grpc://HOST:PORT.
+
+    Raises:
+        ConfigError: it cannot be reached, or holds something that is not Optuna's; nothing was written.
+    """
+    if isinstance(place, Path) or "://" not in place:
+        return _open_journal(Path(place), notify)
+    try:
+        if place.startswith("grpc://"):
+            return _open_proxy(place)
+        return _open_database(place)
+    except ImportError as error:
+        raise ConfigError(f"--storage {_hidden(place)}: needs the package {error.name}: pip install {error.name}") from error
+
+
+@contextlib.contextmanager
+def storage_errors(place: str | Path) -> Iterator[None]:
+    """Say where and why a storage failed in the middle of a study; runs under way stop and save by themselves."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (StorageInternalError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error.__cause__ or error).splitlines()[0]
+        raise AevlpError(f"{_hidden(str(place))}: the study's storage failed: {reason}; the same command continues") from error
+
+
+def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with contextlib.ExitStack() as stack:
+                lock = JournalFileSymlinkLock(str(path))
+                lock.acquire()
+                stack.callback(lock.release)
+                repair(path, notify)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
+def repair(path: Path, notify: Callable[[str], None]) -> None:
+    """Cut off what a crash or a full disk left of the journal's last entries; the damaged file is kept beside it.
+
+    Raises:
+        ConfigError: the file is no journal, or is damaged before its end.
+    """
+    content = path.read_bytes()
+    whole, problem, number = 0, None, 0
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if _is_entry(line):
+            if problem is not None:
+                raise ConfigError(f"{path}, line {problem}: damaged, with whole entries after it; restore it from a copy")
+            whole += len(line)
+        else:
+            problem = problem or number
+    if problem is None:
+        return
+    if problem == 1:
+        raise ConfigError(f"{path}: is not the journal of a study; nothing was changed")
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    backup = path.with_name(f"{path.name}.damaged-{stamp}")
+    shutil.copy2(path, backup)
+    with path.open("r+b") as file:
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    count = number - problem + 1
+    notify(f"{path}: {count} damaged lines at its end were removed; the file as it was is {backup.name}")
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return line.endswith(b"\n") and isinstance(entry, dict) and "op_code" in entry
+
+
+def _open_database(url: str) -> BaseStorage:
+    import sqlalchemy
+    from optuna.storages import RDBStorage
+
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise ConfigError(f"--storage {_hidden(url)}: is no database URL such as postgresql://user@host/name") from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    waits = {"connect_timeout": CONNECT_SECONDS} if not parsed.drivername.startswith("sqlite") else {"timeout": 60}
+    options: dict[str, Any] = {"connect_args": waits, "pool_pre_ping": True}
+    try:
+        engine = sqlalchemy.create_engine(parsed, **options)
+        try:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+        if tables and not tables >= _OWN_TABLES:
+            some = ", ".join(sorted(tables)[:3])
+            raise ConfigError(f"--storage {_hidden(url)}: holds tables that are not Optuna's ({some}); name an empty database")
+        return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
+    except sqlalchemy.exc.NoSuchModuleError as error:
+        raise ConfigError(f"--storage {_hidden(url)}: {error}") from error
+    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError) as error:
+        reason = str(error.orig or error).strip().splitlines()[0]
+        raise ConfigError(f"--storage {_hidden(url)}: cannot be opened: {reason}") from error
+
+
+def _open_proxy(url: str) -> BaseStorage:
+    from urllib.parse import urlsplit
+
+    import grpc
+    from optuna.storages import GrpcStorageProxy
+
+    parsed = urlsplit(url)
+    try:
+        storage = GrpcStorageProxy(host=parsed.hostname or "localhost", port=parsed.port or 13000)
+        storage.wait_server_ready(timeout=CONNECT_SECONDS)
+    except (grpc.RpcError, grpc.FutureTimeoutError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"--storage {url}: no Optuna server answers there within {CONNECT_SECONDS} s") from error
+    return storage
+
+
+def _hidden(url: str) -> str:
+    """The URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"

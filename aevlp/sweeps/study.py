@@ -1,0 +1,172 @@
+"""Opening a study: creating it, finding it again, refusing what has changed, importing what still fits."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from aevlp.config.errors import AevlpError, ConfigError, suggest
+from aevlp.config.loading import from_dict, read_mapping
+from aevlp.config.yaml_reading import write_yaml
+from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.samplers import build_pruner, build_sampler
+from aevlp.sweeps.space import UnfitError, by_name
+from aevlp.sweeps.storage import JOURNAL, open_storage
+from aevlp.training.run_folder import runs_root
+
+MARK = "aevlp"
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def study_folder(name: str) -> Path:
+    """Folder of a study on this machine."""
+    return runs_root() / "sweeps" / name
+
+
+def open_study(
+    plan: Plan, name: str, storage: str | None, notify: Callable[[str], None], new_from: str | None = None
+) -> optuna.Study:
+    """The study `name`, made where there is none.
+
+    Args:
+        plan: what it is for.
+        name: its name, in the storage and as a folder.
+        storage: an Optuna URL or a journal file; None is the journal in the study's folder.
+        notify: told of repairs and imports.
+        new_from: a study whose trials are taken over where they fit; `name` must be new then.
+
+    Raises:
+        ConfigError: storage unreachable or somebody else's; or the study is for another space, base or objective.
+    """
+    folder = study_folder(name)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").exists():
+        raise ConfigError(f"{folder}: holds files, but no study; move them, or give the study another name with --name")
+    source = _load(new_from, storage, notify) if new_from is not None else None
+    kept_in = open_storage(storage or folder / JOURNAL, notify)
+    sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
+    is_new = name not in {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
+    if new_from is not None and not is_new:
+        raise ConfigError(f"--new-study-from {new_from}: there is a study {name} already; name the new one with --name")
+    try:
+        study = optuna.create_study(
+            study_name=name, storage=kept_in, directions=plan.directions, sampler=sampler, pruner=pruner, load_if_exists=True
+        )
+    except ValueError as error:  # other directions than before
+        raise ConfigError(f"study {name}: {error}; give the study another name with --name") from error
+    _check(study, plan, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_study_file(folder, plan, storage)
+    if source is not None:
+        _import(source, study, plan, new_from or "", notify)
+    _lay_out(study, plan)
+    return study
+
+
+def load_existing(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
+    """A study to look at; ConfigError where there is none of that name."""
+    return _load(name, storage, notify)
+
+
+def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
+    folder = study_folder(name)
+    if storage is None and (folder / "study.yaml").is_file():
+        storage = read_mapping(folder / "study.yaml")[0].get("storage")
+    if storage is None and not (folder / JOURNAL).is_file():
+        known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
+        raise ConfigError(f"there is no study {name!r} in {runs_root() / 'sweeps'}/{suggest(name, known)}")
+    kept_in: BaseStorage = open_storage(storage or folder / JOURNAL, notify)
+    try:
+        study = optuna.load_study(study_name=name, storage=kept_in)
+    except KeyError as error:
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)]
+        raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}") from error
+    if MARK not in study.user_attrs:
+        raise ConfigError(f"study {name}: was not made by `sweep run`")
+    return study
+
+
+def _check(study: optuna.Study, plan: Plan, name: str) -> None:
+    """Compare with what the study was made for; a new one is given its mark."""
+    wanted = plan.definition()
+    mark = study.user_attrs.get(MARK)
+    if mark is None:
+        if study.get_trials(deepcopy=False):
+            raise ConfigError(f"the storage has a study {name!r} that was not made by `sweep run`; choose another with --name")
+        study.set_metric_names(plan.metrics)
+        study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, "definition": wanted})
+        return
+    known = mark["definition"]
+    changed = [path for path in {**known, **wanted} if known.get(path) != wanted.get(path)]
+    # Another component has another name; a setting that one side lacks came with another version of this program.
+    changed = [path for path in changed if not path.startswith("base.") or (path in known and path in wanted)]
+    if changed:
+        lines = [f"  {path}: {known.get(path, 'absent')} -> {wanted.get(path, 'absent')}" for path in changed[:20]]
+        more = [f"  and {len(changed) - 20} more"] if len(changed) > 20 else []
+        raise ConfigError("\n".join([
+            f"study {name} was begun with another space, base or objective:", *lines, *more,
+            f"take the change back, or begin a new study that takes over what fits: --name NEW --new-study-from {name}",
+        ]))  # fmt: skip
+
+
+def _write_study_file(folder: Path, plan: Plan, storage: str | None) -> None:
+    content = plan.study.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    if storage is not None and "@" not in storage:  # which may hold a password
+        content["storage"] = storage
+    aside = folder / ".study.yaml"
+    aside.write_text(f"# What this study searches, as it was last run.\n{write_yaml(content)}")
+    aside.replace(folder / "study.yaml")
+
+
+def _lay_out(study: optuna.Study, plan: Plan) -> None:
+    """Queue the trials that are known beforehand; those already there are left as they are."""
+    if plan.study.sampler.name == "grid":
+        for codes in plan.space.combinations(plan.values):
+            study.enqueue_trial(codes, skip_if_exists=True)
+        return
+    for words in plan.study.start:
+        try:
+            codes = plan.space.codes_in(plan.resolve(list(words)).to_dict())
+        except UnfitError:
+            continue
+        study.enqueue_trial(codes, skip_if_exists=True)
+
+
+def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
+    """Add the complete trials of another study whose configuration the new one could have tried as well."""
+    mark: dict[str, Any] = source.user_attrs[MARK]
+    if mark["metrics"] != plan.metrics or mark["definition"].get("seeds") != str(plan.study.seeds):
+        raise ConfigError(f"--new-study-from {name}: it has another objective or number of seeds, so no trial fits")
+    trials = source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    taken = 0
+    for trial in trials:
+        try:
+            path = study_folder(name) / "trials" / trial.user_attrs[RUNS][0] / "config.yaml"
+            values = from_dict(read_mapping(path)[0], str(path)).to_dict()
+            codes = plan.space.codes_in(values)
+            _, words = plan.space.walk(plan.values, by_name(codes))
+            if plan.resolve([*words, f"seed={values['seed']}", *_machine_words(values)]).hash != from_dict(values, "").hash:
+                continue
+        except (AevlpError, KeyError, UnfitError):
+            continue
+        distributions = {p.name: p.distribution for p in plan.space.parameters if p.name in codes}
+        study.add_trial(optuna.trial.create_trial(
+            values=trial.values, params=codes, distributions=distributions, intermediate_values=trial.intermediate_values,
+            user_attrs={IMPORTED_FROM: f"{name}/{trial.number}", WORDS: words},
+        ))  # fmt: skip
+        taken += 1
+    notify(f"{taken} of {len(trials)} complete trials of {name} fit and were taken over; they are not counted as trials here")
+
+
+def _machine_words(values: dict[str, Any]) -> list[str]:
+    """What may differ between two sittings of one study."""
+    trainer = values["trainer"]
+    return [f"trainer.{key}={json.dumps(trainer[key])}" for key in ("threads", "num_workers", "log_every")]

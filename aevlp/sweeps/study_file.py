@@ -1,0 +1,199 @@
+"""The shape of a study: one YAML file of sweeps/, validated like every configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from aevlp.config.draft import Draft
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.loading import files, read_mapping
+from aevlp.config.schema import Config
+from aevlp.config.validation import validate_model
+from aevlp.sweeps.metrics import EPOCH_METRICS, Direction, preferred_direction
+
+Scalar = bool | int | float | str | None
+
+
+class ParameterConfig(Config):
+    """What one parameter may be: exactly one of float, int, choice, fraction_of and cases."""
+
+    float_: tuple[float, float] | None = Field(None, alias="float")
+    """Lowest and highest number."""
+    int_: tuple[int, int] | None = Field(None, alias="int")
+    """Lowest and highest whole number."""
+    choice: list[Any] | None = Field(None, min_length=1)
+    """Values to choose from, all of one type; lists are allowed."""
+    fraction_of: str | None = None
+    """Another number of the configuration; this one is a share of it, between `low` and `high`."""
+    low: float | None = None
+    """Lowest share, with fraction_of."""
+    high: float | None = None
+    """Highest share, with fraction_of."""
+    cases: dict[str, list[str]] | None = Field(None, min_length=1)
+    """Named sets of `--set` words to choose from."""
+    log: bool = False
+    """Whether equal ratios are equally likely, instead of equal differences."""
+    step: float | None = Field(None, gt=0)
+    """Distance between two neighbouring values; every value is allowed without."""
+    when: dict[str, Scalar] = Field(default_factory=dict)
+    """Other parameters of the space and the values they must have for this one to be searched."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> ParameterConfig:
+        kinds = ("float", "int", "choice", "fraction_of", "cases")
+        values = (self.float_, self.int_, self.choice, self.fraction_of, self.cases)
+        given = [name for name, value in zip(kinds, values, strict=True) if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(kinds)}; has {' and '.join(given) or 'none'}")
+        ranged = self.float_ or self.int_
+        if ranged is not None:
+            _check_range(ranged[0], ranged[1], self.log, self.step)
+            if self.int_ and self.step and self.step != int(self.step):
+                raise ValueError(f"step of an int must be a whole number, is {self.step:g}")
+        elif self.log or self.step:
+            raise ValueError(f"log and step belong to float and int, not to {given[0]}")
+        if (self.fraction_of is None) != (self.low is None) or (self.low is None) != (self.high is None):
+            raise ValueError("fraction_of, low and high come together: {fraction_of: loss.lambda1, low: 0.2, high: 0.95}")
+        if self.low is not None and self.high is not None:
+            _check_range(self.low, self.high, log=False, step=None)
+        if self.choice is not None:
+            _check_choice(self.choice)
+        return self
+
+
+def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
+    if low >= high:
+        raise ValueError(f"the range [{low:g}, {high:g}] is empty; the first number must be below the second")
+    if log and low <= 0:
+        raise ValueError(f"a log range must lie above 0, starts at {low:g}")
+    if log and step:
+        raise ValueError("log and step exclude each other")
+
+
+def _check_choice(choice: list[Any]) -> None:
+    kinds = {float if type(value) is int else type(value) for value in choice if value is not None}
+    if len(kinds) > 1:
+        raise ValueError(f"choice mixes types: {', '.join(repr(value) for value in choice)}; all must be of one")
+    if any(value in choice[:i] for i, value in enumerate(choice)):
+        raise ValueError("choice names a value twice")
+
+
+class ObjectiveConfig(Config):
+    """A metric to make large or small."""
+
+    metric: str
+    """A metric that runs log once an epoch."""
+    direction: Direction | None = None
+    """Null is what is better for that metric."""
+
+    @field_validator("metric")
+    @classmethod
+    def _is_logged(cls, metric: str) -> str:
+        if metric.startswith("test/"):
+            raise ValueError(f"{metric} would choose settings by the test images; take best/val_mAP")
+        if metric not in EPOCH_METRICS:
+            raise ValueError(f"no run logs {metric!r}{suggest(metric, EPOCH_METRICS)}")
+        return metric
+
+    @property
+    def resolved_direction(self) -> Direction:
+        """The direction, never null."""
+        return self.direction or preferred_direction(self.metric)
+
+
+class SamplerConfig(Config):
+    """How values are chosen."""
+
+    name: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid", "nsga2"] = "tpe"
+    """grid tries every combination once, in the order of the file."""
+    startup: int = Field(10, ge=1)
+    """Trials drawn at random before the sampler learns (tpe, gp, cmaes); population of nsga2."""
+
+
+class PrunerConfig(Config):
+    """When a trial is given up before its end."""
+
+    name: Literal["median", "hyperband", "patient", "none"] = "median"
+    """median: worse than half of the trials at this epoch; patient: the same, once it has stopped to improve."""
+    startup: int = Field(5, ge=1)
+    """Trials that must have ended before the first is given up (median, patient)."""
+    warmup: int = Field(1, ge=0)
+    """Epochs that every trial may have (median, patient); the least that hyperband gives."""
+    patience: int = Field(1, ge=1)
+    """Epochs without a gain (patient)."""
+
+
+class StudyConfig(Config):
+    """A study, as read from its file."""
+
+    base: str
+    """Experiment whose values hold where the space says nothing: a name, or a YAML file."""
+    overrides: tuple[str, ...] = Field((), alias="set")
+    """Changes to the base, as `--set` words."""
+    objective: tuple[ObjectiveConfig, ...] = Field((ObjectiveConfig(metric="best/val_mAP"),), min_length=1)
+    """What the study is for: a metric, or several."""
+    space: dict[str, ParameterConfig] = Field(min_length=1)
+    """Dotted path of each parameter and what it may be."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How values are chosen."""
+    pruner: PrunerConfig = PrunerConfig()
+    """When trials are given up."""
+    seeds: int = Field(1, ge=1)
+    """Runs of each trial, with the base's seed and those that follow it; the objective is their mean."""
+    trials: int | None = Field(None, ge=1)
+    """Trials in all; null is every combination of a grid, and needs --trials otherwise."""
+    timeout: float | None = Field(None, gt=0)
+    """Minutes after which no further trial is begun."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the sampler; that of the runs is the base's."""
+    start: tuple[tuple[str, ...], ...] = ((),)
+    """Trials to begin with, each as changes to the base; by default the base itself. Left out where the space lacks it."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        value = value if isinstance(value, list | tuple) else [value]
+        return [{"metric": item} if isinstance(item, str) else item for item in value]
+
+    @field_validator("sampler", "pruner", mode="before")
+    @classmethod
+    def _word_is_a_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudyConfig:
+        for path, parameter in self.space.items():
+            for other in parameter.when:
+                if other not in self.space or other == path:
+                    raise ValueError(f"space.{path}: when names {other!r}, which is not in the space{suggest(other, self.space)}")
+                if self.space[other].when:
+                    raise ValueError(f"space.{path}: when names {other!r}, which has a condition itself")
+            if self.sampler.name == "grid" and not (parameter.choice or parameter.cases):
+                raise ValueError(f"space.{path}: the grid sampler needs a choice or cases")
+        if len(self.objective) > 1 and self.sampler.name == "cmaes":
+            raise ValueError("sampler cmaes takes one objective; take nsga2, tpe or gp")
+        if len(self.objective) > 1 and self.pruner.name != "none":
+            raise ValueError("with several objectives no trial can be called worse before its end; set pruner: none")
+        return self
+
+
+def load_study(name: str) -> tuple[str, StudyConfig, dict[str, str]]:
+    """Name and content of a study given by name or file, and file and line of each dotted path.
+
+    Raises:
+        ConfigError: naming file, line and dotted path.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"study {name}: no such file")
+    else:
+        known = files("sweeps")
+        if name not in known:
+            raise ConfigError(f"unknown study {name!r}{suggest(name, known)} (see `python run.py list sweeps`)")
+        path = known[name]
+    values, origins = read_mapping(path)
+    return path.stem, validate_model(StudyConfig, Draft(values, origins)), origins

@@ -1,0 +1,132 @@
+"""What a study came to: a table, importances, a CSV file of all trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from aevlp.config.errors import AevlpError
+from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
+from aevlp.sweeps.study import MARK
+
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
+          TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
+
+
+def rows(study: optuna.Study) -> tuple[list[str], list[list[Any]]]:
+    """Columns and one row a trial, in the order of their numbers; None where a trial has no such value."""
+    metrics: list[str] = study.user_attrs[MARK]["metrics"]
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get(RETRY_OF): trial.number for trial in trials}
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    columns = ["trial", "state", *metrics, "std", "epoch", "seconds", *names, "reason", "retried_as", "imported_from", "runs"]
+    table = []
+    for trial in trials:
+        values = trial.values if trial.state == TrialState.COMPLETE else [_last(trial)] + [None] * (len(metrics) - 1)
+        spread = trial.user_attrs.get("std")
+        table.append([
+            trial.number, STATES[trial.state], *(values or [None] * len(metrics)), spread[0] if spread else None,
+            trial.last_step, None if trial.duration is None else round(trial.duration.total_seconds(), 1),
+            *(trial.params.get(name) for name in names), trial.user_attrs.get(REASON), retried.get(trial.number),
+            trial.user_attrs.get(IMPORTED_FROM), " ".join(trial.user_attrs.get(RUNS, [])),
+        ])  # fmt: skip
+    return columns, table
+
+
+def _last(trial: FrozenTrial) -> float | None:
+    return trial.intermediate_values[trial.last_step] if trial.last_step is not None else None
+
+
+def write_csv(study: optuna.Study, folder: Path) -> None:
+    """trials.csv in the study's folder."""
+    write_rows(study, folder / "trials.csv")
+
+
+def write_rows(study: optuna.Study, path: Path) -> None:
+    """All trials as CSV, complete or not at all."""
+    columns, table = rows(study)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *table])
+    aside = path.with_name(f".{path.name}")
+    try:
+        aside.write_text(text.getvalue())
+        aside.replace(path)
+    except OSError as error:
+        raise AevlpError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The best trial, or the Pareto front of several objectives; empty before the first is complete."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return []
+    return study.best_trials if len(study.directions) > 1 else [study.best_trial]
+
+
+def describe_best(study: optuna.Study, trial: FrozenTrial | None = None) -> str:
+    """One line for the best trial (or one a point of the Pareto front), or for the given one."""
+    metrics: list[str] = study.user_attrs[MARK]["metrics"]
+    trials = best_trials(study) if trial is None else [trial]
+    lines = []
+    for one in trials:
+        values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, one.values, strict=True))
+        words = " ".join(one.user_attrs.get(WORDS, []))
+        lines.append(f"{'best' if trial is None else 'chosen'}   trial {one.number}: {values}: {words}")
+    return "\n".join(lines) or "no trial is complete yet"
+
+
+def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
+    """Share of each parameter in how good an objective becomes (PED-ANOVA); empty with too few trials."""
+    # Given a target, PED-ANOVA looks for what makes it small.
+    sign = -1 if study.directions[objective] == optuna.study.StudyDirection.MAXIMIZE else 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return optuna.importance.get_param_importances(
+                study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: sign * trial.values[objective],
+            )
+        except (ValueError, RuntimeError):  # fewer than two trials, or all alike
+            return {}
+
+
+def show(study: optuna.Study, console: Console | None = None, limit: int = 20) -> None:
+    """Print states, the best trials and the importances."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    metrics: list[str] = study.user_attrs[MARK]["metrics"]
+    trials = study.get_trials(deepcopy=False)
+    ended = counted(trials)
+    counts = [
+        f"{sum(t.state == state for t in ended)} {STATES[state]}"
+        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    ]
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    console.print(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running", markup=False)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+    front = {trial.number for trial in best_trials(study)}
+    table = Table(box=None, pad_edge=False)
+    for column in ("trial", *metrics, "values"):
+        table.add_column(column, no_wrap=column != "values")
+    for trial in sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]:
+        mark = " *" if trial.number in front else ""
+        table.add_row(
+            f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), " ".join(trial.user_attrs.get(WORDS, []))
+        )
+    console.print(table)
+    for name, share in importances(study).items():
+        console.print(f"  {100 * share:5.1f} %  {name}", markup=False)
+    failed = [trial for trial in ended if trial.state == TrialState.FAIL]
+    for trial in failed[:5]:
+        console.print(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}", markup=False, soft_wrap=True)

@@ -1,0 +1,145 @@
+"""One trial: its configuration, its runs, what it reports, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
+from aevlp.sweeps.owner import SEEN_SECONDS, this_process
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.space import Parameter
+from aevlp.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended."""
+
+    state: Literal["complete", "pruned", "failed", "crashed", "stopped"]
+    """failed: it would fail again; crashed: it may be tried again; stopped: by the user."""
+    values: tuple[float, ...] = ()
+    reason: str = ""
+
+
+class NotMeasuredError(Exception):
+    """A run has no value for the objective."""
+
+
+class Trial:
+    """A trial that this process owns. `begin` opens the next run; `report` tells Optuna of an epoch."""
+
+    def __init__(self, plan: Plan, trial: optuna.Trial, folder: Path, machine_words: tuple[str, ...]):
+        self.plan, self.trial, self.folder, self.machine_words = plan, trial, folder, machine_words
+        self.number = trial.number
+        self.began = time.time()
+        self.pruned = False
+        self.latest: float | None = None
+        self.epoch = 0
+        self._done: list[list[float]] = []
+        self._reported: set[int] = set()
+        self._next_sign = 0.0
+        self.sign()
+        self.runs: list[str] = list(trial.user_attrs.get(RUNS, []))
+        _, self.words = plan.space.walk(plan.values, self._suggest)
+        trial.set_user_attr(WORDS, self.words)
+
+    def _suggest(self, parameter: Parameter) -> Any:
+        return self.trial._suggest(parameter.name, parameter.distribution)
+
+    def sign(self) -> None:
+        """Write down, now and then, that this process has the trial and lives."""
+        if time.time() < self._next_sign:
+            return
+        if not self._next_sign:
+            self.trial.set_user_attr(OWNER, this_process())
+        self.trial.set_user_attr(SEEN, time.time())
+        self._next_sign = time.time() + SEEN_SECONDS
+
+    @property
+    def seed_index(self) -> int:
+        """Which of the runs is under way, from 0."""
+        return len(self._done)
+
+    def begin(self) -> RunFolder | None:
+        """Folder of the next run, made unless an earlier attempt has left it; None where all runs are finished.
+
+        Raises:
+            ConfigError: these values do not go together.
+        """
+        while self.seed_index < self.plan.study.seeds:
+            path = self._folder_of_run()
+            if not (path / "summary.json").is_file():
+                return RunFolder(path)
+            self.finish_run(path)
+        return None
+
+    def _folder_of_run(self) -> Path:
+        root = self.folder / "trials"
+        if self.seed_index < len(self.runs):
+            path = root / self.runs[self.seed_index]
+            if (path / "config.yaml").is_file():
+                return path
+        seed = self.plan.base.seed + self.seed_index
+        name = f"{self.folder.name[:60]}.t{self.number:04d}"
+        config = self.plan.resolve([
+            *self.machine_words, *self.words, f"seed={seed}", f"name={name}",
+            f"tracking.group={self.folder.name}", "tracking.job_type=sweep-trial",
+        ])  # fmt: skip
+        path = RunFolder.create(config, root=root).path
+        self.runs = [*self.runs[: self.seed_index], path.name]
+        self.trial.set_user_attr(RUNS, self.runs)
+        return path
+
+    def report(self, row: dict[str, Any]) -> None:
+        """Tell Optuna of an epoch's row; sets `pruned` where the trial is to be given up."""
+        self.epoch = int(row["trainer/epoch"])
+        value = row.get(self.plan.metrics[0])
+        self.latest = value
+        epochs = self.plan.base.trainer.epochs
+        step = self.seed_index * epochs + self.epoch
+        if len(self.plan.metrics) > 1 or value is None or step in self._reported:
+            return
+        self._reported.add(step)
+        # With several seeds, the mean of those that are over and the one under way.
+        self.trial.report(float(np.mean([*(values[0] for values in self._done), value])), step)
+        self.pruned = step < epochs * self.plan.study.seeds and self.trial.should_prune()
+
+    def finish_run(self, path: Path) -> None:
+        """Note the values of a finished run; NotMeasuredError where it has none."""
+        summary = json.loads((path / "summary.json").read_text())
+        values = [summary.get(metric) for metric in self.plan.metrics]
+        for metric, value in zip(self.plan.metrics, values, strict=True):
+            if value is None or not math.isfinite(value):
+                raise NotMeasuredError(
+                    f"{path.name} has no value for {metric}, for example because the dataset lacks full labels"
+                )
+        self._done.append(values)
+
+    def result(self) -> Outcome:
+        """The outcome once all runs are over: means over the seeds."""
+        if len(self._done) > 1:
+            self.trial.set_user_attr("std", [float(spread) for spread in np.std(self._done, axis=0, ddof=1)])
+        return Outcome("complete", tuple(float(mean) for mean in np.mean(self._done, axis=0)))
+
+
+def remove_checkpoints(study: optuna.Study, folder: Path) -> None:
+    """Keep the checkpoints of the best trials and of those that may go on; they take most of a study's space."""
+    try:
+        best = {trial.number for trial in study.best_trials}
+    except ValueError:  # none is complete
+        best = set()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if trial.number in best:
+            continue
+        for run in trial.user_attrs.get(RUNS, []):
+            shutil.rmtree(folder / "trials" / run / "checkpoints", ignore_errors=True)

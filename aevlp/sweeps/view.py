@@ -1,0 +1,89 @@
+"""What a running study looks like: a live table on a terminal, a line for each event elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import optuna
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from aevlp.tracking.base import duration
+
+if TYPE_CHECKING:
+    from aevlp.sweeps.trial import Outcome, Trial
+
+STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "crashed": "red", "stopped": "yellow"}
+
+
+class View:
+    """Shows a sitting; used as a context manager."""
+
+    def __init__(self, name: str, metrics: list[str], console: Console | None = None):
+        self.name, self.metrics = name, metrics
+        self.console = console or Console(highlight=False)
+        self._live: Live | None = None
+        self._wanted = self._ended = self._ended_before = 0
+        self._states: dict[str, int] = {}
+        self._began = time.monotonic()
+        self._best: optuna.trial.FrozenTrial | None = None
+
+    def __enter__(self) -> View:
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line that stays."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def begin(self, wanted: int, ended: int) -> None:
+        """Say what is ahead."""
+        self._wanted, self._ended, self._ended_before = wanted, ended, ended
+        self.say(f"study {self.name}: {wanted} trials, {ended} of them done; objective {', '.join(self.metrics)}")
+
+    def began(self, trial: Trial) -> None:
+        """A trial has begun."""
+        if not self.console.is_terminal:
+            self.say(f"trial {trial.number} began: {' '.join(trial.words)}")
+
+    def ended(self, trial: Trial, outcome: Outcome, *, again: bool, ended: int, best: optuna.trial.FrozenTrial | None) -> None:
+        """A trial has ended."""
+        self._ended, self._best = ended, best
+        self._states[outcome.state] = self._states.get(outcome.state, 0) + 1
+        values = " ".join(f"{value:.4g}" for value in outcome.values)
+        what = values or " at ".join(filter(None, [outcome.reason])) or ""
+        took = duration(time.time() - trial.began)
+        more = ", goes on from its checkpoint" if again else ""
+        self.say(f"trial {trial.number} {outcome.state} {what}{more} ({took}); {self._counts()}", STYLES[outcome.state])
+
+    def _counts(self) -> str:
+        best = f", best {self._best.value:.2f} (trial {self._best.number})" if self._best is not None else ""
+        return f"{self._ended}/{self._wanted} done{best}{self._eta()}"
+
+    def _eta(self) -> str:
+        done = self._ended - self._ended_before
+        if done < 1 or self._ended >= self._wanted:
+            return ""
+        return f", {duration((time.monotonic() - self._began) / done * (self._wanted - self._ended))} left"
+
+    def show(self, running: list[Trial]) -> None:
+        """Refresh the table of running trials."""
+        if self._live is None:
+            return
+        table = Table(title=f"{self.name}: {self._counts()}", title_justify="left", box=None, pad_edge=False)
+        for column in ("trial", "epoch", self.metrics[0], "time", "values"):
+            table.add_column(column, no_wrap=column != "values")
+        for trial in running:
+            value = "" if trial.latest is None else f"{trial.latest:.2f}"
+            seed = f" (seed {trial.seed_index + 1})" if trial.plan.study.seeds > 1 else ""
+            took = duration(time.time() - trial.began)
+            table.add_row(str(trial.number), f"{trial.epoch}{seed}", value, took, " ".join(trial.words))
+        self._live.update(table, refresh=True)

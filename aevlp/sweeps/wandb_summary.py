@@ -1,0 +1,40 @@
+"""The study as a Weights & Biases run of its own: the table of all trials, in the group of its trials' runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.summary import best_trials, rows
+from aevlp.tracking.base import RunInfo
+from aevlp.tracking.wandb import WandbTracker
+
+_ID = "wandb_id"
+
+
+def log_study(plan: Plan, study: optuna.Study, folder: Path, notify: Callable[[str], None]) -> None:
+    """Log the table; a later sitting continues the same run. Never raises for W&B's sake."""
+    settings = plan.base.tracking
+    if settings.mode == "off":
+        return
+    if _ID not in study.user_attrs:
+        study.set_user_attr(_ID, f"{study.study_name}-{secrets.token_hex(3)}")
+    tracker = WandbTracker(
+        settings.mode, settings.project, settings.entity, settings.tags, group=study.study_name, job_type="sweep"
+    )
+    tracker.notify = notify
+    tracker.start(RunInfo(
+        run_id=study.user_attrs[_ID], experiment=study.study_name, run_dir=folder, config={"study": plan.definition()},
+        num_epochs=0, steps_per_epoch=0, resumed_step=None, class_names=[],
+    ))  # fmt: skip
+    tracker.table("trials", *rows(study))
+    best = best_trials(study)
+    values = zip(plan.metrics, best[0].values, strict=True) if len(best) == 1 else ()
+    summary = {f"best/{metric.removeprefix('best/')}": value for metric, value in values}
+    tracker.finish("finished", {"trials": len(study.trials), **summary})
+    for label, text in tracker.closing_lines():
+        notify(f"{label:<6} {text}")

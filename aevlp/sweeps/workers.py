@@ -1,0 +1,176 @@
+"""How a trial's runs are carried out: each in a process of its own, or in this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from aevlp.config import registry
+from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
+from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
+from aevlp.tracking import read_metrics
+from aevlp.tracking.base import Tracker
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.signals import RunStopped
+
+OUTPUT = "output.log"
+LOCK_SECONDS = 120.0
+STOP_SECONDS = 120.0
+
+
+class ProcessWorker:
+    """One trial, each of its runs in a process of its own; `poll` until it returns an outcome."""
+
+    def __init__(self, trial: Trial, environment: dict[str, str]):
+        self.trial, self.environment = trial, environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: RunFolder | None = None
+        self._waits_until = 0.0
+        self._kill_at: float | None = None
+        self._seen: tuple[int, int] | None = None
+        self.stopping = False
+
+    def poll(self) -> Outcome | None:
+        """Go on; an outcome once the trial has ended."""
+        self.trial.sign()
+        try:
+            if self._folder is None:
+                self._folder = None if self.stopping else self.trial.begin()
+                self._waits_until = time.time() + LOCK_SECONDS
+                if self._folder is None:
+                    return Outcome("stopped") if self.stopping else self.trial.result()
+            if self._process is None:
+                return self._start()
+            return self._watch()
+        except (ConfigError, NotMeasuredError) as error:
+            return Outcome("failed", reason=str(error))
+
+    def _start(self) -> Outcome | None:
+        assert self._folder is not None
+        if self.stopping:
+            return Outcome("stopped")
+        try:  # the run may still be held by a process that an earlier sitting left, and that is saving
+            self._folder.lock()
+        except CheckpointError as error:
+            return None if time.time() < self._waits_until else Outcome("crashed", reason=str(error))
+        self._folder.unlock()
+        plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
+        root = str(Path(__file__).resolve().parents[2])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        with (self._folder.path / OUTPUT).open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "aevlp.sweeps.child", str(os.getpid()), *plugins, "--resume", str(self._folder.path)],
+                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,  # Ctrl-C comes to this process, which stops the others
+            )  # fmt: skip
+        return None
+
+    def _watch(self) -> Outcome | None:
+        assert self._process is not None
+        assert self._folder is not None
+        code = self._process.poll()  # before reading: after the end there is nothing new to come
+        self._read_rows()
+        if self.trial.pruned and code is None:
+            self._terminate()
+        if code is None:
+            if self._kill_at is not None and time.time() > self._kill_at:
+                self._process.kill()
+            return None
+        path = self._folder.path
+        if self.trial.pruned:
+            return Outcome("pruned", reason=f"epoch {self.trial.epoch}")
+        if code == 0:
+            self.trial.finish_run(path)
+            self._process = self._folder = self._seen = None
+            return None
+        if self.stopping:
+            return Outcome("stopped")
+        return _why(code, path)
+
+    def _read_rows(self) -> None:
+        assert self._folder is not None
+        path = self._folder.path / "metrics.jsonl"
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return
+        if (status.st_size, status.st_mtime_ns) == self._seen:
+            return
+        self._seen = (status.st_size, status.st_mtime_ns)
+        for row in read_metrics(path):
+            if "train/loss" in row and not self.trial.pruned:
+                self.trial.report(row)
+
+    def stop(self) -> None:
+        """Ask the run to save and stop."""
+        self.stopping = True
+        self._terminate()
+
+    def _terminate(self) -> None:
+        if self._process is not None and self._process.poll() is None and self._kill_at is None:
+            self._kill_at = time.time() + STOP_SECONDS
+            self._process.send_signal(signal.SIGTERM)
+
+
+def _why(code: int, path: Path) -> Outcome:
+    """What an exit code and the last words of a run mean."""
+    lines = (path / OUTPUT).read_text(errors="replace").strip().splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code in (1, 2) and said and lines[-1].startswith("error: "):
+        return Outcome("failed", reason=said[-1])
+    if code < 0:
+        return Outcome("crashed", reason=f"ended by {signal.Signals(-code).name}")
+    return Outcome("crashed", reason=f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300])
+
+
+class _Reporter(Tracker):
+    """Hands each epoch of a run in this process to its trial, and stops the run where it is to be given up."""
+
+    def __init__(self, trial: Trial):
+        self.trial = trial
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Report the rows that close an epoch."""
+        if "train/loss" in metrics:
+            self.trial.report(metrics)
+            if self.trial.pruned:
+                raise RunStopped(signal.SIGTERM)
+
+
+class InProcessWorker:
+    """One trial in this process; `poll` returns once it is over."""
+
+    def __init__(self, trial: Trial):
+        self.trial = trial
+        self.stopping = False
+
+    def poll(self) -> Outcome | None:
+        """Carry out all runs."""
+        from aevlp.training.run import resume
+
+        try:
+            while (folder := self.trial.begin()) is not None:
+                for row in read_metrics(folder.path / "metrics.jsonl") if folder.has_begun else []:  # of an earlier attempt
+                    if "train/loss" in row:
+                        self.trial.report(row)
+                resume(folder.path, trackers=[_Reporter(self.trial)])
+            return self.trial.result()
+        except RunStopped as stopped:
+            if self.trial.pruned:
+                return Outcome("pruned", reason=f"epoch {self.trial.epoch}")
+            signal.raise_signal(stopped.exit_code - 128)  # the study's own flag sees it too
+            return Outcome("stopped")
+        except (AevlpError, NotMeasuredError) as error:
+            return Outcome("failed", reason=str(error))
+        except MemoryError as error:
+            return Outcome("crashed", reason=f"out of memory: {error}")
+
+    def stop(self) -> None:
+        """Nothing runs between two calls of `poll`."""
+        self.stopping = True

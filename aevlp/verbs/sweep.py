@@ -1,0 +1,106 @@
+"""`sweep`: Optuna studies: run, look at, take the best from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from aevlp.config.errors import ConfigError
+
+HELP = "search for better settings: run a study, look at it, save its best"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of each action."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    run_ = _action(actions, "run", "begin or continue a study", "name of a file in sweeps/, or a YAML file")
+    run_.add_argument("--trials", type=int, metavar="N", help="trials in all, those already done included")
+    run_.add_argument("--timeout", type=float, metavar="MINUTES", help="begin no trial after this time")
+    run_.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="trials at a time; cores and GPUs are shared among them"
+    )
+    run_.add_argument("--gpus", metavar="0,1", help="CUDA devices, one a worker in turn; all visible ones if left out")
+    run_.add_argument("--in-process", action="store_true", help="no process for each trial: for tiny ones")
+    run_.add_argument("--name", metavar="STUDY", help="name of the study, if not that of its file")
+    run_.add_argument("--new-study-from", metavar="STUDY", help="take over the trials of another study that fit this one")
+    run_.add_argument("--keep-checkpoints", action="store_true", help="also those of trials that are not the best")
+    run_.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
+                      help="change the base experiment of all trials")  # fmt: skip
+    run_.add_argument("--tracking", choices=("online", "offline", "off"), help="Weights & Biases")
+    show = _action(actions, "show", "best trials, importances, plots")
+    show.add_argument("--limit", type=int, default=20, metavar="N", help="trials in the table")
+    show.add_argument("--html", type=Path, metavar="FILE", help="write all plots into one page")
+    show.add_argument("--csv", type=Path, metavar="FILE", help="write all trials")
+    best = _action(actions, "best", "the best trial, and its experiment file")
+    best.add_argument("--trial", type=int, metavar="N", help="another than the best")
+    best.add_argument("--save", type=Path, metavar="FILE.yaml", help="write it as an experiment")
+    dashboard = _action(actions, "dashboard", "Optuna's dashboard on this machine")
+    dashboard.add_argument("--port", type=int, default=8080, metavar="N", help="port on 127.0.0.1")
+
+
+def _action(actions: Any, name: str, text: str, names: str = "a study that was run") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.add_argument("study", metavar="NAME", help=names)
+    parser.add_argument("--storage", metavar="URL", help="Optuna storage that machines share: postgresql://..., grpc://HOST:PORT")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """One action."""
+    {"run": _run, "show": _show, "best": _best, "dashboard": _dashboard}[arguments.action](arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    for flag, value in (("--trials", arguments.trials), ("--timeout", arguments.timeout), ("--workers", arguments.workers)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{flag} {value:g}: must be above 0")
+    if arguments.in_process and arguments.workers > 1:
+        raise ConfigError("--in-process runs one trial at a time; leave --workers out")
+    tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
+    from aevlp.sweeps.run import run_study
+
+    run_study(
+        arguments.study, name=arguments.name, storage=arguments.storage, trials=arguments.trials, timeout=arguments.timeout,
+        workers=arguments.workers, gpus=arguments.gpus, in_process=arguments.in_process, new_from=arguments.new_study_from,
+        words=(*arguments.overrides, *tracking), keep_checkpoints=arguments.keep_checkpoints,
+    )  # fmt: skip
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from aevlp.sweeps.study import load_existing
+    from aevlp.sweeps.summary import show, write_rows
+
+    study = load_existing(arguments.study, arguments.storage, print)
+    show(study, limit=arguments.limit)
+    if arguments.csv is not None:
+        write_rows(study, arguments.csv)
+        print(f"trials  {arguments.csv}")
+    if arguments.html is not None:
+        from aevlp.sweeps.plots import write_page
+
+        write_page(study, arguments.html)
+        print(f"plots   {arguments.html}")
+
+
+def _best(arguments: argparse.Namespace) -> None:
+    from aevlp.sweeps.best import choose, save
+    from aevlp.sweeps.study import load_existing
+    from aevlp.sweeps.summary import describe_best
+
+    study = load_existing(arguments.study, arguments.storage, print)
+    if arguments.save is None and arguments.trial is None:
+        print(describe_best(study))
+        return
+    trial = choose(study, arguments.trial)
+    if arguments.save is not None:
+        save(study, trial, arguments.save)
+        print(f"saved trial {trial.number} as {arguments.save}")
+    else:
+        print(describe_best(study, trial))
+
+
+def _dashboard(arguments: argparse.Namespace) -> None:
+    from aevlp.sweeps.dashboard import serve
+
+    serve(arguments.study, arguments.storage, arguments.port)

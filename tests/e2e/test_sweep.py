@@ -1,0 +1,178 @@
+"""A study from its file to the experiment it ends with, by the command, in this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import small_runs as runs
+import sweep_runs as sweeps
+
+import aevlp
+from aevlp.cli import main
+from aevlp.config.errors import TrainingError
+from aevlp.sweeps.study import study_folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Path of the study of tiny trials."""
+    return sweeps.write(tmp_path)
+
+
+def error(capsys):
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text
+
+
+def test_a_study_ends_with_an_experiment_that_reproduces_its_best_to_the_bit(study, tmp_path, capsys):
+    assert sweeps.run(study) == 0
+    assert "3/3 done, best" in capsys.readouterr().out
+    assert sweeps.states() == ["COMPLETE"] * 3
+    best = sweeps.load().best_trial
+    base = sweeps.load().trials[0]
+    assert base.params == {"trainer.learning_rate": 0.001, "trainer.weight_decay": 0.0}  # digits_gpr itself comes first
+    target = tmp_path / "best.yaml"
+    assert main(["sweep", "best", "tiny", "--save", str(target)]) == 0
+    text = target.read_text()
+    assert f"# Trial {best.number} of study tiny, its best by validation: best/val_mAP {best.value:.2f}." in text
+    assert "threads: 1" in text
+    assert "precision: fp32" in text
+    again = aevlp.train(aevlp.load_experiment(str(target)))
+    assert again.best_val_map == best.value
+    assert main(["sweep", "best", "tiny", "--save", str(target)]) == 2
+    assert "exists; remove it" in error(capsys)
+    assert target.read_text() == text
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["best.yaml", "tiny.yaml"]
+    assert not list(tmp_path.glob(".saving*"))
+
+
+def test_the_same_command_continues_and_trials_are_counted_in_all(study, capsys):
+    assert sweeps.run(study, "--trials", "2") == 0
+    assert sweeps.run(study, "--trials", "2") == 0  # nothing to do
+    assert len(sweeps.states()) == 2
+    values = [trial.value for trial in sweeps.load().trials]
+    assert sweeps.run(study) == 0
+    trials = sweeps.load().trials
+    assert [trial.value for trial in trials[:2]] == values
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    capsys.readouterr()
+    assert main(["sweep", "show", "tiny"]) == 0
+    output = capsys.readouterr().out
+    assert "study tiny: 3 trials (3 complete, 0 pruned, 0 failed), 0 running" in output
+    with (study_folder("tiny") / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["best/val_mAP"]) for row in rows] == [trial.value for trial in trials]
+    best = sweeps.load().best_trial.number
+    kept = [trial.number for trial, run in zip(trials, sweeps.run_folders(), strict=True) if (run / "checkpoints").exists()]
+    assert kept == [best]
+
+
+def test_a_changed_space_or_base_is_refused_with_the_difference_and_what_fits_is_taken_over(study, tmp_path, capsys):
+    assert sweeps.run(study) == 0
+    wider = sweeps.STUDY.replace("[0.0001, 0.01]", "[0.002, 0.1]")
+    study = sweeps.write(tmp_path, wider)
+    before = sweeps.load().trials
+    assert sweeps.run(study) == 2
+    text = error(capsys)
+    assert 'space.trainer.learning_rate: {"float": [0.0001, 0.01], "log": true} -> {"float": [0.002, 0.1], "log": true}' in text
+    assert "--name NEW --new-study-from tiny" in text
+    assert sweeps.run(sweeps.write(tmp_path), "--set", "trainer.batch_size=24") == 2
+    assert "base.trainer.batch_size: 16 -> 24" in error(capsys)
+    assert sweeps.load().trials == before
+    study = sweeps.write(tmp_path, wider)
+    assert sweeps.run(study, "--name", "wider", "--new-study-from", "tiny", "--trials", "1") == 0
+    fitting = [trial for trial in before if trial.params["trainer.learning_rate"] >= 0.002]
+    assert 0 < len(fitting) < len(before)  # by the seed of the study
+    taken = [trial for trial in sweeps.load("wider").trials if "imported_from" in trial.user_attrs]
+    assert [trial.value for trial in taken] == [trial.value for trial in fitting]
+    assert len(sweeps.load("wider").trials) == len(fitting) + 1
+    assert sweeps.run(study, "--name", "wider", "--new-study-from", "tiny") == 2
+    assert "there is a study wider already" in error(capsys)
+
+
+def test_a_worse_trial_is_stopped_after_an_epoch_and_its_run_is_whole(tmp_path, capsys):
+    text = sweeps.STUDY.replace("pruner: none", "pruner: {startup: 1, warmup: 0}").replace("sampler: random", "sampler: grid")
+    text = text.replace("{float: [0.0001, 0.01], log: true}", "{choice: [0.003, 1.0e-6]}").replace(
+        "{choice: [0.0, 0.01]}", "{choice: [0.0]}"
+    )
+    assert sweeps.run(sweeps.write(tmp_path, text), "--trials", "2") == 0
+    assert sweeps.states() == ["COMPLETE", "PRUNED"]
+    pruned = sweeps.load().trials[1]
+    assert pruned.intermediate_values.keys() == {1}
+    run = sweeps.run_folders()[1]
+    assert len(runs.epoch_rows(run)) == 1
+    assert not (run / "summary.json").exists()
+    assert "trial 1 pruned epoch 1" in capsys.readouterr().out
+
+
+def test_values_that_do_not_go_together_fail_at_once_with_the_reason_and_count(tmp_path):
+    text = sweeps.STUDY.replace("labeler=none, loss=an", "labeler=none").replace("sampler: random", "sampler: grid")
+    space = "space:\n  loss.lambda1: {choice: [0.5, 0.9]}\n  loss.lambda2: {choice: [0.4, 0.7]}\n"
+    head, _, rest = text.partition("space:")
+    assert sweeps.run(sweeps.write(tmp_path, head + space + rest[rest.index("sampler:") :]), "--trials", "4") == 0
+    assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    failed = sweeps.load().trials[1]
+    assert "lambda1 (0.5) must not be below lambda2 (0.7)" in failed.user_attrs["reason"]
+    assert "runs" not in failed.user_attrs
+    assert len(sweeps.run_folders()) == 3
+
+
+def test_seeds_are_averaged_and_a_run_that_diverges_fails_its_trial(tmp_path, monkeypatch, capsys):
+    text = sweeps.STUDY.replace("trials: 3", "trials: 1\nseeds: 2")
+    assert sweeps.run(sweeps.write(tmp_path, text)) == 0
+    summaries = [json.loads((run / "summary.json").read_text()) for run in sweeps.run_folders()]
+    assert sorted(summary["seed"] for summary in summaries) == [0, 1]
+    (trial,) = sweeps.load().trials
+    assert trial.value == pytest.approx(sum(summary["best/val_mAP"] for summary in summaries) / 2)
+
+    def fail():
+        raise TrainingError("the loss is not finite at step 2")
+
+    runs.after_step(monkeypatch, 2, fail)
+    assert sweeps.run(sweeps.write(tmp_path, name="diverging"), "--trials", "1") == 1
+    assert "no trial came to its end; the last one: the loss is not finite at step 2" in error(capsys)
+    assert sweeps.states("diverging") == ["FAIL"]  # it would fail again, so it is not tried again
+
+
+def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys):
+    for words, message in [
+        (["--trials", "0"], "--trials 0: must be above 0"),
+        (["--workers", "0"], "--workers 0: must be above 0"),
+        (["--workers", "2"], "--in-process runs one trial at a time"),
+        (["--name", "a/b"], "letters, digits"),
+        (["--set", "loss.rhoo=1"], "loss.rhoo: unknown key"),
+        (["--new-study-from", "other"], "there is no study 'other'"),
+        (["--storage", "postgresql://nobody@127.0.0.1:1/x"], "cannot be opened"),
+    ]:
+        assert sweeps.run(study, *words) == 2
+        assert message in error(capsys)
+        assert not study_folder("tiny").exists()
+    for words in (["show", "tiny"], ["best", "tiny"], ["dashboard", "tiny"]):
+        assert main(["sweep", *words]) == 2
+        assert "there is no study 'tiny'" in error(capsys)
+    foreign = study_folder("tiny")
+    foreign.mkdir(parents=True)
+    (foreign / "notes.txt").write_text("mine")
+    assert sweeps.run(study) == 2
+    assert "holds files, but no study" in error(capsys)
+    assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
+
+
+def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
+    text = sweeps.STUDY.replace("sampler: random", "sampler: nsga2\nobjective: [best/val_mAP, train/loss]")
+    assert sweeps.run(sweeps.write(tmp_path, text)) == 0
+    assert [direction.name for direction in sweeps.load().directions] == ["MAXIMIZE", "MINIMIZE"]
+    front = [trial.number for trial in sweeps.load().best_trials]
+    capsys.readouterr()
+    assert main(["sweep", "best", "tiny"]) == 0
+    assert capsys.readouterr().out.count("trial ") == len(front)
+    page = tmp_path / "page.html"
+    assert main(["sweep", "show", "tiny", "--html", str(page)]) == 0
+    content = page.read_text()
+    for title in ("History: best/val_mAP", "Slices: train/loss", "Parallel coordinates", "Contours", "Pareto front"):
+        assert f"<h2>{title}" in content
+    assert 'src="http' not in content  # it needs no network
+    assert main(["sweep", "best", "tiny", "--trial", str(front[0]), "--save", str(tmp_path / "one.yaml")]) == 0

@@ -1,0 +1,65 @@
+"""One study on several machines: a real PostgreSQL server, and Optuna's gRPC proxy."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import optuna
+import postgresql
+import pytest
+import sweep_runs as sweeps
+
+from aevlp.cli import main
+from aevlp.sweeps.ledger import LOST_SECONDS, counted
+from aevlp.sweeps.owner import this_process
+from aevlp.sweeps.storage import open_storage
+
+
+def test_two_machines_share_a_study_on_postgresql_and_one_takes_over_from_the_other(tmp_path, monkeypatch, capsys):
+    study = sweeps.write(tmp_path)
+    with postgresql.server() as url:
+        monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "one"))
+        assert sweeps.run(study, "--storage", url, "--trials", "1") == 0
+        # The first machine asks for another trial, and is never heard of again.
+        lost = sweeps.load(storage=url).ask()
+        lost.suggest_float("trainer.learning_rate", 0.0001, 0.01, log=True)
+        lost.set_user_attr("owner", {**this_process(), "host": "one"})
+        lost.set_user_attr("seen", 0.0)
+        assert LOST_SECONDS < 3600
+        monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "two"))
+        assert sweeps.run(study, "--storage", url) == 0
+        assert "trial 1: its process died" in capsys.readouterr().out
+        found = sweeps.load(storage=url)
+        assert [trial.state.name for trial in found.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+        assert len(counted(found.trials)) == 3
+        assert [len(list((tmp_path / name).glob("sweeps/tiny/trials/*"))) for name in ("one", "two")] == [1, 2]
+        assert sweeps.run(study, "--storage", url, "--set", "trainer.batch_size=8") == 2
+        assert "base.trainer.batch_size: 16 -> 8" in capsys.readouterr().err
+        assert main(["sweep", "show", "tiny", "--storage", url]) == 0
+        assert "3 trials (3 complete" in capsys.readouterr().out
+        # A study of the same name that somebody else has made is left alone.
+        optuna.create_study(storage=open_storage(url, print), study_name="theirs").optimize(lambda trial: 1.0, n_trials=1)
+        assert sweeps.run(study, "--storage", url, "--name", "theirs") == 2
+        assert "was not made by `sweep run`" in capsys.readouterr().err
+        assert sweeps.load(storage=url).study_name == "tiny"
+
+
+def test_a_study_runs_through_the_grpc_proxy(tmp_path, capsys):
+    pytest.importorskip("grpc")
+    from optuna.storages._grpc.server import make_server
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    proxy = make_server(open_storage(tmp_path / "journal.log", print), "127.0.0.1", port)
+    thread = threading.Thread(target=proxy.start)
+    thread.start()
+    try:
+        url = f"grpc://127.0.0.1:{port}"
+        assert sweeps.run(sweeps.write(tmp_path), "--storage", url, "--trials", "1") == 0
+        assert sweeps.load(storage=url).best_trial.number == 0
+        assert len(sweeps.load().trials) == 1  # the study's folder remembers where it is kept
+    finally:
+        proxy.stop(None)
+        thread.join()

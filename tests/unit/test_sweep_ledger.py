@@ -1,0 +1,135 @@
+"""Which trials count, which are tried again, and that chance hangs on the trial's number alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from aevlp.sweeps import ledger
+from aevlp.sweeps.owner import LOST_SECONDS, is_dead, this_process
+from aevlp.sweeps.samplers import build_pruner, build_sampler
+from aevlp.sweeps.study_file import ParameterConfig, PrunerConfig, StudyConfig
+
+
+def new_study(**settings):
+    space = {f"loss.p{i}": ParameterConfig(float=(0, 1)) for i in range(2)}
+    config = StudyConfig(base="digits_gpr", space=space, **settings)
+    directions = [objective.resolved_direction for objective in config.objective]
+    return optuna.create_study(directions=directions, sampler=build_sampler(config))
+
+
+def ask(study, **attributes):
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    return trial
+
+
+def test_a_dead_process_is_told_from_a_living_one_and_from_another_that_has_its_number():
+    me = this_process()
+    assert not is_dead(me, seen=0)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_dead({**me, "pid": ended.pid}, seen=time.time())
+    assert is_dead({**me, "started": me["started"] - 100}, seen=time.time())
+    assert is_dead({**me, "boot": "another"}, seen=time.time())
+    elsewhere = {**me, "host": "another", "pid": 1}
+    assert not is_dead(elsewhere, seen=time.time())
+    assert is_dead(elsewhere, seen=time.time() - LOST_SECONDS - 1)
+
+
+def test_the_trial_of_a_dead_process_fails_and_goes_on_with_its_values_at_most_twice(tmp_path):
+    study, said = new_study(sampler="random"), []
+    first = ask(study, owner={**this_process(), "started": 0}, runs=["run-1"])
+    alive = ask(study, owner=this_process())
+    for attempt in range(1, 4):
+        assert ledger.reap(study, tmp_path, said.append, is_alone=False) == 1
+        if attempt == 3:
+            break
+        again = study.ask()
+        assert again.user_attrs["runs"] == ["run-1"]
+        assert again.suggest_float("x", 0, 1) == first.params["x"]
+        again.set_user_attr("owner", {**this_process(), "started": 0})
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.RUNNING, TrialState.FAIL, TrialState.FAIL]
+    assert [trial.number for trial in ledger.counted(study.trials)] == [3]
+    assert "tried 3 times, given up" in study.trials[3].user_attrs["reason"]
+    assert study.trials[alive.number].state == TrialState.RUNNING
+    assert said[-1] == "trial 3: its process died; given up"
+
+
+def test_a_trial_without_an_owner_is_left_alone_unless_nobody_else_is_there(tmp_path):
+    study = new_study(sampler="random")
+    study.ask()
+    assert ledger.reap(study, tmp_path, print, is_alone=False) == 0
+    assert ledger.reap(study, tmp_path, print, is_alone=True) == 1
+
+
+def test_dying_between_queueing_a_retry_and_failing_its_trial_queues_it_once(tmp_path):
+    study = new_study(sampler="random")
+    trial = ask(study, owner={**this_process(), "started": 0})
+    study.enqueue_trial(trial.params, user_attrs={ledger.RETRY_OF: 0, ledger.ATTEMPT: 1, ledger.RUNS: []})
+    ledger.reap(study, tmp_path, print, is_alone=True)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert ledger.counted(study.trials) == []
+
+
+def test_a_clean_stop_uses_up_no_retry():
+    study = new_study(sampler="random")
+    for number in range(5):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        assert ledger.try_again(study, study.trials[number], "stopped", is_retry=False)
+    assert study.trials[5].user_attrs[ledger.ATTEMPT] == 0
+
+
+def test_of_several_machines_that_ask_at_once_the_last_gives_its_trial_back():
+    study = new_study(sampler="random")
+    for _ in range(3):
+        ask(study)
+    study.enqueue_trial({}, user_attrs={ledger.RETRY_OF: 0})
+    assert [ledger.is_surplus(study.trials, number, wanted=2) for number in range(4)] == [False, False, True, False]
+
+
+def draw(name, continued_at=None):
+    settings = {"sampler": {"name": name, "startup": 3}}
+    study = new_study(**settings)
+    for number in range(6):
+        if number == continued_at:
+            study.sampler = new_study(**settings).sampler
+        trial = study.ask()
+        study.tell(trial, sum(trial.suggest_float(f"loss.p{i}", 0, 1) for i in range(2)))
+    return [tuple(trial.params.values()) for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random", "nsga2", "qmc"])
+def test_a_study_continued_by_another_process_draws_what_it_would_have_drawn(name):
+    once = draw(name)
+    assert draw(name, continued_at=4) == once
+    assert len(set(once[:4])) == 4
+
+
+def test_cma_es_draws_new_values_in_a_continued_study():
+    pytest.importorskip("cmaes")
+    assert len(set(draw("cmaes", continued_at=4))) == 6
+
+
+def test_pruners_give_up_the_worse_half_after_the_warm_up():
+    for name, given_up in [("median", True), ("patient", True), ("none", False)]:
+        config = PrunerConfig(name=name, startup=2, warmup=1)
+        study = optuna.create_study(direction="maximize", pruner=build_pruner(config, epochs=4))
+        for value in (10.0, 20.0, 1.0):
+            trial = study.ask()
+            pruned = []
+            for epoch in (1, 2, 3, 4):
+                trial.report(value - epoch * (value == 1.0), epoch)
+                pruned.append(trial.should_prune())
+            study.tell(trial, value)
+        assert any(pruned) == given_up
+        assert not pruned[0]
+    assert type(build_pruner(PrunerConfig(name="hyperband"), epochs=8)).__name__ == "HyperbandPruner"

@@ -1,0 +1,134 @@
+"""Search spaces and study files: what they mean, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import sweep_runs as sweeps
+
+from aevlp import load_experiment
+from aevlp.config.errors import ConfigError
+from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.space import UnfitError, by_name
+from aevlp.sweeps.study_file import load_study
+
+SPACE = """
+base: digits_gpr
+trials: 2
+space:
+  loss.lambda2: {fraction_of: loss.lambda1, low: 0.2, high: 0.95}
+  loss.lambda1: {float: [0.5, 1]}
+  loss.beta[1]: {float: [0, 10]}
+  loss.alpha: {choice: [[0.5, 2, 0.8, 0.5], [0.5, 2, 1.0, 0.3]]}
+  labeler.grid: {int: [2, 6], step: 2}
+  labeler.negative_ratio: {float: [0.1, 0.5], when: {labeler.negatives: on}}
+  labeler.negatives: {choice: [off, on]}
+  local views: {cases: {with: [], without: [labeler.grid=0, labeler.threshold=0.6]}}
+"""
+CODES = {
+    "loss.lambda1": 0.8, "loss.lambda2 / loss.lambda1": 0.5, "loss.beta[1]": 7.5, "loss.alpha": "[0.5, 2, 1.0, 0.3]",
+    "labeler.grid": 4, "labeler.negatives": "on", "labeler.negative_ratio": 0.25, "local views": "with",
+}  # fmt: skip
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return Plan.load(sweeps.write(tmp_path, SPACE))
+
+
+def test_codes_become_the_configuration_and_come_back_out_of_it(plan):
+    codes, words = plan.space.walk(plan.values, by_name(CODES))
+    assert codes == CODES
+    config = plan.resolve(words)
+    assert (config.loss.lambda1, config.loss.lambda2) == (0.8, 0.4)
+    assert config.loss.beta == (0.0, 7.5, -2.0, -2.0)
+    assert config.loss.alpha == (0.5, 2.0, 1.0, 0.3)
+    assert (config.labeler.grid, config.labeler.negatives, config.labeler.negative_ratio) == (4, "on", 0.25)
+    assert plan.space.codes_in(config.to_dict()) == {**CODES, "loss.alpha": "[0.5, 2, 1.0, 0.3]"}
+
+
+def test_a_parameter_whose_condition_fails_is_neither_searched_nor_set(plan):
+    codes, words = plan.space.walk(plan.values, by_name({**CODES, "labeler.negatives": "off"}))
+    assert "labeler.negative_ratio" not in codes
+    assert not any(word.startswith("labeler.negative_ratio") for word in words)
+
+
+def test_a_case_sets_all_its_words_and_what_lies_outside_a_range_does_not_fit(plan):
+    _, words = plan.space.walk(plan.values, by_name({**CODES, "local views": "without"}))
+    assert [word for word in words if word.startswith("labeler.threshold")] == ["labeler.threshold=0.6"]
+    base = load_experiment("digits_gpr", ["labeler.grid=4"])
+    assert plan.space.codes_in(base.to_dict())["local views"] == "with"
+    for word in ("labeler.grid=3", "labeler.grid=8", "loss.lambda1=0.45", "loss.alpha[0]=0.4"):
+        with pytest.raises(UnfitError):
+            plan.space.codes_in(load_experiment("digits_gpr", ["labeler.grid=4", word]).to_dict())
+
+
+def test_a_grid_lists_every_combination_once(tmp_path):
+    text = """
+base: digits_gpr
+sampler: grid
+space:
+  labeler.negatives: {choice: [off, on]}
+  labeler.negative_ratio: {choice: [0.1, 0.2, 0.3], when: {labeler.negatives: on}}
+"""
+    plan = Plan.load(sweeps.write(tmp_path, text))
+    combinations = plan.space.combinations(plan.values)
+    assert combinations == [{"labeler.negatives": "off"}] + [
+        {"labeler.negatives": "on", "labeler.negative_ratio": ratio} for ratio in (0.1, 0.2, 0.3)
+    ]
+
+
+def test_whole_components_come_before_their_settings(tmp_path):
+    text = "base: digits_gpr\ntrials: 1\nspace: {loss.rho: {float: [0.5, 1], when: {loss: gpr}}, loss: {choice: [an, gpr]}}"
+    plan = Plan.load(sweeps.write(tmp_path, text))
+    _, words = plan.space.walk(plan.values, by_name({"loss": "gpr", "loss.rho": 0.7}))
+    assert plan.resolve(words).loss.rho == 0.7
+    assert plan.resolve(plan.space.walk(plan.values, by_name({"loss": "an"}))[1]).loss.name == "an"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("loss.rhoo: {float: [0, 1]}", "tiny.yaml:4: space.loss.rhoo: --set loss.rhoo=0.0: loss.rhoo: unknown key; did you mean"),
+        ("los.rho: {float: [0, 1]}", "unknown section; did you mean 'loss'?"),
+        ("loss.beta[7]: {float: [0, 1]}", "does not exist; the value is a list of 4"),
+        ("loss.rho: {float: [1, 1]}", "tiny.yaml:4: space.loss.rho: the range [1, 1] is empty"),
+        ("loss.rho: {float: [0, 1], log: true}", "a log range must lie above 0, starts at 0"),
+        ("loss.rho: {float: [0.5, 1.5]}", "loss.rho: input should be less than or equal to 1 (got 1.5)"),
+        ("loss.rho: {choice: [0.5, high]}", "choice mixes types: 0.5, 'high'"),
+        ("loss.rho: {choice: [0.5, true]}", "choice mixes types"),
+        ("loss: {choice: [gpr, grp]}", "unknown loss 'grp'; did you mean 'gr' or 'gpr'?"),
+        ("loss.rho: {float: [0, 1], int: [0, 1]}", "exactly one of float, int, choice, fraction_of, cases; has float and int"),
+        ("loss.rho: {flaot: [0, 1]}", "space.loss.rho.flaot: unknown key"),
+        ("loss.rho: {fraction_of: loss.lambda1}", "fraction_of, low and high come together"),
+        ("loss.rho: {fraction_of: loss.alpha, low: 0.1, high: 0.9}", "loss.alpha is no number of the base"),
+        ("loss.rho: {float: [0, 1], when: {loss.lambda1: 1}}", "when names 'loss.lambda1', which is not in the space"),
+        ("loss.rho: {choice: [0.5, 0.5]}", "names a value twice"),
+        ("loss.rho: {float: [0, 1]}\nobjective: val/mAPP", "no run logs 'val/mAPP'; did you mean 'val/mAP'"),
+        ("loss.rho: {float: [0, 1]}\nobjective: test/mAP", "would choose settings by the test images"),
+        ("loss.rho: {float: [0, 1]}\ntrials: 0", "trials: input should be greater than or equal to 1 (got 0)"),
+        ("loss.rho: {float: [0, 1]}\nsampler: tpee", "sampler.name: input should be 'tpe'"),
+        ("loss.rho: {float: [0, 1]}\nsampler: grid", "the grid sampler needs a choice or cases"),
+        ("loss.rho: {float: [0, 1]}\nobjective: [val/mAP, train/loss]", "with several objectives"),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_be_is_refused_with_file_line_and_path(tmp_path, line, message):
+    path = sweeps.write(tmp_path, f"# A study.\nbase: digits_gpr\nspace:\n  {line}\n")
+    with pytest.raises(ConfigError) as refused:
+        Plan.load(path)
+    assert message in str(refused.value)
+
+
+def test_a_space_with_some_invalid_combinations_is_allowed_and_one_without_a_valid_one_is_not(tmp_path):
+    text = "base: digits_gpr\nspace:\n  loss.lambda1: {float: [0.1, 0.9]}\n  loss.lambda2: {float: [0.1, 0.9]}\n"
+    assert Plan.load(sweeps.write(tmp_path, text)).name == "tiny"
+    text = "base: digits_gpr\nspace:\n  loss.lambda1: {float: [0.1, 0.2]}\n  loss.lambda2: {float: [0.3, 0.9]}\n"
+    with pytest.raises(ConfigError, match=r"must not be below lambda2.*\(no combination tried is valid\)"):
+        Plan.load(sweeps.write(tmp_path, text))
+
+
+def test_unknown_studies_and_bases_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="unknown study 'digits_gpt'; did you mean 'digits_gpr'"):
+        load_study("digits_gpt")
+    path = sweeps.write(tmp_path, "base: digits_gprr\nspace: {loss.rho: {float: [0, 1]}}")
+    with pytest.raises(ConfigError, match=r"tiny.yaml:1: unknown experiment 'digits_gprr'; did you mean 'digits_gpr'"):
+        Plan.load(path)

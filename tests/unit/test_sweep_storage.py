@@ -1,0 +1,93 @@
+"""Where studies are kept: damage is repaired with a copy kept, what is not ours is left alone."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+
+import optuna
+import pytest
+
+from aevlp.config.errors import ConfigError
+from aevlp.sweeps.storage import open_storage
+
+
+@pytest.fixture
+def journal(tmp_path, said):
+    """A journal of three trials."""
+    path = tmp_path / "journal.log"
+    study = optuna.create_study(storage=open_storage(path, said.append), study_name="s")
+    for value in (1.0, 2.0, 3.0):
+        study.tell(study.ask(), value)
+    return path
+
+
+def trials(path, say):
+    return optuna.load_study(storage=open_storage(path, say), study_name="s").trials
+
+
+@pytest.mark.parametrize("torn", [b'{"op_code":6,"worker_id":"x', b"\x00" * 64, b"\xff\xfe\n\x00\n", b'{"op_code":6}'])
+def test_a_torn_tail_is_cut_off_a_copy_kept_and_said_so(journal, said, torn):
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + torn)
+    assert [trial.value for trial in trials(journal, said.append)] == [1.0, 2.0, 3.0]
+    assert journal.read_bytes() == whole
+    (copy,) = journal.parent.glob("journal.log.damaged-*")
+    assert copy.read_bytes() == whole + torn
+    assert "damaged lines at its end were removed" in said[0]
+    assert copy.name in said[0]
+
+
+def test_every_length_of_a_torn_last_entry_is_repaired(journal, said):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for cut in range(1, len(lines[-1])):
+        journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:cut])
+        assert len(trials(journal, said.append)) == 3
+        assert journal.read_bytes() == b"".join(lines[:-1])
+
+
+def test_a_whole_journal_is_left_as_it_is(journal, said):
+    before = journal.read_bytes()
+    assert len(trials(journal, said.append)) == 3
+    assert (journal.read_bytes(), said) == (before, [])
+    assert [path.name for path in journal.parent.iterdir()] == ["journal.log"]
+
+
+def test_damage_before_the_end_and_foreign_files_are_refused_and_not_touched(journal, tmp_path, said):
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + b"garbage\n" + b"".join(lines[1:]))
+    with pytest.raises(ConfigError, match=r"line 2: damaged, with whole entries after it"):
+        open_storage(journal, said.append)
+    foreign = tmp_path / "notes.log"
+    foreign.write_text("my notes\n")
+    with pytest.raises(ConfigError, match="is not the journal of a study; nothing was changed"):
+        open_storage(foreign, said.append)
+    assert foreign.read_text() == "my notes\n"
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_sqlite_serves_and_a_database_with_other_tables_is_refused(tmp_path, said):
+    storage = open_storage(f"sqlite:///{tmp_path}/s.db", said.append)
+    optuna.create_study(storage=storage, study_name="s")
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("create table customers (name text)")
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds tables that are not Optuna's \(customers\)"):
+        open_storage(f"sqlite:///{tmp_path}/other.db", said.append)
+    assert (tmp_path / "other.db").read_bytes() == before
+    shutil.copy(tmp_path / "s.db", tmp_path / "again.db")
+    assert open_storage(f"sqlite:///{tmp_path}/again.db", said.append).get_all_studies()[0].study_name == "s"
+
+
+def test_what_cannot_be_reached_is_named_without_its_password(tmp_path, said):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(ConfigError, match="cannot be opened") as refused:
+            open_storage(f"postgresql://me:secret@127.0.0.1:{port}/s", said.append)
+    assert "secret" not in str(refused.value)
+    assert "postgresql://me@127.0.0.1" in str(refused.value)
+    for url, message in [("ftp://host/x", "ftp"), ("sqlite:////no/such/folder/s.db", "cannot be opened"), ("nosql", "cannot be")]:
+        with pytest.raises(ConfigError, match=message):
+            open_storage(url if url != "nosql" else str(tmp_path), said.append)
