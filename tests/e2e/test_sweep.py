@@ -135,6 +135,9 @@ def test_seeds_are_averaged_and_a_run_that_diverges_fails_its_trial(tmp_path, mo
     assert sweeps.run(sweeps.write(tmp_path, name="diverging"), "--trials", "1") == 1
     assert "no trial came to its end; the last one: the loss is not finite at step 2" in error(capsys)
     assert sweeps.states("diverging") == ["FAIL"]  # it would fail again, so it is not tried again
+    assert sweeps.run(sweeps.write(tmp_path, name="diverging"), "--trials", "9") == 1
+    assert "the last 3 trials failed alike: the loss is not finite" in error(capsys)
+    assert sweeps.states("diverging") == ["FAIL"] * 4
 
 
 def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys):
