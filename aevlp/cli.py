@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AevlpError as error:
         others = os.environ.get("RANK", "0") != "0"
         for line in [] if (others if error.silent is None else error.silent) else str(error).splitlines():
-            print(f"error: {line}" if error.exit_code in (1, 2) else line, file=sys.stderr)  # a clean stop is no error
+            # Each line is an error of its own, unless it is indented; a clean stop is no error.
+            print(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -88,6 +88,11 @@ class CachedImages:
         return self.images.name(row)
 
 
+def uncached(images: ImageSource) -> ImageSource:
+    """The images at their original size, whether they are cached or not."""
+    return images.images if isinstance(images, CachedImages) else images
+
+
 class _Store:
     """Rows of bytes, and a CRC-32 for each; 0 where there is none yet."""
 

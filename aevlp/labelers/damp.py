@@ -126,6 +126,9 @@ class DAMP(Labeler):
         self.embedder = Embedder(config.encoder, device, notify, lambda: DualEncoder(config.encoder, device))
         features = text_features(self.embedder, prompt_names, config.prompts)
         if config.label_graph.enabled:
+            if notify and config.label_graph.relation is None and config.encoder.normalization == "imagenet":
+                notify("as in the public code but for the label relation: its file is not given (labeler.label_graph.relation), "
+                       "so relation is computed from the text features")  # fmt: skip
             features = features + residual(features, config.label_graph, seed).to(features.device)
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)

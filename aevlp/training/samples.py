@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from aevlp.data.image_cache import uncached
 from aevlp.data.random import generator
 from aevlp.data.rows import take_rows
 from aevlp.training.trainer import Trainer
@@ -36,8 +38,9 @@ def write_samples(trainer: Trainer) -> None:
     views = trainer.task.labeler.view_scores(torch.tensor(rows))
     if views is not None:
         rows = rows[: max(1, MAX_VIEW_BYTES // (2 * views[0].numel()))]
-    files = [_jpeg(train.images[row]) for row in rows]
-    logits = trainer.predict(take_rows(train, np.array(rows)), "samples")
+    originals = uncached(train.images)
+    files = [_jpeg(originals[row]) for row in rows]
+    logits = trainer.predict(take_rows(replace(train, targets=None), np.array(rows)), "samples")
     known = {} if train.targets is None else {"targets": train.targets[rows]}
     if views is not None:
         known["views"] = views[: len(rows)].cpu().numpy().astype(np.float16)

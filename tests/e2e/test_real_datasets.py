@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from miniatures import MAKE
+from miniatures import COCO_CATEGORIES, MAKE
 
 from aevlp.cli import main
 
@@ -25,6 +26,16 @@ def test_every_experiment_takes_two_steps_on_a_miniature_of_its_dataset(name, pr
     assert main(["--exp", name, "--dry-run", "--set", *REHEARSAL, model, *source]) == 0
     output = capsys.readouterr().out
     assert "dry run: two steps, one validation batch, saved and reloaded" in output
+
+
+def test_a_reference_without_the_published_relation_says_so(prepared, encoder, tmp_path, capsys):
+    words = [f"dataset.root={prepared / 'coco'}", f"labeler.encoder.source={encoder}", *REHEARSAL, SMALL, "trainer.epochs=1"]
+    assert main(["--exp", "coco_gpr_reference", "--set", *words]) == 0
+    assert "as in the public code but for the label relation" in capsys.readouterr().out.replace("\n", " ")
+    relation = tmp_path / "relation.npy"
+    np.save(relation, np.eye(len(COCO_CATEGORIES)))
+    assert main(["--exp", "coco_gpr_reference", "--set", *words, f"labeler.label_graph.relation={relation}"]) == 0
+    assert "label relation" not in capsys.readouterr().out
 
 
 def test_there_are_experiments_for_every_dataset():

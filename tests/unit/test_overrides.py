@@ -29,7 +29,7 @@ def test_a_component_is_replaced_without_a_stale_value_or_origin():
 
 def test_a_component_without_a_fragment_takes_its_defaults():
     result = resolve("digits_an", ["model=timm/resnet18", "labeler=damp", "labeler.encoder.batch_size=8"])
-    assert result.config.to_dict()["model"] == {"name": "timm", "backbone": "resnet18", "weights": "pretrained"}
+    assert result.config.to_dict()["model"] == {"name": "timm", "boost": None, "backbone": "resnet18", "weights": "pretrained"}
     assert result.origins["model.backbone"] == "--set model=timm/resnet18"
     assert result.config.labeler.encoder.batch_size == 8
 

@@ -39,8 +39,8 @@ def require_layout(name: str, root: Path, needed: Sequence[str | Path], layout: 
     if absent:
         found = "there is no such folder" if not root.is_dir() else f"{absent[0]} is not in it"
         raise DataError(
-            f"{root}: not the root of {name}: {found}. Expected:\n{layout.rstrip()}\n"
-            f"Then: python run.py prepare {name} --root FOLDER"
+            f"{root}: not the root of {name}: {found}. Expected:\n{layout.strip(chr(10))}\n"
+            f"  and then: python run.py prepare {name} --root FOLDER"
         )
 
 

@@ -67,7 +67,9 @@ def read_table(path: Path) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\nThen: --set dataset.root=FOLDER") from error
+        raise DataError(
+            f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     header = text.partition("\n")[0].strip()
