@@ -104,7 +104,7 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
         pair = time.perf_counter() - began
     return {
         "per_image": stages, "pair_seconds": pair, "encodes_per_image": encodes, "encodes_per_image_when_warm": warm,
-        "views_per_image": encodes, "data_wait": performance["perf/data_wait"],
+        "data_wait": performance["perf/data_wait"],
         "precision": {"classifier": task.accelerator.mixed_precision, "encoder": encoder.precision},
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
@@ -23,8 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     if not 2 <= arguments.batch_size <= arguments.images:
         raise ConfigError("bench: --batch-size must be at least 2 and at most --images")
-    if arguments.output is not None and not arguments.output.parent.is_dir():
-        raise ConfigError(f"-o {arguments.output}: there is no folder {arguments.output.parent}; make it first")
     from aevlp.bench.compare import bench
+    from aevlp.output import output_file
 
-    bench(arguments.images, arguments.batch_size, arguments.output, arguments.overrides)
+    with contextlib.nullcontext() if arguments.output is None else output_file(arguments.output) as aside:
+        bench(arguments.images, arguments.batch_size, aside, arguments.overrides)
