@@ -17,7 +17,7 @@ from aevlp.verbs import train
 
 VERBS = (
     "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch", "dashboard",
-    "sweep", "cache", "bench",
+    "sweep", "suite", "cache", "bench",
 )  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from aevlp.config import registry
 from aevlp.config.loading import files
 from aevlp.config.schema import ExperimentConfig
 
+FOLDERS = {"experiments": "experiments", "suites": "experiments/suites", "sweeps": "sweeps"}
+
 
 def describe(kind: str) -> list[tuple[str, str]]:
-    """Name and one line of every experiment, study or component, without importing the package's own components."""
-    if kind in ("experiments", "sweeps"):
-        return [(name, _first_comment(path)) for name, path in sorted(files(kind).items())]
+    """Name and one line of every experiment, suite, study or component, without importing the package's own components."""
+    if kind in FOLDERS:
+        return [(name, _first_comment(path)) for name, path in sorted(files(FOLDERS[kind]).items())]
     return [(name, _first_line(kind, name)) for name in registry.names(kind)]
 
 

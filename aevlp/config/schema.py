@@ -8,6 +8,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
+# Of the trainer: they change how long a run takes, and its result by no more than rounding (threads).
+SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every")
+
 
 class Config(BaseModel):
     """Base of all configuration: frozen, no unknown keys, finite numbers, no silent conversion of fractions."""
@@ -31,6 +34,7 @@ class ComponentConfig(Config):
 
     needs_full_labels: ClassVar[bool] = False
     needs_outputs: ClassVar[tuple[str, ...]] = ()  # of a loss: outputs of the model beside the logits
+    gives_outputs: ClassVar[tuple[str, ...]] = ()  # of a model: those it has in training
 
 
 class DatasetConfig(ComponentConfig):
@@ -89,6 +93,8 @@ class TrainerConfig(Config):
     """Keep decoded training and validation images at the classifier's size: in memory, or in a file below $AEVLP_CACHE."""
     image_cache_mb: int = Field(4096, ge=1)
     """Most that image_cache may take, in MB, per device for ram; images beyond it are decoded in every epoch."""
+    pseudo_as_observed: bool = False
+    """Hand pseudo-positives to the loss as observed labels, for losses that read no pseudo-labels."""
     log_every: int = Field(50, ge=1)
     """Steps between two looks at the loss (and checks that it is finite)."""
     evaluate_labeler: bool = False
@@ -151,6 +157,12 @@ class ExperimentConfig(Config):
             raise ValueError("dataset.train_labels: full leaves nothing to pseudo-label; set labeler: none as well")
         if self.loss.needs_full_labels and self.dataset.train_labels != "full":
             raise ValueError(f"loss {self.loss.name} needs dataset.train_labels: full; with one label an image, use loss an")
+        missing = [name for name in self.loss.needs_outputs if name not in self.model.gives_outputs]
+        if missing:
+            raise ValueError(
+                f"loss {self.loss.name} needs the model outputs {', '.join(missing)}, but model {self.model.name} gives only "
+                f"{', '.join(('logits', *self.model.gives_outputs))}; choose another loss, or a model that gives them"
+            )
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +171,7 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed and tracking: runs of one hash are repetitions of each other."""
+        """Short hash of all settings but name, seed, tracking and speed: runs of one hash are repetitions of each other."""
         data = {key: value for key, value in self.to_dict().items() if key not in ("name", "seed", "tracking")}
+        data["trainer"] = {key: value for key, value in data["trainer"].items() if key not in SPEED_SETTINGS}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -8,7 +8,7 @@ to call; and the public record does not settle where the norms of the transforme
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,14 +22,13 @@ from aevlp.models._label_encoder import LabelEncoder, LabelEncoderConfig, PerCla
 class MIMEConfig(LabelEncoderConfig):
     """Settings of MIME's classifier. Defaults: those of the released script."""
 
+    gives_outputs: ClassVar[tuple[str, ...]] = ("latent_mean", "latent_log_std")
     samples: int = Field(10, ge=1)
     """Latent samples that are averaged in training."""
 
 
 class MIME(Trunk):
     """Logits (B,C) from uint8 images; in training also the outputs `latent_mean` and `latent_log_std`, both (B,C,latent)."""
-
-    outputs = ("latent_mean", "latent_log_std")
 
     def __init__(self, trunk: Classifier, num_classes: int, config: MIMEConfig):
         super().__init__(trunk, config)
@@ -39,7 +38,7 @@ class MIME(Trunk):
         })  # fmt: skip
 
     def forward(self, images: Tensor) -> Any:
-        """Logits, in training with the outputs of the class."""
+        """Logits, in training with the further outputs."""
         mean, log_std = self.head["encoder"](self.features(images))
         if not self.training:
             return self.head["classifier"](mean)

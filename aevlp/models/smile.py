@@ -9,7 +9,7 @@ adapted: the public code of SMILE covers tables only, and its image loss came wi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ _SMALLEST_CONCENTRATION = 0.1
 class SMILEConfig(LabelEncoderConfig):
     """Settings of SMILE's classifier."""
 
+    gives_outputs: ClassVar[tuple[str, ...]] = ("latent_mean", "latent_log_std", "label_for", "label_against", "label")
+
 
 class SMILE(Trunk):
     """Logits (B,C) from uint8 images; in training also the outputs below.
@@ -33,8 +35,6 @@ class SMILE(Trunk):
     `latent_mean`, `latent_log_std` (B,C,latent); `label_for`, `label_against` (B,C) concentrations of the Beta distribution of
     the soft labels; `label` (B,C) in [0,1] a sample of it, which carries gradient.
     """
-
-    outputs = ("latent_mean", "latent_log_std", "label_for", "label_against", "label")
 
     def __init__(self, trunk: Classifier, num_classes: int, config: SMILEConfig):
         super().__init__(trunk, config)
@@ -45,7 +45,7 @@ class SMILE(Trunk):
         })  # fmt: skip
 
     def forward(self, images: Tensor) -> Any:
-        """Logits, in training with the outputs of the class."""
+        """Logits, in training with the further outputs."""
         features = self.features(images)
         logits = self.head["classifier"](features.mean(dim=(2, 3)))
         if not self.training:
@@ -56,7 +56,7 @@ class SMILE(Trunk):
             softplus(self.head[name](latent)) + _SMALLEST_CONCENTRATION for name in ("label_for", "label_against")
         )
         label = Beta(label_for, label_against, validate_args=False).rsample()
-        return logits, dict(zip(self.outputs, (mean, log_std, label_for, label_against, label), strict=True))
+        return logits, dict(zip(SMILEConfig.gives_outputs, (mean, log_std, label_for, label_against, label), strict=True))
 
 
 @register("models", "smile", config=SMILEConfig)

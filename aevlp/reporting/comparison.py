@@ -74,7 +74,9 @@ def summary(group: Group, metric: str) -> dict[str, Any] | None:
 def difference(group: Group, baseline: Group, metric: str) -> dict[str, Any] | None:
     """`paired_difference` as plain data."""
     found = paired_difference(group, baseline, metric)
-    return None if found is None else {"mean": found.mean, "half": found.half, "seeds": found.seeds, "clear": found.clear}
+    if found is None:
+        return None
+    return {"mean": found.mean, "half": found.half, "seeds": found.seeds, "clear": found.clear, "p": found.p}
 
 
 def class_gains(group: Group, baseline: Group) -> list[dict[str, Any]]:

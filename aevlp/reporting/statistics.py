@@ -77,6 +77,8 @@ class Difference:
     mean: float
     half: float | None
     seeds: list[int]
+    p: float | None
+    """Of the paired t-test that there is no difference (two-sided); None for one seed, or where all differences are equal."""
 
     @property
     def clear(self) -> bool:
@@ -90,7 +92,18 @@ def paired_difference(group: Group, baseline: Group, metric: str) -> Difference 
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
-    return Difference(*mean_and_interval([first[seed] - second[seed] for seed in seeds]), seeds)
+    differences = [first[seed] - second[seed] for seed in seeds]
+    return Difference(*mean_and_interval(differences), seeds, _paired_t_test(differences))
+
+
+def _paired_t_test(differences: Sequence[float]) -> float | None:
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    if not spread:
+        return None
+    from scipy.special import stdtr
+
+    t = float(np.mean(differences)) / spread * math.sqrt(len(differences))
+    return 2 * float(stdtr(len(differences) - 1, -abs(t)))
 
 
 def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str, float]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from aevlp.config.errors import ConfigError
+from aevlp.machine import Machine
 from aevlp.sweeps.plan import Plan
-from aevlp.sweeps.runner import Machine, Runner
+from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import open_study, study_folder
 from aevlp.sweeps.summary import describe_best
@@ -34,24 +34,12 @@ def run_study(
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
-        machine = Machine(workers, in_process, _devices(gpus))
-        Runner(plan, study, study_folder(name), machine, view, keep_checkpoints=keep_checkpoints).run(trials, timeout)
+        machine = Machine.of(workers, gpus)
+        Runner(plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints).run(
+            trials, timeout
+        )
         log_study(plan, study, study_folder(name), view.say)
         view.say(describe_best(study))
     more = f" --storage {storage}" if storage else ""
     view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")
     view.say(f"save   python run.py sweep best {name}{more} --save experiments/{name}_best.yaml")
-
-
-def _devices(gpus: str | None) -> tuple[str, ...]:
-    """Those given, or all that are visible."""
-    if gpus is not None:
-        if not re.fullmatch(r"[^,\s]+(,[^,\s]+)*", gpus):
-            raise ConfigError(f"--gpus {gpus}: write device numbers with commas, such as 0,1")
-        return tuple(gpus.split(","))
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible:
-        return tuple(visible.split(","))
-    return tuple(map(str, range(torch.cuda.device_count())))

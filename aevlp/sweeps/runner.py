@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from aevlp.config.errors import TrainingError
+from aevlp.machine import Machine
 from aevlp.sweeps.ledger import REASON, SURPLUS, counted, is_surplus, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.summary import write_csv
@@ -26,32 +25,15 @@ REAP_SECONDS = 60.0
 SAME_FAILURES = 3
 
 
-@dataclass(frozen=True)
-class Machine:
-    """How this machine is shared among its workers."""
-
-    workers: int
-    in_process: bool
-    gpus: tuple[str, ...]
-    """CUDA device of each worker in turn; empty leaves the choice to torch."""
-
-    def environment(self, slot: int) -> dict[str, str]:
-        """Variables of a worker's processes."""
-        return {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
-
-    def words(self, plan: Plan) -> tuple[str, ...]:
-        """The share of the cores, unless the study or its base says how many threads a run has."""
-        if plan.base.trainer.threads is not None:
-            return ()
-        return (f"trainer.threads={max(1, len(os.sched_getaffinity(0)) // self.workers)}",)
-
-
 class Runner:
     """One sitting of a study, on one machine."""
 
-    def __init__(self, plan: Plan, study: optuna.Study, folder: Path, machine: Machine, view: View, *, keep_checkpoints: bool):
+    def __init__(
+        self, plan: Plan, study: optuna.Study, folder: Path, machine: Machine, view: View, *,
+        in_process: bool, keep_checkpoints: bool,
+    ):  # fmt: skip
         self.plan, self.study, self.folder, self.machine, self.view = plan, study, folder, machine, view
-        self.keep_checkpoints = keep_checkpoints
+        self.in_process, self.keep_checkpoints = in_process, keep_checkpoints
         self.running: dict[int, ProcessWorker | InProcessWorker] = {}
         self.wanted = 0
         self.signal: int | None = None
@@ -77,7 +59,7 @@ class Runner:
                 late = until is not None and time.monotonic() > until
                 over = self.signal is not None or late or self._fails_always()
                 while not over and len(self.running) < self.machine.workers and self._ask():
-                    if self.machine.in_process:
+                    if self.in_process:
                         break
                 if not self.running:
                     break
@@ -85,7 +67,7 @@ class Runner:
                 if time.monotonic() > next_reap:
                     reap(self.study, self.folder, self.view.say, is_alone=False)
                     next_reap = time.monotonic() + REAP_SECONDS
-                if not self.machine.in_process:
+                if not self.in_process:
                     self.view.show([worker.trial for worker in self.running.values()])
                     time.sleep(POLL_SECONDS)
         write_csv(self.study, self.folder)
@@ -117,8 +99,8 @@ class Runner:
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
             return False
-        trial = Trial(self.plan, asked, self.folder, self.machine.words(self.plan))
-        worker = InProcessWorker(trial) if self.machine.in_process else ProcessWorker(trial, self.machine.environment(slot))
+        trial = Trial(self.plan, asked, self.folder, (f"trainer.threads={self.machine.threads(self.plan.base)}",))
+        worker = InProcessWorker(trial) if self.in_process else ProcessWorker(trial, self.machine.environment(slot))
         self.running[slot] = worker
         self.view.began(trial)
         return True

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
+from aevlp.config.schema import SPEED_SETTINGS
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
@@ -168,5 +169,4 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
 
 def _machine_words(values: dict[str, Any]) -> list[str]:
     """What may differ between two sittings of one study."""
-    trainer = values["trainer"]
-    return [f"trainer.{key}={json.dumps(trainer[key])}" for key in ("threads", "num_workers", "log_every")]
+    return [f"trainer.{key}={json.dumps(values['trainer'][key])}" for key in SPEED_SETTINGS]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from aevlp.config import registry
 from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
 from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
 from aevlp.tracking import read_metrics
 from aevlp.tracking.base import Tracker
+from aevlp.training import child
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped
 
-OUTPUT = "output.log"
 LOCK_SECONDS = 120.0
 STOP_SECONDS = 120.0
 
@@ -59,16 +55,7 @@ class ProcessWorker:
         except CheckpointError as error:
             return None if time.time() < self._waits_until else Outcome("crashed", reason=str(error))
         self._folder.unlock()
-        plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        with (self._folder.path / OUTPUT).open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "aevlp.sweeps.child", str(os.getpid()), *plugins, "--resume", str(self._folder.path)],
-                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # Ctrl-C comes to this process, which stops the others
-            )  # fmt: skip
+        self._process = child.start(self._folder.path, self.environment)
         return None
 
     def _watch(self) -> Outcome | None:
@@ -91,7 +78,8 @@ class ProcessWorker:
             return None
         if self.stopping:
             return Outcome("stopped")
-        return _why(code, path)
+        failure = child.why(code, path)
+        return Outcome("crashed" if failure.may_pass else "failed", reason=failure.reason)
 
     def _read_rows(self) -> None:
         assert self._folder is not None
@@ -116,17 +104,6 @@ class ProcessWorker:
         if self._process is not None and self._process.poll() is None and self._kill_at is None:
             self._kill_at = time.time() + STOP_SECONDS
             self._process.send_signal(signal.SIGTERM)
-
-
-def _why(code: int, path: Path) -> Outcome:
-    """What an exit code and the last words of a run mean."""
-    lines = (path / OUTPUT).read_text(errors="replace").strip().splitlines()
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if code in (1, 2) and said and lines[-1].startswith("error: "):
-        return Outcome("failed", reason=said[-1])
-    if code < 0:
-        return Outcome("crashed", reason=f"ended by {signal.Signals(-code).name}")
-    return Outcome("crashed", reason=f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300])
 
 
 class _Reporter(Tracker):

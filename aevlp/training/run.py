@@ -145,7 +145,6 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
     model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
-    check_outputs(config, model)
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
@@ -183,17 +182,6 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
     return trainer
-
-
-def check_outputs(config: ExperimentConfig, model: torch.nn.Module) -> None:
-    """Refuse a loss that needs an output which the model does not list in its attribute `outputs`."""
-    has = getattr(model, "outputs", ())
-    missing = [name for name in config.loss.needs_outputs if name not in has]
-    if missing:
-        raise ConfigError(
-            f"loss {config.loss.name} needs the model outputs {', '.join(missing)}, but model {config.model.name} gives only "
-            f"{', '.join(('logits', *has))}; choose another loss, or a model that gives them"
-        )
 
 
 def check_sizes(data: SPMLData) -> None:

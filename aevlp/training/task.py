@@ -63,6 +63,8 @@ class Task:
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
         self.pseudo[index] = pseudo
+        if self.config.pseudo_as_observed:
+            observed = torch.where(pseudo > 0, 1, observed).to(observed.dtype)
         logits, auxiliary = self._training_outputs(batch.image)
         further = {"auxiliary": auxiliary} if auxiliary else {}
         weight = self._weight_of_share(step)

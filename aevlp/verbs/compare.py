@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.verbs._forms import add_forms
+
 HELP = "finished runs side by side: means and 95 %% intervals over seeds, differences, classes, settings"
 
 
@@ -12,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or ids, or folders of runs; all if none is named")
     parser.add_argument("--baseline", metavar="EXPERIMENT", help="what differences are taken against; else the one with loss an")
-    forms = parser.add_mutually_exclusive_group()
-    for form in ("json", "csv", "markdown", "latex"):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=f"as {form} on stdout")
+    add_forms(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`list`: experiments, studies and components by name."""
+"""`list`: experiments, suites, studies and components by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from aevlp.config import registry
 
 HELP = "what there is to run"
-LISTS = ("experiments", "sweeps", *registry.KINDS)
+LISTS = ("experiments", "suites", "sweeps", *registry.KINDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

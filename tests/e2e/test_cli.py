@@ -28,6 +28,19 @@ FLAGS = {
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
     "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
+    "suite": {
+        "--help",
+        "--plugin",
+        "suite",
+        "--dataset",
+        "--seeds",
+        "--rows",
+        "--workers",
+        "--gpus",
+        "--tune",
+        "--own-stop-rules",
+    }
+    | {"--table", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
     "cache": {"--help", "--plugin"},

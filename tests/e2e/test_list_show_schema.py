@@ -32,13 +32,13 @@ def output(capsys):
 
 def test_list_names_every_kind_and_every_component(output):
     lines = output("list").splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["experiments", "sweeps", *registry.KINDS]
+    assert [line for line in lines if not line.startswith(" ")] == ["experiments", "suites", "sweeps", *registry.KINDS]
     names = [line.split()[0] for line in lines if line.startswith(" ")]
     components = [name for kind in registry.KINDS for name in registry.names(kind)]
     assert names == [path.stem for path in EXPERIMENTS + STUDIES] + components
 
 
-@pytest.mark.parametrize("kind", ["experiments", "sweeps", *registry.KINDS])
+@pytest.mark.parametrize("kind", ["experiments", "suites", "sweeps", *registry.KINDS])
 def test_list_of_one_kind_gives_each_name_a_sentence(output, kind):
     head, *rest = output("list", kind).splitlines()
     assert head == kind

@@ -45,8 +45,8 @@ def test_every_shipped_experiment_is_valid(name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_fragment_is_valid_in_an_experiment(path):
-    full = ["dataset.train_labels=full"] if path.stem == "bce" else []
-    config = load_experiment("digits_an", [f"{path.parent.name}={path.stem}", *full])
+    needed = {"bce": ["dataset.train_labels=full"], "mime": ["model=mime"], "smile": ["model=smile"]}.get(path.stem, [])
+    config = load_experiment("digits_an", [f"{path.parent.name}={path.stem}", *needed])
     values, given = config.to_dict()[path.parent.name], read_yaml(path.read_text(), path.name)[0]
     for key in given.keys() - {"encoder", "label_graph", "backbone"}:
         assert values[key] == given[key]
@@ -170,5 +170,6 @@ def test_the_hash_tells_results_apart_and_nothing_else():
         return load_experiment("digits_gpr", overrides).hash
 
     assert hash_of("name=other", "tracking.mode=off", "tracking.tags=[a]", "loss.rho=0.9", "loss.q3=1.0") == hash_of()
+    assert hash_of("trainer.threads=1", "trainer.num_workers=3", "trainer.image_cache=ram", "trainer.log_every=9") == hash_of()
     changed = ("loss.rho=.8", "labeler.grid=2", "trainer.epochs=9", "dataset.num_train=9", "selection.labels=observed", "loss=an")
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)

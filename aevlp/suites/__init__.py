@@ -1,0 +1,1 @@
+"""Suites: many methods under one protocol, and the table they come to."""

@@ -1,0 +1,156 @@
+"""A suite ready to run on a dataset: the configuration of every row and seed, all checked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aevlp.config.errors import AevlpError, ConfigError, suggest
+from aevlp.config.loading import files, load_experiment
+from aevlp.config.schema import ExperimentConfig
+from aevlp.reporting.collect import Run, read_run
+from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
+from aevlp.training.run_folder import RunFolder, runs_root
+
+
+@dataclass
+class Job:
+    """One run of a row."""
+
+    title: str
+    config: ExperimentConfig
+    path: Path | None = None
+    """Its folder, once there is one."""
+    failure: str | None = None
+    """Why it failed in this sitting."""
+
+    @property
+    def run(self) -> Run | None:
+        """What it left, if it has finished."""
+        run = None if self.path is None else read_run(self.path)
+        return run if run is not None and run.finished else None
+
+
+@dataclass
+class Line:
+    """A row of the table on one dataset, with a job for each seed."""
+
+    title: str
+    row: RowConfig
+    experiment: str
+    words: list[str]
+    jobs: list[Job]
+    tuned: list[Job] = field(default_factory=list)
+    """The same with the values that --tune found."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite on a dataset."""
+
+    name: str
+    suite: SuiteConfig
+    dataset: str
+    lines: list[Line]
+
+    @property
+    def label(self) -> str:
+        """Name of its studies, of its group in W&B."""
+        return f"{self.name}-{self.dataset}"
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All runs: every row's first seed first, so that a stopped suite has something to say of each."""
+        return [job for jobs in zip(*(line.jobs for line in self.lines), strict=True) for job in jobs]
+
+
+def load_plan(
+    name: str,
+    dataset: str,
+    seeds: int,
+    *,
+    rows: list[str] | None = None,
+    own_stop_rules: bool = False,
+    words: tuple[str, ...] = (),
+) -> Plan:
+    """Read and check a suite on `dataset`, for the seeds 0 to `seeds` - 1.
+
+    Args:
+        name: a suite's name, or its file.
+        dataset: first part of the experiments' names.
+        seeds: runs of each row.
+        rows: titles or methods; None is all.
+        own_stop_rules: each row stops by its authors' rule, instead of the suite's.
+        words: `--set` words for every row, which win.
+
+    Raises:
+        ConfigError: with a line for each mistake: unknown suite, dataset, row or method, a method without values for this
+            dataset, values that do not go together, a loss that needs what the model does not give.
+    """
+    stem, suite, origins = load_suite(name)
+    known = files("experiments")
+    if not any(experiment.startswith(f"{dataset}_") for experiment in known):
+        datasets = {experiment.partition("_")[0] for experiment in known}
+        raise ConfigError(f"--dataset {dataset}: there is no experiment of it{suggest(dataset, datasets)}")
+    lines, problems = [], []
+    for title, row in _chosen(suite, rows).items():
+        if row.only is not None and dataset not in row.only:
+            continue
+        where = origins.get(f"rows.{title}", stem)
+        experiment = f"{dataset}_{row.method}"
+        if experiment not in known:
+            problems.append(f"{where}: rows.{title}: {_missing(row.method, dataset, known)}")
+            continue
+        stop = row.own_stop_rule if own_stop_rules else ()
+        line = Line(title, row, experiment, [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words], [])
+        try:
+            line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
+        except AevlpError as error:
+            problems += [f"{where}: rows.{title}: {message}" for message in str(error).splitlines()]
+        lines.append(line)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Plan(stem, suite, dataset, lines)
+
+
+def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -> Job:
+    """The run of a row for a seed, not begun."""
+    words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite"]
+    return Job(line.title, load_experiment(line.experiment, words))
+
+
+def find_runs(jobs: list[Job]) -> None:
+    """Give each job the folder of a run with its settings and seed, a finished one before one to be continued."""
+    wanted: dict[tuple[str, int], list[Job]] = {}
+    for job in jobs:
+        wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
+    for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
+        try:
+            config = RunFolder(path).read_config()
+        except AevlpError:  # of another version; nothing here is for it
+            continue
+        for job in wanted.get((config.hash, config.seed), ()):
+            if job.run is None:
+                job.path = path
+
+
+def _chosen(suite: SuiteConfig, wanted: list[str] | None) -> dict[str, RowConfig]:
+    if wanted is None:
+        return suite.rows
+    found: dict[str, RowConfig] = {}
+    for word in wanted:
+        rows = {title: row for title, row in suite.rows.items() if word in (title, row.method)}
+        if not rows:
+            raise ConfigError(f"--rows {word}: the suite has no such row{suggest(word, suite.rows)}")
+        found |= rows
+    return found
+
+
+def _missing(method: str, dataset: str, experiments: Iterable[str]) -> str:
+    has = [name.partition("_")[0] for name in experiments if name.partition("_")[2] == method]
+    if has:
+        others = ", ".join(sorted(has))
+        return f"method {method} has no values for {dataset}, only for {others}; add experiments/{dataset}_{method}.yaml"
+    methods = {name.removeprefix(f"{dataset}_") for name in experiments if name.startswith(f"{dataset}_")}
+    return f"unknown method {method!r}{suggest(method, methods)}"

@@ -1,0 +1,93 @@
+"""The shape of a suite: one YAML file of experiments/suites/, validated like every configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from aevlp.config.draft import Draft
+from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.loading import files, read_mapping
+from aevlp.config.schema import Config
+from aevlp.config.validation import validate_model
+from aevlp.sweeps.study_file import ParameterConfig
+
+FOLDER = "experiments/suites"
+
+
+class RowConfig(Config):
+    """A line of the table: a method, as the experiment <dataset>_<method> has it, and changes to it."""
+
+    method: str
+    """What follows the dataset in the name of its experiments: `gpr` is digits_gpr, coco_gpr, ..."""
+    overrides: tuple[str, ...] = Field((), alias="set")
+    """Changes to the experiment, as `--set` words."""
+    on: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Further words, by dataset."""
+    only: tuple[str, ...] | None = None
+    """Datasets that have this row; null is all."""
+    own_stop_rule: tuple[str, ...] = ()
+    """The stop rule its authors use, as `--set` words; taken by --own-stop-rules."""
+    adapted: str | dict[str, str] | None = None
+    """What the public record leaves open and how it was filled in, for all datasets or by dataset: outside the ranking then."""
+    published: dict[str, float] = Field(default_factory=dict)
+    """Test mAP in the literature, by dataset."""
+    tune: dict[str, ParameterConfig] = Field(default_factory=dict)
+    """What --tune searches beside the learning rate, as in a study."""
+
+    def adapted_on(self, dataset: str) -> str | None:
+        """The reason why this row is not ranked on a dataset, or None."""
+        return self.adapted.get(dataset) if isinstance(self.adapted, dict) else self.adapted
+
+
+class SuiteConfig(Config):
+    """A suite, as read from its file."""
+
+    rows: dict[str, RowConfig] = Field(min_length=1)
+    """Title of each row, and what it runs; a plain word is a method."""
+    overrides: tuple[str, ...] = Field((), alias="set")
+    """Changes to every row, as `--set` words: what makes the protocol one."""
+    ours: str | None = None
+    """Row that is tested against the best of the others."""
+    lower: str | None = None
+    """Row at the lower end of the gap that methods close."""
+    upper: str | None = None
+    """Row at its upper end; a bound, so it is not ranked."""
+    source: str | None = None
+    """Where the published figures are from."""
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _word_is_a_method(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {title: {"method": row} if isinstance(row, str) else row for title, row in value.items()}
+
+    @model_validator(mode="after")
+    def _known_rows(self) -> SuiteConfig:
+        for role in ("ours", "lower", "upper"):
+            title = getattr(self, role)
+            if title is not None and title not in self.rows:
+                raise ValueError(f"{role}: there is no row {title!r}{suggest(title, self.rows)}")
+        return self
+
+
+def load_suite(name: str) -> tuple[str, SuiteConfig, dict[str, str]]:
+    """Name and content of a suite given by name or file, and file and line of each dotted path.
+
+    Raises:
+        ConfigError: naming file, line and dotted path.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"suite {name}: no such file")
+    else:
+        known = files(FOLDER)
+        if name not in known:
+            raise ConfigError(f"unknown suite {name!r}{suggest(name, known)} (see `python run.py list suites`)")
+        path = known[name]
+    values, origins = read_mapping(path)
+    return path.stem, validate_model(SuiteConfig, Draft(values, origins)), origins

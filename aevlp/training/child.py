@@ -1,0 +1,69 @@
+"""A training run in a process of its own: the ordinary `--resume`, stopped cleanly when the process that began it has died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from aevlp.config import registry
+
+OUTPUT = "output.log"
+
+
+def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Begin or continue the run in `run`, whose terminal output goes to its output.log; `environment` comes on top."""
+    plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    with (run / OUTPUT).open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "aevlp.training.child", str(os.getpid()), *plugins, "--resume", str(run)],
+            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # Ctrl-C comes to the parent, which stops the others
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run ended before its end."""
+
+    reason: str
+    may_pass: bool
+    """Whether another attempt may come further: it was killed or crashed, instead of failing by what it was told."""
+
+
+def why(code: int, run: Path) -> Failure:
+    """What an exit code and the last words of a run mean."""
+    lines = (run / OUTPUT).read_text(errors="replace").strip().splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code in (1, 2) and said and lines[-1].startswith("error: "):
+        return Failure(said[-1], may_pass=False)
+    if code < 0:
+        return Failure(f"ended by {signal.Signals(-code).name}", may_pass=True)
+    return Failure(f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300], may_pass=True)
+
+
+def main() -> int:
+    """Run `--resume` with the words that follow the parent's process id."""
+    parent, *words = sys.argv[1:]
+    threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
+    from aevlp.cli import main as command_line
+
+    return command_line(words)
+
+
+def _stop_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,47 @@
+"""`suite`: many methods under one protocol, and their table."""
+
+from __future__ import annotations
+
+import argparse
+
+from aevlp.config.errors import ConfigError
+from aevlp.verbs._forms import add_forms
+
+HELP = "many methods under one protocol, and their table with intervals"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("suite", metavar="NAME", help="a name from `list suites`, or a YAML file")
+    parser.add_argument("--dataset", required=True, metavar="D", help="first part of the experiments' names: digits, coco, ...")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row, seeds 0 to N-1 (3)")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these, by title or method")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="runs at a time; cores and GPUs are shared among them"
+    )
+    parser.add_argument("--gpus", metavar="0,1", help="CUDA devices, one a worker in turn; all visible ones if left out")
+    parser.add_argument(
+        "--tune", type=int, metavar="N", help="also tune every row by N validation trials, and run what they found"
+    )
+    parser.add_argument("--own-stop-rules", action="store_true", help="each row stops as its authors do, not by one rule for all")
+    parser.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides", help="change all rows"
+    )
+    parser.add_argument("--tracking", choices=("online", "offline", "off"), help="Weights & Biases")
+    add_forms(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run what is missing, print the table."""
+    for flag, value in (("--seeds", arguments.seeds), ("--workers", arguments.workers), ("--tune", arguments.tune)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{flag} {value}: must be above 0")
+    tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
+    from aevlp.suites.run import run_suite
+
+    run_suite(
+        arguments.suite, arguments.dataset, seeds=arguments.seeds, rows=arguments.rows, workers=arguments.workers,
+        gpus=arguments.gpus, own_stop_rules=arguments.own_stop_rules, trials=arguments.tune,
+        words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table,
+    )  # fmt: skip

@@ -1,0 +1,171 @@
+"""Suites by the command: the table, what is not run again, what fails, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import suite_runs as suites
+
+from aevlp.cli import main
+from aevlp.training.run_folder import runs_root
+
+ROOT = Path(__file__).parents[2]
+SUITES = sorted(path.stem for path in (ROOT / "experiments/suites").glob("*.yaml"))
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Path of a suite of three methods and an adapted one."""
+    return suites.write(tmp_path)
+
+
+def folders():
+    return sorted(path.parent.name for path in runs_root().glob("*/config.yaml"))
+
+
+def test_a_suite_prints_one_table_and_runs_nothing_twice(suite, monkeypatch, capsys):
+    processes = suites.InThisProcess(monkeypatch)
+    assert main(["--exp", "digits_an", "--seed", "1", "--set", *suites.SMALL, "tracking.mode=off"]) == 0  # counts as well
+    capsys.readouterr()
+    assert suites.run(suite) == 0
+    output = capsys.readouterr().out
+    first = ["digits_bce", "digits_an", "digits_gpr", "digits_smile"]
+    assert processes.began == [*first, "digits_bce", "digits_gpr", "digits_smile"]
+    assert "1 of 8 runs have finished before" in output
+    assert "tiny on digits" in output
+    assert "SMILE, adapted: no recipe, so <filled> in" in output
+    assert "2 seeds: nothing is claimed of AEVLP against AN; take --seeds 5" in output
+    assert "published: somewhere" in output
+    before = folders()
+    assert suites.run(suite, "--json") == 0
+    assert folders() == before
+    data = json.loads(capsys.readouterr().out)
+    rows = {row["title"]: row for row in data["rows"]}
+    for row in rows.values():
+        assert row["seeds"] == [0, 1]
+        values = [json.loads((runs_root() / run / "summary.json").read_text())["test/mAP"] for run in row["runs"]]
+        assert row["metrics"]["test/mAP"]["mean"] == pytest.approx(sum(values) / 2, abs=1e-12)
+    assert rows["Full labels"]["rank"] is None
+    assert rows["SMILE"]["rank"] is None
+    assert {rows["AN"]["rank"], rows["AEVLP"]["rank"]} == {1, 2}
+    assert rows["AN"]["published"] == 12.5
+    assert rows["AN"]["difference"] is None
+    assert rows["AEVLP"]["difference"]["seeds"] == [0, 1]
+
+
+def test_the_table_comes_in_every_form_without_running_anything(suite, monkeypatch, capsys):
+    suites.InThisProcess(monkeypatch)
+    assert suites.run(suite, "--table") == 2
+    assert "no run of this suite has finished" in capsys.readouterr().err
+    assert folders() == []
+    assert suites.run(suite, "--rows", "AN", "gpr", seeds=1) == 0
+    capsys.readouterr()
+    for form, first in (("--markdown", "| AN |"), ("--latex", "\\begin{tabular}"), ("--csv", "rank,method,adapted")):
+        assert suites.run(suite, "--table", form, seeds=1) == 0
+        assert first in capsys.readouterr().out
+    assert suites.run(suite, "--table", "--csv", seeds=1) == 0
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows["AN"]["seeds"] == "0"
+    assert rows["Full labels"]["test/mAP mean"] == ""
+
+
+def test_a_failed_row_stops_no_other_and_is_tried_again(suite, monkeypatch, capsys):
+    processes = suites.InThisProcess(monkeypatch, fails=["digits_an"])
+    assert suites.run(suite, "--rows", "AN", "AEVLP", seeds=1) == 1
+    output = capsys.readouterr()
+    assert processes.began == ["digits_an", "digits_gpr"]
+    assert "AN, seed 0: failed: the loss is not finite at step 2" in output.out
+    assert "1 runs failed: AN (seed 0); the same command tries again" in output.err
+    assert "AEVLP" in output.out
+    before = folders()
+    processes.fails = ()
+    assert suites.run(suite, "--rows", "AN", "AEVLP", seeds=1) == 0
+    assert processes.began[2:] == ["digits_an"]
+    assert folders() == before  # gone on in its folder
+
+
+def test_every_row_is_tuned_by_the_same_number_of_trials_and_stands_beside_itself(suite, monkeypatch, capsys):
+    from aevlp.suites import tune
+
+    suites.InThisProcess(monkeypatch)
+    study = tune.run_study
+    monkeypatch.setattr(tune, "run_study", lambda *a, workers, gpus, **b: study(*a, **b, in_process=True))
+    assert suites.run(suite, "--rows", "AN", "AEVLP", "--tune", "2", "--json", seeds=1) == 0
+    rows = json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]) or "{}")["rows"]
+    assert all(row["tuned"] is not None for row in rows if row["title"] in ("AN", "AEVLP"))
+    for title in ("an", "aevlp"):
+        file = (runs_root() / "suites" / "tiny-digits" / f"{title}.yaml").read_text()
+        assert "- 0.00025\n    - 0.004\n    log: true" in file
+        assert len(list((runs_root() / "sweeps" / f"tiny-digits-{title}" / "trials").iterdir())) == 2
+
+
+def test_own_stop_rules_replace_the_one_for_all(tmp_path, monkeypatch, capsys):
+    text = suites.SUITE.replace("published: {digits: 12.5}", "own_stop_rule: [trainer.patience=null, trainer.max_drop=3]")
+    path = suites.write(tmp_path, text)
+    suites.InThisProcess(monkeypatch)
+    assert suites.run(path, "--rows", "AN", "--own-stop-rules", seeds=1) == 0
+    assert suites.run(path, "--rows", "AN", seeds=1) == 0
+    configs = [(runs_root() / name / "config.yaml").read_text() for name in folders()]
+    assert ["patience: null" in text for text in configs] == [True, False]
+    assert ["max_drop: 3.0" in text for text in configs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("", ["--dataset", "imagenet"], "--dataset imagenet: there is no experiment of it; known: coco"),
+        ("rows: {X: ann}", [], "rows.X: unknown method 'ann'; did you mean 'an"),
+        ("rows: {A: an, X: an_pl}", ["--dataset", "coco"], "rows.X: method an_pl has no values for coco, only for digits"),
+        ("rows: {X: {method: an, set: [loss=mime]}}", [], "rows.X: loss mime needs the model outputs latent_mean"),
+        ("rows: {X: {method: gpr, set: [dataset.train_labels=full]}}", [], "leaves nothing to pseudo-label"),
+        ("rows: {X: {method: gpr, set: [loss.rhoo=1]}}", [], "did you mean 'rho'"),
+        ("rows: {X: an}\nours: Y", [], "ours: there is no row 'Y'"),
+        ("rows: {X: {methd: an}}", [], "rows.X.methd: unknown key"),
+        ("rows: {}", [], "rows"),
+        ("", ["--rows", "GPRR"], "--rows GPRR: the suite has no such row"),
+        ("", ["--seeds", "0"], "--seeds 0: must be above 0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, text, words, message, capsys):
+    path = suites.write(tmp_path, text or suites.SUITE)
+    assert main(["suite", path, "--dataset", "digits", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert not runs_root().exists()
+
+
+def test_unknown_suites_are_named_and_those_there_are_listed(capsys):
+    assert main(["suite", "table2", "--dataset", "digits"]) == 2
+    assert "unknown suite 'table2'; did you mean 'table1'?" in capsys.readouterr().err
+    assert main(["list", "suites"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == SUITES
+    assert {"table1", "components", "grids", "labelers", "losses", "few_epochs"} <= set(SUITES)
+
+
+def test_ctrl_c_stops_the_runs_with_a_save_and_the_same_command_goes_on(tmp_path, capfd):
+    path = suites.write(tmp_path, "rows: {AN: an, WAN: wan}\n")
+    sets = [*suites.SMALL, "trainer.epochs=60", "trainer.patience=null", "trainer.max_drop=null"]
+    words = ["--dataset", "digits", "--seeds", "1", "--workers", "2", "--tracking", "off", "--set", *sets]
+    process = subprocess.Popen([sys.executable, "run.py", "suite", path, *words], cwd=ROOT, env=dict(os.environ))
+    until = time.monotonic() + 120
+    while time.monotonic() < until and len(list(runs_root().glob("*/checkpoints/epoch-002/manifest.json"))) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    began = folders()
+    assert len(began) == 2
+    assert not list(runs_root().glob("*/summary.json"))
+    assert main(["suite", path, *words]) == 0
+    assert folders() == began
+    rows = [(runs_root() / name / "metrics.jsonl").read_text().count('"train/loss"') for name in began]
+    assert rows == [60, 60]
