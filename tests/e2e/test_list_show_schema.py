@@ -14,6 +14,7 @@ from aevlp.config.yaml_reading import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+SUITES = sorted((ROOT / "experiments/suites").glob("*.yaml"))
 STUDIES = sorted((ROOT / "sweeps").glob("*.yaml"))
 
 
@@ -35,7 +36,7 @@ def test_list_names_every_kind_and_every_component(output):
     assert [line for line in lines if not line.startswith(" ")] == ["experiments", "suites", "sweeps", *registry.KINDS]
     names = [line.split()[0] for line in lines if line.startswith(" ")]
     components = [name for kind in registry.KINDS for name in registry.names(kind)]
-    assert names == [path.stem for path in EXPERIMENTS + STUDIES] + components
+    assert names == [path.stem for path in EXPERIMENTS + SUITES + STUDIES] + components
 
 
 @pytest.mark.parametrize("kind", ["experiments", "suites", "sweeps", *registry.KINDS])
