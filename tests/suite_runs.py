@@ -22,7 +22,7 @@ rows:
   Full labels: bce
   AN: {method: an, published: {digits: 12.5}}
   AEVLP: gpr
-  SMILE: {method: smile, adapted: "no recipe, so <filled> in", set: [loss.align=2]}
+  SMILE: {method: smile, set: [loss.align=2]}
 """
 
 

@@ -26,6 +26,13 @@ def _first_comment(path: Path) -> str:
     return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
 
 
+def adaptations(experiment: str) -> list[str]:
+    """What the head of an experiment's file says to be filled in where the public record is incomplete: its `adapted:` lines."""
+    lines = files("experiments")[experiment].read_text(encoding="utf-8", errors="replace").splitlines()
+    head = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+    return [line.removeprefix("adapted:").strip() for line in head if line.startswith("adapted:")]
+
+
 def _first_line(kind: str, name: str) -> str:
     path = Path(__file__).resolve().parents[1] / registry.KINDS[kind] / f"{name}.py"
     if path.is_file():

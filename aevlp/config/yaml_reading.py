@@ -63,6 +63,14 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver(_STANDARD + "float", _FLOAT, list("-+.0123456789"))
 
 
+def _list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
+    on_one_line = not any(isinstance(item, list | dict) for item in data)
+    return dumper.represent_sequence(f"{_STANDARD}seq", data, flow_style=on_one_line)
+
+
+_Dumper.add_representer(list, _list)
+
+
 def write_yaml(data: Any) -> str:
     """Text from which `read_yaml` reads equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aevlp.config.describe import adaptations
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
@@ -41,6 +42,8 @@ class Line:
     experiment: str
     words: list[str]
     jobs: list[Job]
+    adapted: str
+    """What was filled in where the public record is incomplete; such a row is not ranked. Empty for most."""
     tuned: list[Job] = field(default_factory=list)
     """The same with the values that --tune found."""
 
@@ -103,7 +106,8 @@ def load_plan(
             problems.append(f"{where}: rows.{title}: {_missing(row.method, dataset, known)}")
             continue
         stop = row.own_stop_rule if own_stop_rules else ()
-        line = Line(title, row, experiment, [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words], [])
+        settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words]
+        line = Line(title, row, experiment, settings, [], "; ".join(adaptations(experiment)))
         try:
             line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
         except AevlpError as error:

@@ -30,16 +30,10 @@ class RowConfig(Config):
     """Datasets that have this row; null is all."""
     own_stop_rule: tuple[str, ...] = ()
     """The stop rule its authors use, as `--set` words; taken by --own-stop-rules."""
-    adapted: str | dict[str, str] | None = None
-    """What the public record leaves open and how it was filled in, for all datasets or by dataset: outside the ranking then."""
     published: dict[str, float] = Field(default_factory=dict)
     """Test mAP in the literature, by dataset."""
     tune: dict[str, ParameterConfig] = Field(default_factory=dict)
     """What --tune searches beside the learning rate, as in a study."""
-
-    def adapted_on(self, dataset: str) -> str | None:
-        """The reason why this row is not ranked on a dataset, or None."""
-        return self.adapted.get(dataset) if isinstance(self.adapted, dict) else self.adapted
 
 
 class SuiteConfig(Config):

@@ -47,7 +47,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "set": line.words,
             "config_hash": line.jobs[0].config.hash,
             "rank": next((i + 1 for i, other in enumerate(ranked) if other is line), None),
-            "adapted": line.row.adapted_on(plan.dataset),
+            "adapted": line.adapted or None,
             "seeds": sorted(group.by_seed),
             "runs": [run.path.name for run in group.by_seed.values()],
             "metrics": {metric: summary(group, metric) for metric in METRICS.values()},
@@ -73,7 +73,7 @@ def _metric(groups: dict[str, Group]) -> str:
 
 
 def _is_ranked(line: Line, plan: Plan) -> bool:
-    return line.title != plan.suite.upper and line.row.adapted_on(plan.dataset) is None
+    return line.title != plan.suite.upper and not line.adapted
 
 
 def _closed(mean: float, low: float | None, high: float | None) -> float | None:

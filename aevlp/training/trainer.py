@@ -146,7 +146,7 @@ class Trainer:
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
             self.folder.write_validation(self.data, logits)
-        else:
+        elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
         row = {
@@ -167,8 +167,13 @@ class Trainer:
             )
 
     def should_stop(self, selected: float) -> bool:
-        """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall."""
+        """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall.
+
+        Epochs in which the backbone stands still end no run, and do not count.
+        """
         config, best = self.config.trainer, self.progress.best_map
+        if self.progress.epochs_done <= config.linear_epochs:
+            return False
         stale = config.patience is not None and self.progress.stale_epochs >= config.patience
         fallen = config.max_drop is not None and best is not None and best - selected > config.max_drop
         return stale or fallen

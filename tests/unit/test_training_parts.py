@@ -134,6 +134,31 @@ def test_in_linear_epochs_the_backbone_and_its_batch_norm_stand_still():
     assert all(not torch.equal(linear[name], tensor) for name, tensor in weights()[0].items())
 
 
+def test_linear_epochs_end_no_run_and_do_not_count_for_the_stop_rule():
+    # A learning rate of next to nothing: no epoch after the first is better, nor does any fall.
+    words = ("trainer.epochs=6", "trainer.patience=2", "trainer.learning_rate=1e-30", "loss=role")
+    assert len(runs.epoch_rows(aevlp.train(runs.config(*words)).run_dir)) == 3
+    assert len(runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.linear_epochs=3")).run_dir)) == 5
+
+
+def test_pseudo_positives_can_be_handed_to_a_loss_as_observed(monkeypatch, small):
+    given = []
+    forward = ANLoss.forward
+
+    def look(self, logits, observed, pseudo, **more):
+        given.append((observed, pseudo))
+        return forward(self, logits, observed, pseudo, **more)
+
+    monkeypatch.setattr(ANLoss, "forward", look)
+    words = [*small, "trainer.epochs=1", "labeler.threshold=0.2", "loss=an"]
+    for handed in (False, True):
+        given.clear()
+        aevlp.train(aevlp.load_experiment("digits_gpr", [*words, f"trainer.pseudo_as_observed={str(handed).lower()}"]))
+        assert any((pseudo > 0).any() for _, pseudo in given)
+        assert all(bool((observed[pseudo > 0] == handed).all()) for observed, pseudo in given)
+        assert all(observed.dtype == given[0][0].dtype for observed, _ in given)
+
+
 def test_bf16_is_finite_near_fp32_and_scores_are_float32(monkeypatch):
     seen = []
     forward = ANLoss.forward

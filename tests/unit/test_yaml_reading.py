@@ -152,3 +152,7 @@ def test_no_text_imports_a_module_or_raises_another_error(text):
 def test_what_is_written_is_read_back_equal(data):
     again, _ = read_yaml(write_yaml({"a": data}), "x.yaml")
     assert json.dumps(again) == json.dumps({"a": data})
+
+
+def test_lists_of_plain_values_are_written_on_one_line():
+    assert write_yaml({"beta": [0.0, 2.0], "names": [{"a": 1}], "none": []}) == "beta: [0.0, 2.0]\nnames:\n- a: 1\nnone: []\n"
