@@ -23,7 +23,7 @@ from aevlp.training.task import Task
 FAST = (
     "labeler=none", "loss=an", "dataset.image_size=32", "dataset.num_train=48", "dataset.num_val=40", "dataset.num_test=40",
     "trainer.batch_size=16", "trainer.eval_batch_size=20", "trainer.epochs=2", "trainer.log_every=2", "trainer.patience=null",
-    "trainer.max_drop=null", "tracking.mode=off",
+    "trainer.max_drop=null", "trainer.learning_rate=0.001", "tracking.mode=off",
 )  # fmt: skip
 STEPS_PER_EPOCH = 3
 

@@ -104,7 +104,7 @@ def test_every_row_is_tuned_by_the_same_number_of_trials_and_stands_beside_itsel
     assert all(row["tuned"] is not None for row in rows if row["title"] in ("AN", "AEVLP"))
     for title in ("an", "aevlp"):
         file = (runs_root() / "suites" / "tiny-digits" / f"{title}.yaml").read_text()
-        assert "float: [0.00025, 0.004]\n    log: true" in file
+        assert "float: [0.0005, 0.008]\n    log: true" in file
         assert len(list((runs_root() / "sweeps" / f"tiny-digits-{title}" / "trials").iterdir())) == 2
 
 
