@@ -9,7 +9,7 @@ function ticks(low, high, count) {
   return result;
 }
 
-// series: {name, colour, x: [], y: [], low: [], high: [], dashed}; marks: vertical lines {x, text}
+// series: {name, colour, x: [], y: [], low: [], high: [], dashed, dots, step}; marks: vertical lines {x, text}
 function lineChart(title, series, { digits = 1, xName = "epoch", range = null, marks = [], whole = true, height = 210 } = {}) {
   const box = el("div", { class: "chart" });
   const drawn = series.filter((one) => one.y.some(known));
@@ -46,8 +46,11 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
         const band = [...at.map((i) => [one.x[i], one.high[i]]), ...at.toReversed().map((i) => [one.x[i], one.low[i]])];
         parts.push(svg("polygon", { points: band.map(([x, y]) => `${px(x)},${py(y)}`).join(" "), fill: one.colour, "fill-opacity": 0.12 }));
       }
-      if (at.length === 1) parts.push(svg("circle", { cx: px(one.x[at[0]]), cy: py(one.y[at[0]]), r: 3, fill: one.colour }));
-      parts.push(svg("polyline", { points: at.map((i) => `${px(one.x[i])},${py(one.y[i])}`).join(" "), fill: "none", stroke: one.colour,
+      if (at.length === 1 || one.dots) parts.push(...at.map((i) => svg("circle", { cx: px(one.x[i]), cy: py(one.y[i]), r: 3, fill: one.colour })));
+      if (one.dots) continue;
+      // A step keeps its value until the next point.
+      const corners = at.flatMap((i, j) => [...(one.step && j ? [[one.x[i], one.y[at[j - 1]]]] : []), [one.x[i], one.y[i]]]);
+      parts.push(svg("polyline", { points: corners.map(([x, y]) => `${px(x)},${py(y)}`).join(" "), fill: "none", stroke: one.colour,
         "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-dasharray": one.dashed ? "5 4" : null }));
     }
     for (const mark of marks) parts.push(svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, stroke: mark.strong ? "var(--accent)" : "var(--soft)", "stroke-dasharray": mark.strong ? null : "2 3" }),
