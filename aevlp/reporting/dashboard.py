@@ -158,4 +158,5 @@ def save(spec: dict[str, Any]) -> list[str]:
         raise
     except Exception as error:  # W&B raises its own, requests' and bare ones
         lines = str(error).splitlines() or [type(error).__name__]
-        raise UnavailableError(f"W&B did not take the workspaces: {lines[0]} (`wandb login` makes a login)") from error
+        hint = "" if "wandb login" in lines[0] else " (`wandb login` makes a login)"
+        raise UnavailableError(f"W&B did not take the workspaces: {lines[0]}{hint}") from error

@@ -22,6 +22,7 @@ BEST = 10  # trials that are shown whole
 MIN_TRIALS = 10  # of a rank correlation
 OBJECTIVE = "best/val_mAP"  # of a study.yaml that names none
 AFTER = ("reason", "retried_as", "imported_from", "runs")  # the last columns of trials.csv; parameters come before them
+STATES = ("complete", "pruned", "failed", "running", "waiting")
 Trial = dict[str, Any]
 
 
@@ -34,6 +35,8 @@ def study(folder: Path) -> dict[str, Any]:
     metrics = metrics or list(directions) or [OBJECTIVE]
     objectives = [{"metric": metric, "direction": directions.get(metric) or preferred_direction(metric)} for metric in metrics]
     signs = [1 if objective["direction"] == "maximize" else -1 for objective in objectives]
+    # Not those that were tried again, or taken over from another study.
+    own = [trial for trial in trials if not trial["retried_as"] and not trial["imported_from"]]
     complete = [trial for trial in trials if trial["state"] == "complete" and None not in trial["values"]]
     pruned = [trial for trial in trials if trial["state"] == "pruned" and trial["values"][0] is not None]
     ranked = sorted(complete, key=lambda trial: (-signs[0] * trial["values"][0], trial["number"]))
@@ -46,7 +49,7 @@ def study(folder: Path) -> dict[str, Any]:
         "planned": file.get("trials"),
         "written": _written(folder / "trials.csv"),
         "objectives": objectives,
-        "counts": _counts(trials),
+        "counts": {state: sum(trial["state"] == state for trial in own) for state in STATES},
         "seconds": sum(trial["seconds"] or 0 for trial in trials),
         "history": [_history(complete, i, sign) for i, sign in enumerate(signs)],
         "pruned": {"numbers": [trial["number"] for trial in pruned], "values": [trial["values"][0] for trial in pruned]},
@@ -56,7 +59,7 @@ def study(folder: Path) -> dict[str, Any]:
         "front": [trial["number"] for trial in _front(ranked, signs)],
         "best": ranked[:BEST],
         "correlations": _correlations(parameters, complete + pruned),
-        "failed": [{"number": trial["number"], "reason": trial["reason"]} for trial in trials if trial["state"] == "failed"],
+        "failed": [{"number": trial["number"], "reason": trial["reason"]} for trial in own if trial["state"] == "failed"],
         "problems": problems,
     }
 
@@ -148,12 +151,6 @@ def _alike(codes: list[Any], base: list[Any]) -> bool:
         if isinstance(code, int | float) and isinstance(other, int | float) else code == other
         for code, other in pairs
     )  # fmt: skip
-
-
-def _counts(trials: list[Trial]) -> dict[str, int]:
-    """Trials by state; not those that were tried again or taken over from another study."""
-    own = [trial for trial in trials if not trial["retried_as"] and not trial["imported_from"]]
-    return {state: sum(trial["state"] == state for trial in own) for state in ("complete", "pruned", "failed", "running")}
 
 
 def _history(complete: list[Trial], objective: int, sign: int) -> dict[str, list[float]]:

@@ -53,8 +53,11 @@ def sync(run_dir: Path, dry_run: bool = False) -> None:
 
 
 def watch(run_dir: Path) -> int:
-    """Open W&B's terminal viewer on the newest fragment of a run; returns its exit code."""
-    command = [sys.executable, "-m", "wandb", "leet", "run", str(fragments(run_dir)[-1])]
+    """Open W&B's terminal viewer on the newest fragment of a run; returns its exit code. ConfigError without a terminal."""
+    newest = fragments(run_dir)[-1]
+    if not sys.stdout.isatty():
+        raise ConfigError("watch draws on a terminal, and this is none; `report` makes a page")
+    command = [sys.executable, "-m", "wandb", "leet", "run", str(newest)]
     return subprocess.run(command, env=environment(run_dir)).returncode
 
 

@@ -74,7 +74,7 @@ def test_wandb_takes_the_fragments_of_one_run_and_asks_for_a_login(home, run_dir
     assert sorted(path.name for path in run_dir.parent.parent.iterdir()) == ["home", "runs"]
 
 
-def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_dir, monkeypatch):
+def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_dir, monkeypatch, capsys):
     fragment(run_dir, "20260101_000000")
     newest = fragment(run_dir, "20260102_000000")
     calls = []
@@ -84,6 +84,9 @@ def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_di
         return subprocess.CompletedProcess(command, 7)
 
     monkeypatch.setattr(subprocess, "run", call)
+    assert main(["watch", str(run_dir)]) == 2
+    assert "this is none" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["watch", str(run_dir)]) == 7
     assert calls == [([sys.executable, "-m", "wandb", "leet", "run", str(newest)], str(run_dir / "wandb" / "config"))]
 

@@ -41,7 +41,13 @@ def test_a_study_is_told_from_its_csv_file_as_optuna_knows_it(folder):
         "tiny", "digits_gpr", ["trainer.threads=1"], "digits",
     )  # fmt: skip
     assert found["objectives"] == [{"metric": "best/val_mAP", "direction": "maximize"}]
-    assert found["counts"] == {"complete": 10, "pruned": 2, "failed": 0, "running": 0}  # the failed one was tried again
+    assert found["counts"] == {
+        "complete": 10,
+        "pruned": 2,
+        "failed": 0,
+        "running": 0,
+        "waiting": 0,
+    }  # the failed one was tried again
     best = known.best_trial
     assert (found["front"], found["best"][0]["values"]) == ([best.number], best.values)
     assert found["best"][0]["codes"] == list(best.params.values())
@@ -51,8 +57,15 @@ def test_a_study_is_told_from_its_csv_file_as_optuna_knows_it(folder):
     assert found["history"][0]["numbers"] == [one.number for one in complete]
     assert found["history"][0]["best"] == [max(one.value for one in complete[: i + 1]) for i in range(len(complete))]
     assert found["pruned"] == {"numbers": [9, 10], "values": [60.0, 61.0]}
-    assert [(one["number"], one["reason"]) for one in found["failed"]] == [(11, "out of memory")]
-    assert found["problems"] == []
+    assert (found["failed"], found["problems"]) == ([], [])
+
+
+def test_what_failed_for_good_is_told_with_its_reason(folder):
+    lost = hand_made.trial(None, (0.5, 6, "on", "[1.0, 2.0]", 0.1), failed="loss is nan, of all things")
+    hand_made.study(folder.parent / "lost", [*hand_made.searched(), lost])
+    found = study(folder.parent / "lost")
+    assert found["failed"] == [{"number": 13, "reason": "loss is nan, of all things"}]
+    assert (found["counts"]["failed"], found["counts"]["waiting"]) == (1, 0)
 
 
 def test_settings_of_the_base_stand_beside_those_of_the_trials(folder):

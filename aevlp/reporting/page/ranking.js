@@ -5,10 +5,10 @@ const TEST = "test/mAP", VAL = "best/val_mAP";
 function headline() {
   const { runs, studies, groups } = data, count = runs.length, plural = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
   const things = [count ? `${plural(count, "run")} of ${plural(groups.length, "experiment")}` : null, studies.length ? plural(studies.length, "study", "studies") : null].filter(Boolean);
-  const title = el("h1", {}, things.join(", and "), data.datasets.length ? [" on ", named(data.datasets.join(", "))] : null);
+  const title = el("h1", {}, things.join(" and "), data.datasets.length ? [things.length > 1 ? ", on " : " on ", named(data.datasets.join(", "))] : null);
   const warnings = [...data.notes, ...studies.flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
-  const partial = runs.filter((run) => run.state !== "finished"), running = partial.filter((run) => run.state === "running").length;
-  if (partial.length) warnings.push(`${partial.length} of ${count} ${partial.length === 1 ? "runs has" : "runs have"} not finished${running ? `, ${running} of them under way` : ""}; see Runs.`);
+  const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
+  if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
   if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
   return el("div", {}, title, leader ? leaderLine() : null, warnings.map((text) => el("p", { class: "warning" }, named(text))));
 }

@@ -22,14 +22,23 @@ function studyFacts(one) {
   return el("dl", { class: "facts" }, facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
+// What is worse than three quarters of the trials lies at the edge of its chart: else a gain of half a point could not be seen.
+function historyRange(values, maximize) {
+  const sorted = [...values].sort((a, b) => (maximize ? a - b : b - a));
+  const worst = sorted[Math.floor(sorted.length / 4)], best = sorted.at(-1), room = Math.abs(best - worst) * 0.08 || 1;
+  return [Math.min(worst, best) - room, Math.max(worst, best) + room];
+}
+
 function historyCharts(one) {
-  const charts = one.objectives.map(({ metric }, i) => {
-    const { numbers: x, values, best } = one.history[i], last = Math.max(...x, ...one.pruned.numbers), given = i === 0 ? one.pruned : { numbers: [], values: [] };
+  const charts = one.objectives.map(({ metric, direction }, i) => {
+    const { numbers: x, values, best } = one.history[i], given = i === 0 ? one.pruned : { numbers: [], values: [] };
+    const last = Math.max(...x, ...given.numbers), [low, high] = historyRange([...values, ...given.values], direction === "maximize");
+    const held = (numbers) => numbers.map((value) => Math.max(low, Math.min(high, value)));
     return lineChart(metric, [
-      { name: "best so far", colour: "var(--accent)", x: [...x, last], y: best.length ? [...best, best.at(-1)] : [null], step: true },
-      { name: "complete", colour: "var(--accent)", x, y: values, dots: true },
-      { name: "pruned", colour: "var(--soft)", x: given.numbers, y: given.values, dots: true },
-    ], { digits: 2, xName: "trial" });
+      { name: "best so far", colour: "var(--accent)", x: [...x, last], y: [...best, best.at(-1)], drawn: held([...best, best.at(-1)]), step: true },
+      { name: "complete", colour: "var(--accent)", x, y: values, drawn: held(values), dots: true },
+      { name: "pruned", colour: "var(--soft)", x: given.numbers, y: given.values, drawn: held(given.values), dots: true },
+    ], { digits: 2, xName: "trial", range: [low, high] });
   });
   const keys = [["best so far", "key", "var(--accent)"], ["complete", "key dot", "var(--accent)"],
     ...(one.pruned.numbers.length ? [["pruned, with the figure it was given up at", "key dot", "var(--soft)"]] : [])].map(([name, kind, fill]) => {
@@ -37,7 +46,7 @@ function historyCharts(one) {
     key.style.background = fill;
     return el("span", {}, key, name);
   });
-  return el("div", {}, el("div", { class: "legend" }, keys), el("div", { class: "charts" }, charts));
+  return el("div", {}, el("div", { class: "legend" }, keys, one.best.length + one.pruned.numbers.length > 3 ? el("span", { class: "soft" }, "the worst quarter lies at the edge") : null), el("div", { class: "charts" }, charts));
 }
 
 function bestTrials(one) {
@@ -81,7 +90,7 @@ function studyDetail(one) {
   const parts = [one.problems.map((line) => el("p", { class: "warning" }, named(line))), studyFacts(one)];
   if (one.best.length) {
     parts.push(historyCharts(one), el("h3", { class: "apart" }, "The best trials"),
-      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. Grey where a setting is as in the base. The best of many trials is lucky too: expect a little less from it with new seeds. `,
+      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. ${one.base_codes.some((code) => code !== null) ? "Grey where a setting is as in the base." : "What the base has is not known: base.yaml is missing, and the next sweep run writes it."} The best of many trials is lucky too: expect a little less from it with new seeds. `,
         el("code", {}, "sweep best ", named(one.name), " --save FILE"), " makes it an experiment."), bestTrials(one));
   } else parts.push(empty("No trial is complete."));
   if (one.correlations.length) {
@@ -96,8 +105,8 @@ function studyDetail(one) {
 
 function studies() {
   const detail = el("div", {}), titles = data.studies.map((one, i) => [i, one.name]);
-  const show = (i) => detail.replaceChildren(el("h3", { class: "study" }, named(data.studies[i].name)), ...studyDetail(data.studies[i]).flat(Infinity));
+  const show = (i) => detail.replaceChildren(...(titles.length > 1 ? [] : [el("h3", { class: "study" }, named(data.studies[i].name))]), ...studyDetail(data.studies[i]).flat(Infinity));
   show(0);
-  return section("studies", "Studies", "Trials of a study are not in the ranking above; they differ in settings that were searched by their validation figure.",
+  return section("studies", "Studies", data.runs.length ? "Trials of a study are not in the ranking above: their settings were searched by their validation figure." : null,
     titles.length > 1 ? el("div", { class: "controls" }, picker("Study", titles, show)) : null, detail);
 }
