@@ -6,7 +6,7 @@ function headline() {
   const { runs, studies, groups } = data, count = runs.length, plural = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
   const things = [count ? `${plural(count, "run")} of ${plural(groups.length, "experiment")}` : null, studies.length ? plural(studies.length, "study", "studies") : null].filter(Boolean);
   const title = el("h1", {}, things.join(" and "), data.datasets.length ? [things.length > 1 ? ", on " : " on ", named(data.datasets.join(", "))] : null);
-  const warnings = [...data.notes, ...studies.flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
+  const warnings = [...data.notes, ...(count || studies.length > 1 ? studies : []).flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
   const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
   if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
   if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");

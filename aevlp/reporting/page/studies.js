@@ -62,7 +62,7 @@ function bestTrials(one) {
   const columns = [{ title: "Setting", left: true, cell: (row) => named(row.title) },
     ...(based ? [{ title: "Base", cell: (row) => named(row.base) }] : []),
     ...one.best.map((trial, i) => ({ title: `Trial ${trial.number}${one.objectives.length > 1 && one.front.includes(trial.number) ? " *" : ""}`, cell: (row) => row.cells[i] }))];
-  return table(columns, rows, { limit: 80, label: "Best trials" });
+  return el("div", { class: "dense" }, table(columns, rows, { limit: 80, label: "Best trials" }));
 }
 
 // From 0 in the middle to either side; the band is what unrelated settings reach in 19 of 20 cases.
