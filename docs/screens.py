@@ -32,6 +32,7 @@ SCREENS = (
     ("report", 1280, 1000, "light", "ranking"),
     ("images", 1280, 860, "dark", "gallery"),
     ("phone", 390, 844, "light", "classes"),
+    ("study", 1280, 1000, "light", "studies"),
 )
 
 
@@ -61,6 +62,8 @@ def _shoot(driver: Any, page: Path, name: str, width: int, height: int, theme: s
     scheme = [{"name": "prefers-color-scheme", "value": theme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     driver.get(page.as_uri())
+    if not driver.execute_script("return document.getElementById(arguments[0]) !== null", section):
+        return  # no study among the runs
     if section != "ranking":
         driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", section)
     driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def flatten(values: Any, path: str = "") -> dict[str, Any]:
     for key, value in values.items():
         result |= flatten(value, f"{path}.{key}" if path else str(key))
     return result
+
+
+def lookup(values: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path such as loss.beta[1]; a component by its name. KeyError where there is none."""
+    found: Any = values
+    for step in re.findall(r"\w+|\[\d+\]", path):
+        try:
+            found = found[int(step[1:-1])] if step.startswith("[") else found[step]
+        except (IndexError, TypeError) as error:
+            raise KeyError(path) from error
+    return found["name"] if isinstance(found, dict) and "name" in found else found
 
 
 def schema() -> dict[str, Any]:

@@ -17,10 +17,17 @@ import numpy as np
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.tracking.jsonl import read_metrics
-from aevlp.training.run_folder import find_run
+from aevlp.training.run_folder import STUDY_FILES, find_run, find_study
+from aevlp.training.run_lock import look
 
 OWN_FILES = ("config.yaml", "metrics.jsonl", "summary.json")
 SCHEMA_VERSION = 1
+ENDINGS = {
+    "running": "under way",
+    "stopped": "stopped by a signal",
+    "failed": "ended by an error",
+    "crashed": "its process died",
+}
 
 
 @dataclass
@@ -35,7 +42,8 @@ class Run:
     """The rows of metrics.jsonl that close an epoch."""
     environment: dict[str, Any] = field(default_factory=dict)
     state: str = "unfinished"
-    """finished, unfinished (stopped, crashed, or under way), or damaged."""
+    """finished; running; stopped by a signal, failed by an error, crashed (its process is gone); unfinished, where it cannot be
+    told which; or damaged."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -87,30 +95,55 @@ class Run:
             return None
 
 
-def collect(paths: list[Path]) -> tuple[list[Run], list[str]]:
-    """Runs, each once, and a line for each folder that is none. A path is a run, a run id, or a folder of runs.
+@dataclass
+class Found:
+    """What some paths lead to."""
+
+    runs: list[Run] = field(default_factory=list)
+    """Each once; those of a study's trials only where the path names them."""
+    studies: list[Path] = field(default_factory=list)
+    """Folders of studies, each once."""
+    notes: list[str] = field(default_factory=list)
+    """A line for each folder that is neither."""
+
+
+def collect(paths: list[Path]) -> Found:
+    """Runs and studies. A path is one of them, a run id, or a folder of them.
 
     Raises:
         ConfigError: a path is neither.
     """
     runs: dict[Path, Run] = {}
+    studies: dict[Path, Path] = {}
     notes = []
     for path in paths:
         for folder in _folders(path):
-            if any((folder / name).is_file() for name in OWN_FILES):
+            if _holds(folder, OWN_FILES):
                 runs.setdefault(folder.resolve(), read_run(folder))
+            elif _holds(folder, STUDY_FILES):
+                studies.setdefault(folder.resolve(), folder)
             else:
                 notes.append(f"{folder.name}: holds no file of a run")
-    return list(runs.values()), notes
+    return Found(list(runs.values()), list(studies.values()), notes)
+
+
+def _holds(folder: Path, names: tuple[str, ...]) -> bool:
+    return any((folder / name).is_file() for name in names)
 
 
 def _folders(path: Path) -> list[Path]:
-    if any((path / name).is_file() for name in OWN_FILES):
+    """The folder itself where it is a run or a study; else those in it, and those in its `sweeps`."""
+    if _holds(path, OWN_FILES + STUDY_FILES):
         return [path]
-    if path.is_dir():
-        inside = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-        return inside or [path]
-    return [find_run(str(path))]
+    if not path.is_dir():
+        return [find_study(path) or find_run(str(path))]
+    inside = _visible(path)
+    studies = [study for folder in inside if folder.name == "sweeps" for study in _visible(folder)]
+    return [folder for folder in inside if folder.name != "sweeps"] + studies or [path]
+
+
+def _visible(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def read_run(folder: Path) -> Run:
@@ -120,6 +153,7 @@ def read_run(folder: Path) -> Run:
     run.summary = run._read("summary.json", _read_object) or {}
     rows = run._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing") or []
     run.epochs = [row for row in rows if "train/loss" in row]
+    ending = ""
     run.environment = run._read("environment.json", _read_object, "environment.json is missing") or {}
     version = run.config.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
@@ -128,10 +162,16 @@ def read_run(folder: Path) -> Run:
         run.state = str(run.summary.get("state", "damaged"))
     elif any("cannot be read" in line for line in run.problems):
         run.state = "damaged"
+    else:
+        run.state, host = look(folder)
+        if run.state in ENDINGS:
+            ending = f", {ENDINGS[run.state]}"
+        elif host is not None:
+            ending = f"; last seen on {host}, and from here it cannot be told whether it runs"
     if not run.finished:
         planned = run.config.get("trainer", {}).get("epochs") if isinstance(run.config.get("trainer"), dict) else None
         last = run.epochs[-1].get("trainer/epoch", len(run.epochs)) if run.epochs else 0
-        run.problems.insert(0, f"not finished: {last} of {planned if planned is not None else '?'} epochs")
+        run.problems.insert(0, f"not finished: {last} of {planned if planned is not None else '?'} epochs{ending}")
     elif "experiment" not in run.summary or "config_hash" not in run.summary:
         run.problems.append("summary.json is of an older version")
     return run
@@ -149,8 +189,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def require_runs(runs: list[Run], notes: list[str], paths: list[Path]) -> None:
+def require_runs(found: Found, paths: list[Path]) -> None:
     """Raise ConfigError where nothing was found."""
-    if not runs:
+    if not found.runs and not found.studies:
         where = ", ".join(os.fspath(path) for path in paths)
-        raise ConfigError(f"there is no run in {where}" + "".join(f"\n{note}" for note in notes))
+        raise ConfigError(f"there is no run in {where}" + "".join(f"\n{note}" for note in found.notes))

@@ -27,6 +27,7 @@ from aevlp.reporting.sheets import (
     value,
 )
 from aevlp.reporting.statistics import group_runs
+from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
 
@@ -37,9 +38,10 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
     Raises:
         ConfigError: no run has finished, or there is no such baseline.
     """
-    runs, notes = collect(paths)
-    groups = group_runs([run for run in runs if run.finished])
-    notes += [f"{run.path.name}: {run.problems[0]}" for run in runs if not run.finished]
+    found = collect(paths)
+    groups = group_runs([run for run in found.runs if run.finished])
+    notes = found.notes + [f"{run.path.name}: {run.problems[0]}" for run in found.runs if not run.finished]
+    notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
     console = console or console_for_tables(form)
     for note in notes:

@@ -1,14 +1,18 @@
-"""The W&B workspace of a project as plain data, and its building with wandb-workspaces (extra `dashboard`)."""
+"""The W&B workspaces of a project as plain data, and their building with wandb-workspaces (extra `dashboard`).
+
+Two, because W&B filters runs by workspace, not by panel: the thirty trials of a study would bury the experiments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from aevlp.config.errors import UnavailableError
 
 Panel = dict[str, Any]
-NAME = "aevlp"
+Sections = tuple[tuple[str, bool, tuple[Panel, ...]], ...]
+TRIAL, STUDY = "sweep-trial", "sweep"  # job types of a study's runs
+BEST = "best/val_mAP"  # what most studies are for
 BY_EXPERIMENT = "name"  # of the configuration: seeds of one experiment become one line with a band
 
 
@@ -20,8 +24,13 @@ def _bars(title: str, metric: str) -> Panel:
     return {"type": "bars", "title": title, "metrics": [metric]}
 
 
+def _scatter(setting: str, log: bool = False) -> Panel:
+    return {"type": "scatter", "title": setting, "config": [setting], "metrics": [BEST], "log": log}
+
+
+_DIFFERS = ("What differs", False, ({"type": "comparer", "metrics": []},))
 # Section, whether it is open at first, panels. Config values are named without a prefix, as W&B nests them.
-SECTIONS: tuple[tuple[str, bool, tuple[Panel, ...]], ...] = (
+EXPERIMENTS: Sections = (
     ("Overview", True, (
         _bars("Test mAP", "test/mAP"),
         _lines("Validation mAP", "val/mAP"),
@@ -46,38 +55,70 @@ SECTIONS: tuple[tuple[str, bool, tuple[Panel, ...]], ...] = (
         _lines("Views encoded", "perf/clip_images_encoded"),
         _lines("Loss by step", "train/step_loss", x="trainer/step"),
     )),
-    ("Sweeps", False, (
-        {"type": "importance", "metrics": ["best/val_mAP"]},
-        {"type": "parallel", "config": ["loss.name", "trainer.learning_rate", "trainer.batch_size"],
-         "metrics": ["best/val_mAP", "test/mAP"]},
-    )),
-    ("What differs", False, ({"type": "comparer", "metrics": []},)),
+    _DIFFERS,
 )  # fmt: skip
+# Of what the studies in sweeps/ search, single numbers; a list such as loss.beta is one value to W&B.
+SWEEPS: Sections = (
+    ("Sweeps", True, (
+        {"type": "parallel", "title": "Settings and what came of them", "metrics": [BEST],
+         "config": ["labeler.grid", "labeler.temperature", "labeler.threshold", "labeler.top_k", "loss.lambda1", "loss.lambda2",
+                    "loss.rho", "trainer.learning_rate"]},
+        {"type": "importance", "metrics": [BEST]},
+        _lines("Validation mAP", "val/mAP"),
+    )),
+    ("Labeler", True, (
+        _scatter("labeler.grid"), _scatter("labeler.temperature", log=True), _scatter("labeler.eta"),
+        _scatter("labeler.threshold"), _scatter("labeler.top_k"), _scatter("labeler.negative_ratio"),
+    )),
+    ("Loss and optimiser", True, (
+        _scatter("loss.rho"), _scatter("loss.lambda1"), _scatter("loss.lambda2"), _scatter("loss.q2", log=True),
+        _scatter("loss.q3"), _scatter("loss.regularizer", log=True), _scatter("trainer.learning_rate", log=True),
+    )),
+    _DIFFERS,
+)  # fmt: skip
+# Name, whether its runs are the trials of studies or all others, sections.
+WORKSPACES = (("aevlp", False, EXPERIMENTS), ("aevlp sweeps", True, SWEEPS))
 
 
 def specification(entity: str | None, project: str) -> dict[str, Any]:
-    """The workspace as JSON-able data."""
-    sections = [{"name": name, "open": is_open, "panels": list(panels)} for name, is_open, panels in SECTIONS]
-    return {"entity": entity, "project": project, "name": NAME, "sections": sections}
+    """The workspaces as JSON-able data."""
+    return {"entity": entity, "project": project, "workspaces": [
+        {"name": name, "job_types": {"only": [TRIAL]} if trials else {"without": [TRIAL, STUDY]},
+         "sections": [{"name": title, "open": is_open, "panels": list(panels)} for title, is_open, panels in sections]}
+        for name, trials, sections in WORKSPACES
+    ]}  # fmt: skip
 
 
-def metrics(sections: Iterable[dict[str, Any]]) -> list[str]:
+def panels(spec: dict[str, Any]) -> list[Panel]:
+    """All panels of a specification."""
+    return [panel for workspace in spec["workspaces"] for section in workspace["sections"] for panel in section["panels"]]
+
+
+def metrics(spec: dict[str, Any]) -> list[str]:
     """All metrics that are plotted, axes included, each once."""
-    panels = [panel for section in sections for panel in section["panels"]]
-    return sorted({name for panel in panels for name in [*panel["metrics"], *([panel["x"]] if "x" in panel else [])]})
+    return sorted({name for panel in panels(spec) for name in [*panel["metrics"], *([panel["x"]] if "x" in panel else [])]})
 
 
-def build(spec: dict[str, Any]) -> Any:
-    """The `wandb_workspaces.workspaces.Workspace` of a specification, not saved. UnavailableError without the package."""
+def build(spec: dict[str, Any]) -> list[Any]:
+    """A `wandb_workspaces.workspaces.Workspace` each, not saved. UnavailableError without the package."""
     try:
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
         raise UnavailableError("dashboard needs wandb-workspaces: pip install 'aevlp[dashboard]'") from error
-    sections = [
-        ws.Section(name=section["name"], is_open=section["open"], panels=[_panel(panel) for panel in section["panels"]])
-        for section in spec["sections"]
-    ]
-    return ws.Workspace(entity=spec["entity"], project=spec["project"], name=spec["name"], sections=sections)
+    job_type, best_first = ws.Metric("JobType"), [ws.Ordering(ws.Summary(BEST), ascending=False)]
+    built = []
+    for workspace in spec["workspaces"]:
+        sections = [
+            ws.Section(name=section["name"], is_open=section["open"], panels=[_panel(panel) for panel in section["panels"]])
+            for section in workspace["sections"]
+        ]
+        chosen = workspace["job_types"]
+        wanted = job_type.isin(chosen["only"]) if "only" in chosen else job_type.notin(chosen["without"])
+        built.append(ws.Workspace(
+            entity=spec["entity"], project=spec["project"], name=workspace["name"], sections=sections,
+            runset_settings=ws.RunsetSettings(filters=[wanted], order=best_first),
+        ))  # fmt: skip
+    return built
 
 
 def _panel(panel: Panel) -> Any:
@@ -98,19 +139,24 @@ def _panel(panel: Panel) -> Any:
             return wr.ParameterImportancePlot(with_respect_to=names[0])
         case "parallel":
             axes = [wr.Config(name) for name in panel["config"]] + [wr.SummaryMetric(name) for name in names]
-            return wr.ParallelCoordinatesPlot(columns=[wr.ParallelCoordinatesPlotColumn(axis) for axis in axes])
+            columns = [wr.ParallelCoordinatesPlotColumn(axis) for axis in axes]
+            return wr.ParallelCoordinatesPlot(title=panel["title"], columns=columns)
+        case "scatter":
+            x, y = wr.Config(panel["config"][0]), wr.SummaryMetric(names[0])
+            return wr.ScatterPlot(title=panel["title"], x=x, y=y, log_x=panel["log"])
     return wr.RunComparer(diff_only="split")
 
 
-def save(spec: dict[str, Any]) -> str:
-    """Build and save the workspace; returns its address. UnavailableError where W&B does not take it."""
+def save(spec: dict[str, Any]) -> list[str]:
+    """Build and save the workspaces; returns their addresses. UnavailableError where W&B does not take them."""
     import wandb
 
     try:
         entity = spec["entity"] or wandb.Api().default_entity
-        return str(build(spec | {"entity": entity}).save().url)
+        return [str(workspace.save().url) for workspace in build(spec | {"entity": entity})]
     except UnavailableError:
         raise
     except Exception as error:  # W&B raises its own, requests' and bare ones
         lines = str(error).splitlines() or [type(error).__name__]
-        raise UnavailableError(f"W&B did not take the workspace: {lines[0]} (`wandb login` makes a login)") from error
+        hint = "" if "wandb login" in lines[0] else " (`wandb login` makes a login)"
+        raise UnavailableError(f"W&B did not take the workspaces: {lines[0]}{hint}") from error

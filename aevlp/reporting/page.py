@@ -13,7 +13,9 @@ from aevlp.config.errors import ConfigError
 from aevlp.reporting.report import report_data
 
 ASSETS = Path(__file__).with_name("page")
-SCRIPTS = ("dom", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "together", "facts", "main")
+SCRIPTS = (
+    "dom", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "together", "studies", "facts", "main",
+)  # fmt: skip
 
 
 def write_report(paths: list[Path], target: Path, baseline: str | None = None) -> int:

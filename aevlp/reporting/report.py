@@ -14,6 +14,7 @@ from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, difference, settings, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
 from aevlp.reporting.statistics import Group, class_precisions, group_runs
+from aevlp.reporting.studies import study
 
 CURVES = (
     "train/loss", "val/mAP", "val/mAP_observed",
@@ -30,22 +31,24 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     """Read runs in whatever state they are.
 
     Raises:
-        ConfigError: there is no run at all, or no such baseline.
+        ConfigError: there is no run and no study at all, or no such baseline.
     """
-    runs, notes = collect(paths)
-    require_runs(runs, notes, paths)
-    groups = group_runs(runs)
-    against = choose_baseline(groups, baseline)
+    found = collect(paths)
+    require_runs(found, paths)
+    notes, groups = found.notes, group_runs(found.runs)
+    against = choose_baseline(groups, baseline) if groups or baseline else None
     ordered = [run for group in groups for run in [*group.runs, *group.repeated]]
     number = {id(run): i for i, run in enumerate(ordered)}
     details, pictures = _details(groups, notes)
+    studies = [study(folder) for folder in found.studies]
+    datasets = [flatten(run.config).get("dataset.name", "?") for run in ordered] or [one["dataset"] for one in studies]
     data = {
         "version": __version__,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "notes": notes,
-        "datasets": sorted({str(flatten(run.config).get("dataset.name", "?")) for run in ordered}),
+        "datasets": sorted({str(name) for name in datasets if name}),
         "metrics": METRICS,
-        "baseline": groups.index(against),
+        "baseline": 0 if against is None else groups.index(against),
         "groups": [
             {"name": group.name, "seeds": sorted(group.by_seed), "runs": [number[id(run)] for run in group.runs],
              "finished": [number[id(run)] for _, run in sorted(group.by_seed.items())],
@@ -56,6 +59,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
         "settings": settings(groups),
         "thresholds": THRESHOLDS.tolist(),
         "images": pictures,
+        "studies": studies,
     }  # fmt: skip
     labels = _labels(ordered)
     repeated = {id(run) for group in groups for run in group.repeated}

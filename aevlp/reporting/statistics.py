@@ -21,6 +21,28 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float]:
+    """Spearman's rank correlation of two (N,) arrays, N > 2; None where one of them is constant.
+
+    Returns:
+        the correlation, and the size that 95 % of correlations of N unrelated pairs stay below (Student's t).
+    """
+    from scipy.special import stdtrit
+
+    one, other = _ranks(first), _ranks(second)
+    quantile = float(stdtrit(len(first) - 2, 0.975))
+    chance = quantile / math.sqrt(len(first) - 2 + quantile**2)
+    if not np.ptp(one) or not np.ptp(other):
+        return None, chance
+    return float(np.corrcoef(one, other)[0, 1]), chance
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]
+
+
 @dataclass
 class Group:
     """The runs of one experiment with one set of settings."""

@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aevlp.config.describe import flatten
+from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
 from aevlp.config.schema import SPEED_SETTINGS, ExperimentConfig
 from aevlp.sweeps.metrics import Direction
-from aevlp.sweeps.space import Parameter, Space, lookup
+from aevlp.sweeps.space import Parameter, Space
 from aevlp.sweeps.study_file import StudyConfig, load_study
 
 # Of the base experiment, what may change between two sittings of one study.

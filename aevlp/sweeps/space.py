@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from aevlp.config.describe import lookup
 from aevlp.config.yaml_reading import read_yaml
 from aevlp.sweeps.study_file import ParameterConfig
 
 
 class UnfitError(ValueError):
     """A configuration that a space does not hold."""
-
-
-def lookup(values: dict[str, Any], path: str) -> Any:
-    """The value at a dotted path such as loss.beta[1]; a component by its name. KeyError where there is none."""
-    found: Any = values
-    for step in re.findall(r"\w+|\[\d+\]", path):
-        try:
-            found = found[int(step[1:-1])] if step.startswith("[") else found[step]
-        except (IndexError, TypeError) as error:
-            raise KeyError(path) from error
-    return found["name"] if isinstance(found, dict) and "name" in found else found
 
 
 @dataclass(frozen=True)

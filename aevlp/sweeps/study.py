@@ -65,7 +65,7 @@ def open_study(
         raise ConfigError(f"study {name}: {error}; give the study another name with --name") from error
     _check(study, plan, name)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_study_file(folder, plan, storage)
+    _write_files(folder, plan, storage)
     if source is not None:
         _import(source, study, plan, new_from or "", notify)
     _lay_out(study, plan)
@@ -118,13 +118,18 @@ def _check(study: optuna.Study, plan: Plan, name: str) -> None:
         ]))  # fmt: skip
 
 
-def _write_study_file(folder: Path, plan: Plan, storage: str | None) -> None:
+def _write_files(folder: Path, plan: Plan, storage: str | None) -> None:
     content = plan.study.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     if storage is not None and "@" not in storage:  # which may hold a password
         content["storage"] = storage
-    aside = folder / ".study.yaml"
-    aside.write_text(f"# What this study searches, as it was last run.\n{write_yaml(content)}")
-    aside.replace(folder / "study.yaml")
+    texts = {
+        "study.yaml": f"# What this study searches, as it was last run.\n{write_yaml(content)}",
+        "base.yaml": f"# What holds where a trial does not say otherwise.\n{write_yaml(plan.values)}",
+    }
+    for name, text in texts.items():
+        aside = folder / f".{name}"
+        aside.write_text(text)
+        aside.replace(folder / name)
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:

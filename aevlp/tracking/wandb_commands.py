@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,20 @@ def sync_command(run_dir: Path, dry_run: bool = False) -> list[str]:
     """`wandb sync` for all fragments of a run at once: one by one they would overwrite each other's summary."""
     folders = fragments(run_dir)
     options = ["--include-online"] * any(folder.name.startswith("run-") for folder in folders) + ["--dry-run"] * dry_run
-    return [sys.executable, "-m", "wandb", "sync", *options, "--id", run_dir.resolve().name, *map(str, folders)]
+    return [sys.executable, "-m", "wandb", "sync", *options, "--id", _run_id(folders[-1]), *map(str, folders)]
+
+
+def _run_id(fragment: Path) -> str:
+    return re.sub(r"^(offline-)?run-\d{8}_\d{6}-", "", fragment.name)
+
+
+def with_trials(study: Path) -> list[Path]:
+    """The study and the runs of its trials, those that hold something of W&B; ConfigError where none does."""
+    trials = sorted((study / "trials").glob("*"))
+    found = [folder for folder in (study, *trials) if any((folder / "wandb").glob("*run-*"))]
+    if not found:
+        raise ConfigError(f"{shown_path(study)}: holds nothing of W&B; it was run with --tracking off")
+    return found
 
 
 def sync(run_dir: Path, dry_run: bool = False) -> None:
@@ -39,8 +53,11 @@ def sync(run_dir: Path, dry_run: bool = False) -> None:
 
 
 def watch(run_dir: Path) -> int:
-    """Open W&B's terminal viewer on the newest fragment of a run; returns its exit code."""
-    command = [sys.executable, "-m", "wandb", "leet", "run", str(fragments(run_dir)[-1])]
+    """Open W&B's terminal viewer on the newest fragment of a run; returns its exit code. ConfigError without a terminal."""
+    newest = fragments(run_dir)[-1]
+    if not sys.stdout.isatty():
+        raise ConfigError("watch draws on a terminal, and this is none; `report` makes a page")
+    command = [sys.executable, "-m", "wandb", "leet", "run", str(newest)]
     return subprocess.run(command, env=environment(run_dir)).returncode
 
 

@@ -126,7 +126,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tr
         raise
     finally:
         trackers.finish(state, summary | {"state": state})
-        folder.unlock()
+        folder.unlock(state)
     return RunResult(
         summary["test/mAP"], trainer.progress.best_map or 0.0, trainer.progress.best_epoch, folder.path,
         trainer.task.pseudo.cpu().numpy(), summary,

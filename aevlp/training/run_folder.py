@@ -6,7 +6,7 @@ import contextlib
 import csv
 import datetime
 import errno
-import fcntl
+import glob
 import io
 import json
 import os
@@ -25,6 +25,9 @@ from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.dataset import SPMLData
 from aevlp.metrics import pseudo_positives_per_class
+from aevlp.training.run_lock import RunLock
+
+STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 
 
 def runs_root() -> Path:
@@ -42,7 +45,17 @@ def find_run(name: str) -> Path:
     for path in (Path(name), runs_root() / name):
         if (path / "config.yaml").is_file():
             return path
-    raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/")
+    of_experiment = sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml")) if name else []
+    hint = f"; did you mean {of_experiment[-1]!r}?" if of_experiment else ""  # the newest
+    raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/{hint}")
+
+
+def find_study(name: str | Path) -> Path | None:
+    """Folder of a study given by path or by name; None where there is none."""
+    for path in (Path(name), runs_root() / "sweeps" / name):
+        if any((path / file).is_file() for file in STUDY_FILES):
+            return path
+    return None
 
 
 class RunFolder:
@@ -53,7 +66,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock: io.IOBase | None = None
+        self._lock = RunLock(path)
         self._writes = ranks.is_main()
 
     @classmethod
@@ -99,18 +112,15 @@ class RunFolder:
         if not self._writes:
             return
         try:
-            self._lock = (self.path / ".lock").open("w")
+            taken = self._lock.take()
         except OSError as error:
             raise _not_writable(self.path, error) from error
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by the data workers
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: another process is running this run") from error
+        if not taken:
+            raise CheckpointError(f"{self.path}: another process is running this run")
 
-    def unlock(self) -> None:
-        """Release the lock."""
-        if self._lock is not None:
-            self._lock.close()
+    def unlock(self, state: str | None = None) -> None:
+        """Release the lock, with a note of how the run ended: "finished", "stopped" or "failed"."""
+        self._lock.release(state)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the folder, complete or not at all; CheckpointError where the disk is full or not writable."""

@@ -1,11 +1,11 @@
-"""`dashboard`: the W&B workspace of a project."""
+"""`dashboard`: the W&B workspaces of a project."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-HELP = "build the project's workspace in W&B: overview, pseudo-labels, classes, efficiency, sweeps"
+HELP = "build the project's workspaces in W&B: overview, pseudo-labels, classes, efficiency; and one for sweeps"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +20,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.reporting.dashboard import save, specification
 
     spec = specification(arguments.entity, arguments.project)
-    print(json.dumps(spec, indent=1) if arguments.dry_run else f"workspace  {save(spec)}")
+    if arguments.dry_run:
+        print(json.dumps(spec, indent=1))
+        return
+    for address in save(spec):
+        print(f"workspace  {address}")

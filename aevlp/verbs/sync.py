@@ -9,14 +9,18 @@ HELP = "upload runs that W&B tracked offline, each as one run however often it w
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, id, or `latest`")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, id, or `latest`; or a study, with its trials")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be uploaded")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Hand each run to `wandb sync`."""
-    from aevlp.tracking.wandb_commands import sync
-    from aevlp.training.run_folder import find_run
+    from aevlp.tracking.wandb_commands import sync, with_trials
+    from aevlp.training.run_folder import find_run, find_study
 
-    for folder in [find_run(name) for name in arguments.runs]:
+    folders = []
+    for name in arguments.runs:
+        study = find_study(name)
+        folders += [find_run(name)] if study is None else with_trials(study)
+    for folder in folders:
         sync(folder, arguments.dry_run)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import browser
+import hand_made
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.describe import flatten
 from aevlp.reporting.collect import read_run
-from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics
+from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics, panels
 from aevlp.tracking import read_metrics
 
 RUNS = (("digits_gpr", 0), ("digits_gpr", 1), ("digits_an", 0), ("digits_an", 1))
@@ -44,6 +45,7 @@ def made(tmp_path_factory):
             for number, (name, seed) in enumerate(RUNS)
         ]
     torch.set_num_threads(threads)
+    hand_made.study(root / "runs" / "sweeps" / "tiny", hand_made.searched())
     page = root / "report.html"
     assert main(["report", str(root / "runs"), "-o", str(page)]) == 0
     text = page.read_text()
@@ -82,13 +84,17 @@ def inspected(folder, *options):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_figures_are_those_that_wandb_has(made):
+def test_figures_are_to_the_last_digit_those_that_wandb_has(made):
     folders, _, data = made
     seen = json.loads(inspected(folders[0], "--summary"))["summary"]
     run = shown(data, folders[0])
-    assert {name: seen[name] for name in run["summary"]} == pytest.approx(run["summary"])
-    last = {name: values[-1] for name, values in run["curves"].items() if values[-1] is not None}
-    assert {name: seen[name] for name in last} == pytest.approx(last)
+    assert {name: seen[name] for name in run["summary"]} == run["summary"]
+    records = [json.loads(line) for line in inspected(folders[0]).splitlines()]
+    rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    epochs = [row for row in rows if "train/loss" in row]
+    assert [row["trainer/epoch"] for row in epochs] == run["epochs"] == [1, 2]
+    for name, values in run["curves"].items():
+        assert [row.get(name) for row in epochs] == values
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -116,22 +122,20 @@ def test_wandb_has_tables_by_class_the_sample_images_and_the_best_weights(made):
     summary = json.loads((folder / "summary.json").read_text())
     metadata = json.loads(weights["metadata"])
     assert set(weights["aliases"]) == {"best", "latest"}
-    assert {name: metadata[name] for name in ("best/epoch", "best/val_mAP", "config_hash")} == pytest.approx(
-        {name: summary[name] for name in ("best/epoch", "best/val_mAP", "config_hash")}
-    )
+    named = ("best/epoch", "best/val_mAP", "config_hash")
+    assert {name: metadata[name] for name in named} == {name: summary[name] for name in named}
     assert "git_commit" in metadata
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_metric_of_the_dashboard_is_one_that_a_run_logs(made, capsys):
+def test_every_metric_and_setting_of_the_dashboard_is_one_that_a_run_logs(made, capsys):
     assert main(["dashboard", "--project", "mine", "--dry-run"]) == 0
     spec = json.loads(capsys.readouterr().out)
     seen = json.loads(inspected(made[0][0], "--summary"))
     logged = seen["summary"].keys() | {name.rpartition(".")[0] for name in seen["summary"]}
-    assert set(metrics(spec["sections"])) - logged == set()
-    config = flatten(seen["config"])
-    panels = [panel for section in spec["sections"] for panel in section["panels"]]
-    assert {name for panel in panels for name in panel.get("config", [])} | {BY_EXPERIMENT} <= config.keys()
+    assert set(metrics(spec)) - logged == set()
+    settings = {name for panel in panels(spec) for name in panel.get("config", [])} | {BY_EXPERIMENT}
+    assert settings - flatten(seen["config"]).keys() == set()
 
 
 def test_samples_hold_the_labels_of_their_rows_and_all_arrays_of_a_run_are_small(made):
@@ -154,6 +158,8 @@ def test_samples_hold_the_labels_of_their_rows_and_all_arrays_of_a_run_are_small
 def test_a_person_can_use_the_page_at_a_desk_and_on_a_phone(made, tmp_path):
     browser.require_chromium()
     _, page, data = made
+    alone = tmp_path / "study.html"
+    assert main(["report", str(page.parent / "runs" / "sweeps" / "tiny"), "-o", str(alone)]) == 0
     with browser.chromium(tmp_path / "profile") as driver:
         for width in (1280, 390):
             browser.resize(driver, width)
@@ -164,8 +170,14 @@ def test_a_person_can_use_the_page_at_a_desk_and_on_a_phone(made, tmp_path):
             filters_the_images(driver, data)
             switches_the_theme(driver)
             reads_a_chart_with_the_keyboard(driver, data)
+            reads_the_study(driver, data)
             assert browser.requests(driver) == [page.as_uri()]
             assert driver.get_log("browser") == []
+            driver.get(alone.as_uri())
+            assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            assert [link.get_attribute("hash") for link in driver.find_elements("css selector", "nav a")] == ["#studies"]
+            assert (browser.requests(driver), driver.get_log("browser")) == ([alone.as_uri()], [])
 
 
 def sorts_the_ranking(driver, data):
@@ -225,3 +237,17 @@ def reads_a_chart_with_the_keyboard(driver, data):
     values = [data["runs"][number]["curves"]["val/mAP"][-1] for number in group["runs"]]
     assert "epoch 2" in told
     assert f"{sum(values) / len(values):.1f}" in told
+
+
+def reads_the_study(driver, data):
+    (study,) = data["studies"]
+    facts = driver.find_element("css selector", "#studies dl").text
+    assert "12 of 30: 10 complete, 2 pruned" in facts
+    assert f"95.50 in trial {study['front'][0]}, +5.50 against the base (trial 0)" in facts
+    heads = [cell.text for cell in driver.find_elements("css selector", "#studies table[aria-label='Best trials'] th")]
+    assert heads[:3] == ["Setting", "Base", f"Trial {study['front'][0]}"]
+    assert len(heads) == 2 + len(study["best"])
+    row = driver.find_element("xpath", "//*[@id='studies']//tr[td[1]='labeler.grid']").text.split()
+    assert row[1:] == ["3", *(f"{trial['codes'][1]:g}" for trial in study["best"])]
+    strongest = driver.find_element("css selector", "#studies table[aria-label='Rank correlation'] tbody tr").text
+    assert strongest.split()[0] in study["correlations"][0]["parameter"]

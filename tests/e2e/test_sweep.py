@@ -12,6 +12,8 @@ import sweep_runs as sweeps
 import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import TrainingError
+from aevlp.reporting.collect import read_run
+from aevlp.reporting.report import report_data
 from aevlp.sweeps.study import study_folder
 
 
@@ -66,6 +68,9 @@ def test_the_same_command_continues_and_trials_are_counted_in_all(study, capsys)
         rows = list(csv.DictReader(file))
     assert [float(row["best/val_mAP"]) for row in rows] == [trial.value for trial in trials]
     best = sweeps.load().best_trial.number
+    shown = report_data([study_folder("tiny")])["studies"][0]
+    assert shown["history"][0]["values"] == [trial.value for trial in trials]
+    assert shown["base_trial"]["number"] == 0  # found by base.yaml
     kept = [trial.number for trial, run in zip(trials, sweeps.run_folders(), strict=True) if (run / "checkpoints").exists()]
     assert kept == [best]
 
@@ -105,6 +110,7 @@ def test_a_worse_trial_is_stopped_after_an_epoch_and_its_run_is_whole(tmp_path, 
     run = sweeps.run_folders()[1]
     assert len(runs.epoch_rows(run)) == 1
     assert not (run / "summary.json").exists()
+    assert read_run(run).state == "stopped"
     assert "trial 1 pruned epoch 1" in capsys.readouterr().out
 
 

@@ -1,6 +1,7 @@
 """`sync` and `watch`: all fragments of a run go up as one run, and W&B writes nothing outside the run folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -73,7 +74,7 @@ def test_wandb_takes_the_fragments_of_one_run_and_asks_for_a_login(home, run_dir
     assert sorted(path.name for path in run_dir.parent.parent.iterdir()) == ["home", "runs"]
 
 
-def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_dir, monkeypatch):
+def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_dir, monkeypatch, capsys):
     fragment(run_dir, "20260101_000000")
     newest = fragment(run_dir, "20260102_000000")
     calls = []
@@ -83,6 +84,9 @@ def test_watch_opens_the_newest_fragment_and_hands_on_the_exit_code(home, run_di
         return subprocess.CompletedProcess(command, 7)
 
     monkeypatch.setattr(subprocess, "run", call)
+    assert main(["watch", str(run_dir)]) == 2
+    assert "this is none" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["watch", str(run_dir)]) == 7
     assert calls == [([sys.executable, "-m", "wandb", "leet", "run", str(newest)], str(run_dir / "wandb" / "config"))]
 
@@ -92,3 +96,21 @@ def test_a_run_without_tracking_is_said_so(run_dir, capsys, verb):
     assert main([verb, str(run_dir)]) == 2
     assert "holds nothing of W&B; it was run with --tracking off" in capsys.readouterr().err
     assert main([verb, "nowhere"]) == 2
+
+
+def test_a_study_goes_up_with_its_trials_each_under_its_own_id(run_dir, monkeypatch, capsys):
+    study = run_dir.parent / "sweeps" / "tiny"
+    for folder, run_id in ((study / "trials" / "tiny.t0000-a", "tiny.t0000-a"), (study, "tiny-4f2a1b")):
+        (folder / "wandb" / f"offline-run-20260101_000000-{run_id}").mkdir(parents=True)
+    (study / "trials" / "tiny.t0001-b").mkdir()  # run without tracking
+    (study / "study.yaml").write_text("base: digits_gpr\n")
+    calls = []
+    monkeypatch.setenv("AEVLP_RUNS", str(run_dir.parent))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: calls.append(command) or subprocess.CompletedProcess(command, 0))
+    for name in (str(study), "tiny"):
+        assert main(["sync", name]) == 0
+    assert [command[command.index("--id") + 1] for command in calls] == ["tiny-4f2a1b", "tiny.t0000-a"] * 2
+    for folder in study.glob("**/wandb"):
+        shutil.rmtree(folder)
+    assert main(["sync", "tiny"]) == 2
+    assert "holds nothing of W&B" in capsys.readouterr().err

@@ -206,6 +206,9 @@ def test_latest_is_the_newest_run_and_without_one_there_is_an_error(tmp_path):
     assert find_run(first.name) == find_run(str(first)) == first
     with pytest.raises(ConfigError, match="'nothing'"):
         find_run("nothing")
+    newest = max(first.name, second.name, failed.name)
+    with pytest.raises(ConfigError, match=f"did you mean '{newest}'"):
+        find_run("digits_gpr")
 
 
 def test_a_run_locked_by_another_process_is_refused_and_left_alone():

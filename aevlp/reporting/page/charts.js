@@ -9,7 +9,7 @@ function ticks(low, high, count) {
   return result;
 }
 
-// series: {name, colour, x: [], y: [], low: [], high: [], dashed}; marks: vertical lines {x, text}
+// series: {name, colour, x: [], y: [], low: [], high: [], dashed, step, dots, drawn: y where that is not y}; marks: vertical lines {x, text}
 function lineChart(title, series, { digits = 1, xName = "epoch", range = null, marks = [], whole = true, height = 210 } = {}) {
   const box = el("div", { class: "chart" });
   const drawn = series.filter((one) => one.y.some(known));
@@ -20,7 +20,7 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
   if (high === low) { low -= 1; high += 1; }
   const room = range ? 0 : (high - low) * 0.06;
   low -= room; high += room;
-  const yTicks = ticks(low, high, 4);
+  const yTicks = ticks(low, high, 5);
   const left = 14 + 7 * Math.max(...yTicks.map((tick) => String(tick).length)), right = 10, top = 8, bottom = 34;
   const graph = svg("svg", { role: "img", tabindex: 0, height, "aria-label": `${title}, by ${xName}; arrow keys read values` });
   const tip = el("div", { class: "tip", "aria-live": "polite", hidden: true });
@@ -41,13 +41,16 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
     for (const tick of xs.length === 1 ? xs : xTicks) parts.push(svg("text", { x: px(tick), y: height - 18, "text-anchor": "middle" }, String(tick)));
     parts.push(svg("text", { x: width - right, y: height - 3, "text-anchor": "end" }, xName));
     for (const one of drawn) {
-      const at = one.x.map((x, i) => i).filter((i) => known(one.y[i]));
+      const at = one.x.map((x, i) => i).filter((i) => known(one.y[i])), ys = one.drawn || one.y;
       if (one.low && at.length > 1) {
         const band = [...at.map((i) => [one.x[i], one.high[i]]), ...at.toReversed().map((i) => [one.x[i], one.low[i]])];
         parts.push(svg("polygon", { points: band.map(([x, y]) => `${px(x)},${py(y)}`).join(" "), fill: one.colour, "fill-opacity": 0.12 }));
       }
-      if (at.length === 1) parts.push(svg("circle", { cx: px(one.x[at[0]]), cy: py(one.y[at[0]]), r: 3, fill: one.colour }));
-      parts.push(svg("polyline", { points: at.map((i) => `${px(one.x[i])},${py(one.y[i])}`).join(" "), fill: "none", stroke: one.colour,
+      if (at.length === 1 || one.dots) parts.push(...at.map((i) => svg("circle", { cx: px(one.x[i]), cy: py(ys[i]), r: 3, fill: one.colour })));
+      if (one.dots) continue;
+      // A step keeps its value until the next point.
+      const corners = at.flatMap((i, j) => [...(one.step && j ? [[one.x[i], ys[at[j - 1]]]] : []), [one.x[i], ys[i]]]);
+      parts.push(svg("polyline", { points: corners.map(([x, y]) => `${px(x)},${py(y)}`).join(" "), fill: "none", stroke: one.colour,
         "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-dasharray": one.dashed ? "5 4" : null }));
     }
     for (const mark of marks) parts.push(svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, stroke: mark.strong ? "var(--accent)" : "var(--soft)", "stroke-dasharray": mark.strong ? null : "2 3" }),

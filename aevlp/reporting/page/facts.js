@@ -39,7 +39,7 @@ function runs() {
   const columns = [
     { title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
     { title: "Seed", value: (run) => run.seed, cell: (run) => String(run.seed) },
-    { title: "State", left: true, value: (run) => run.state, cell: (run) => el("span", { class: run.state === "finished" ? "state" : "state off" }, named(run.state)) },
+    { title: "State", left: true, value: (run) => run.state, cell: (run) => el("span", { class: { finished: "state", running: "state on" }[run.state] ?? "state off" }, named(run.state)) },
     { title: "Test mAP", value: (run) => run.summary[TEST], cell: (run) => fixed(run.summary[TEST], 2) },
     { title: "Best val mAP", value: (run) => run.summary[VAL], cell: (run) => fixed(run.summary[VAL], 2) },
     { title: "at epoch", value: (run) => run.summary["best/epoch"], cell: (run) => text(run.summary["best/epoch"]) },

@@ -14,7 +14,8 @@ themeButton.addEventListener("click", () => setTheme(theme === "dark" ? "light" 
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 
 main.append(headline());
-for (const make of [ranking, curves, pseudo, classes, thresholds, gallery, together, settings, environment, cost, runs]) {
+const ofRuns = data.runs.length > 0, searched = data.studies.length ? [studies] : [];
+for (const make of ofRuns ? [ranking, curves, pseudo, classes, thresholds, gallery, together, ...searched, settings, environment, cost, runs] : searched) {
   const part = make();
   main.append(part);
   links.append(el("a", { href: `#${part.id}` }, part.dataset.link));

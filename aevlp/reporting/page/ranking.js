@@ -3,10 +3,19 @@ const leader = data.groups[0];
 const TEST = "test/mAP", VAL = "best/val_mAP";
 
 function headline() {
-  const count = data.runs.length, several = data.groups.length > 1;
-  const title = el("h1", {}, `${count} ${count === 1 ? "run" : "runs"} of ${data.groups.length} ${several ? "experiments" : "experiment"} on `, named(data.datasets.join(", ")));
-  const lead = el("p", { class: "lead" });
-  const metric = leader.metrics[TEST] ? TEST : VAL, best = leader.metrics[metric];
+  const { runs, studies, groups } = data, count = runs.length, plural = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
+  const things = [count ? `${plural(count, "run")} of ${plural(groups.length, "experiment")}` : null, studies.length ? plural(studies.length, "study", "studies") : null].filter(Boolean);
+  const title = el("h1", {}, things.join(" and "), data.datasets.length ? [things.length > 1 ? ", on " : " on ", named(data.datasets.join(", "))] : null);
+  const warnings = [...data.notes, ...(count || studies.length > 1 ? studies : []).flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
+  const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
+  if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
+  if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
+  return el("div", {}, title, leader ? leaderLine() : null, warnings.map((text) => el("p", { class: "warning" }, named(text))));
+}
+
+// Who leads, and whether by more than seed noise.
+function leaderLine() {
+  const lead = el("p", { class: "lead" }), metric = leader.metrics[TEST] ? TEST : VAL, best = leader.metrics[metric];
   const draw = () => {
     if (!best) { lead.replaceChildren("None of these runs has finished; what they hold so far is below."); return; }
     const parts = [el("strong", {}, named(leader.name)), ` leads with ${withHalf(best)} ${metric === TEST ? "test" : "validation"} mAP`];
@@ -20,11 +29,7 @@ function headline() {
   };
   baseline.listeners.push(draw);
   draw();
-  const warnings = [...data.notes];
-  const partial = data.runs.filter((run) => run.state !== "finished");
-  if (partial.length) warnings.push(`${partial.length} of ${count} ${partial.length === 1 ? "runs has" : "runs have"} not finished; see Runs.`);
-  if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
-  return el("div", {}, title, lead, warnings.map((text) => el("p", { class: "warning" }, named(text))));
+  return lead;
 }
 
 function ranking() {

@@ -1,0 +1,191 @@
+"""What a study's folder tells of it, from its plain files: trials.csv, study.yaml and base.yaml. Optuna is not asked."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aevlp.config.describe import flatten, lookup
+from aevlp.config.errors import ConfigError
+from aevlp.config.loading import read_mapping
+from aevlp.reporting.statistics import rank_correlation
+from aevlp.sweeps.metrics import preferred_direction
+
+BEST = 10  # trials that are shown whole
+MIN_TRIALS = 10  # of a rank correlation
+OBJECTIVE = "best/val_mAP"  # of a study.yaml that names none
+AFTER = ("reason", "retried_as", "imported_from", "runs")  # the last columns of trials.csv; parameters come before them
+STATES = ("complete", "pruned", "failed", "running", "waiting")
+Trial = dict[str, Any]
+
+
+def study(folder: Path) -> dict[str, Any]:
+    """A study as JSON-able data, whatever state its files are in. What is absent or damaged is empty, and named in `problems`."""
+    problems: list[str] = []
+    file, base = _yaml(folder / "study.yaml", problems), _yaml(folder / "base.yaml", problems)
+    metrics, parameters, trials = _trials(folder, problems)
+    directions = _directions(file)
+    metrics = metrics or list(directions) or [OBJECTIVE]
+    objectives = [{"metric": metric, "direction": directions.get(metric) or preferred_direction(metric)} for metric in metrics]
+    signs = [1 if objective["direction"] == "maximize" else -1 for objective in objectives]
+    # Not those that were tried again, or taken over from another study.
+    own = [trial for trial in trials if not trial["retried_as"] and not trial["imported_from"]]
+    complete = [trial for trial in trials if trial["state"] == "complete" and None not in trial["values"]]
+    pruned = [trial for trial in trials if trial["state"] == "pruned" and trial["values"][0] is not None]
+    ranked = sorted(complete, key=lambda trial: (-signs[0] * trial["values"][0], trial["number"]))
+    codes = [_code(base, name) for name in parameters]
+    return {
+        "name": folder.name,
+        "dataset": flatten(base).get("dataset.name"),
+        "base": str(file.get("base", "?")),
+        "changes": [str(word) for word in file.get("set") or []],
+        "planned": file.get("trials"),
+        "written": _written(folder / "trials.csv"),
+        "objectives": objectives,
+        "counts": {state: sum(trial["state"] == state for trial in own) for state in STATES},
+        "seconds": sum(trial["seconds"] or 0 for trial in trials),
+        "history": [_history(complete, i, sign) for i, sign in enumerate(signs)],
+        "pruned": {"numbers": [trial["number"] for trial in pruned], "values": [trial["values"][0] for trial in pruned]},
+        "parameters": parameters,
+        "base_codes": codes,
+        "base_trial": next((trial for trial in complete if base and _alike(trial["codes"], codes)), None),
+        "front": [trial["number"] for trial in _front(ranked, signs)],
+        "best": ranked[:BEST],
+        "correlations": _correlations(parameters, complete + pruned),
+        "failed": [{"number": trial["number"], "reason": trial["reason"]} for trial in own if trial["state"] == "failed"],
+        "problems": problems,
+    }
+
+
+def _yaml(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return read_mapping(path)[0] if path.is_file() else {}
+    except ConfigError as error:
+        problems.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
+        return {}
+
+
+def _directions(file: dict[str, Any]) -> dict[str, str | None]:
+    given = file.get("objective", OBJECTIVE)
+    found = {}
+    for item in given if isinstance(given, list) else [given]:
+        known = item if isinstance(item, dict) else {"metric": item}
+        found[str(known.get("metric", OBJECTIVE))] = known.get("direction")
+    return found
+
+
+def _trials(folder: Path, problems: list[str]) -> tuple[list[str], list[str], list[Trial]]:
+    """Names of the objectives and of the parameters, and the trials of trials.csv in the order of their numbers."""
+    path = folder / "trials.csv"
+    if not path.is_file():
+        problems.append(f"trials.csv is missing; `sweep show {folder.name} --csv FILE` makes one")
+        return [], [], []
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"trials.csv cannot be read: {error}")
+        return [], [], []
+    header = rows[0] if rows else []
+    if header[:2] != ["trial", "state"] or not {"std", "epoch", "seconds"} < set(header) or header[-4:] != [*AFTER]:
+        problems.append("trials.csv has other columns than expected" if header else "trials.csv is empty")
+        return [], [], []
+    first = header.index("std")
+    metrics, parameters = header[2:first], header[header.index("seconds") + 1 : -len(AFTER)]
+    trials, unread = [], []
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header) or not row[0].isdecimal():
+            unread.append(line)
+            continue
+        spread, _, seconds = (_number(cell) for cell in row[first : first + 3])
+        trials.append({
+            "number": int(row[0]), "state": row[1], "values": [_number(cell) for cell in row[2:first]], "std": spread,
+            "seconds": seconds, "codes": [_cell(cell) for cell in row[first + 3 : -len(AFTER)]],
+            **dict(zip(AFTER, row[-len(AFTER) :], strict=True)),
+        })  # fmt: skip
+    if unread:
+        problems.append(f"trials.csv: {len(unread)} rows cannot be read, the first is row {unread[0]}")
+    return metrics, parameters, sorted(trials, key=lambda trial: trial["number"])
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _cell(cell: str) -> float | str | None:
+    number = _number(cell)
+    return number if number is not None else cell or None
+
+
+def _code(base: dict[str, Any], name: str) -> float | str | None:
+    """What a parameter is in the base experiment, as trials.csv would have it; None where it cannot be told."""
+    path, _, whole = name.partition(" / ")
+    try:
+        value = lookup(base, path)
+        return value / lookup(base, whole) if whole else _plain(value)
+    except (KeyError, TypeError, ZeroDivisionError):  # a set of cases has no path
+        return None
+
+
+def _plain(value: Any) -> float | str | None:
+    if isinstance(value, list):
+        return json.dumps(value)
+    return value if value is None or (isinstance(value, int | float) and not isinstance(value, bool)) else str(value)
+
+
+def _alike(codes: list[Any], base: list[Any]) -> bool:
+    """Whether all that a trial chose is as in the base; a parameter that it did not have says nothing."""
+    pairs = [(code, other) for code, other in zip(codes, base, strict=True) if code is not None]
+    return bool(pairs) and all(
+        math.isclose(code, other, rel_tol=1e-9)
+        if isinstance(code, int | float) and isinstance(other, int | float) else code == other
+        for code, other in pairs
+    )  # fmt: skip
+
+
+def _history(complete: list[Trial], objective: int, sign: int) -> dict[str, list[float]]:
+    values = [trial["values"][objective] for trial in complete]
+    best = np.maximum.accumulate(sign * np.array(values, dtype=float)) * sign
+    return {"numbers": [trial["number"] for trial in complete], "values": values, "best": best.tolist()}
+
+
+def _front(ranked: list[Trial], signs: list[int]) -> list[Trial]:
+    """The best trial; of several objectives all trials that no other one beats in something and equals in the rest."""
+    if len(signs) == 1:
+        return ranked[:1]
+    values = np.array([[sign * value for sign, value in zip(signs, trial["values"], strict=True)] for trial in ranked])
+    beaten = [((values >= row).all(axis=1) & (values > row).any(axis=1)).any() for row in values]
+    return [trial for trial, is_beaten in zip(ranked, beaten, strict=True) if not is_beaten]
+
+
+def _correlations(parameters: list[str], trials: list[Trial]) -> list[dict[str, Any]]:
+    """Rank correlation of each numeric parameter with the first objective, strongest first.
+
+    Pruned trials are among them, with the figure they were given up at: without those that did badly nothing is told.
+    """
+    found = []
+    for i, name in enumerate(parameters):
+        pairs = [(trial["codes"][i], trial["values"][0]) for trial in trials if trial["codes"][i] is not None]
+        if len(pairs) < MIN_TRIALS or not all(isinstance(code, int | float) for code, _ in pairs):
+            continue
+        correlation, chance = rank_correlation(*(np.array(side, dtype=float) for side in zip(*pairs, strict=True)))
+        if correlation is not None:
+            found.append({"parameter": name, "trials": len(pairs), "correlation": correlation, "chance": chance})
+    return sorted(found, key=lambda row: -abs(row["correlation"]))
+
+
+def _written(path: Path) -> str | None:
+    try:
+        return datetime.datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="minutes")
+    except OSError:
+        return None

@@ -1,0 +1,114 @@
+"""A run under way is told from one that was stopped, failed or died, and looking does not disturb it."""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+import pytest
+import small_runs as runs
+
+import aevlp
+from aevlp.reporting.collect import read_run
+from aevlp.training.run import resume
+from aevlp.training.run_lock import FILE_NAME, RunLock, look
+from aevlp.training.signals import RunStopped
+
+HERE = socket.gethostname()
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+
+
+def in_another_process(do):
+    """Whether `do()` is true there."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if do() else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Process id of another process that holds the lock, until it is killed."""
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        lock = RunLock(tmp_path)
+        os.write(done, b"x" if lock.take() else b"")
+        signal.pause()
+    os.close(done)
+    assert os.read(ready, 1) == b"x"
+    yield child
+    try:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    except ProcessLookupError:
+        pass
+
+
+@linux
+def test_a_lock_of_another_process_is_seen_and_left_alone_and_its_death_is_a_crash(tmp_path, holder):
+    for _ in range(2):
+        assert look(tmp_path) == ("running", HERE)
+    assert not RunLock(tmp_path).take()
+    assert look(tmp_path) == ("running", HERE)  # a refused attempt has not emptied the note
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    assert look(tmp_path) == ("crashed", HERE)
+
+
+def test_to_look_from_the_process_that_holds_it_does_not_end_the_lock(tmp_path):
+    lock = RunLock(tmp_path)
+    assert lock.take()
+    assert look(tmp_path) == ("running", HERE)
+    assert look(tmp_path / "." / "..") == ("unfinished", None)
+    assert in_another_process(lambda: not RunLock(tmp_path).take())
+    lock.release("stopped")
+    assert in_another_process(lambda: RunLock(tmp_path).take())
+
+
+@linux
+def test_looking_takes_nothing_so_a_run_that_starts_meanwhile_gets_its_lock(tmp_path, monkeypatch):
+    RunLock(tmp_path).release()  # which nobody has taken: nothing happens
+    lock = RunLock(tmp_path)
+    assert lock.take()
+    lock.release("failed")
+    taken = []
+    load = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: taken.append(in_another_process(RunLock(tmp_path).take)) or load(text))
+    look(tmp_path)
+    assert taken == [True]
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ('{"host": "elsewhere", "state": null}', ("unfinished", "elsewhere")),
+        ('{"host": "elsewhere", "state": "stopped"}', ("stopped", "elsewhere")),
+        ('{"host": 3, "state": {}}', ("unfinished", None)),
+        ("", ("unfinished", None)),
+        ("[1]", ("unfinished", None)),
+        ("\x00\x00", ("unfinished", None)),
+    ],
+)
+def test_notes_of_other_machines_and_versions_say_no_more_than_is_known(tmp_path, note, told):
+    (tmp_path / FILE_NAME).write_text(note)
+    assert look(tmp_path) == told
+
+
+def test_a_run_says_how_it_ended(monkeypatch):
+    seen = []
+    with monkeypatch.context() as patch:
+        runs.after_step(patch, 4, lambda: (seen.append(read_run(runs.only_run())), signal.raise_signal(signal.SIGTERM)))
+        with pytest.raises(RunStopped):
+            aevlp.train(runs.config())
+    assert (seen[0].state, seen[0].problems[0]) == ("running", "not finished: 1 of 2 epochs, under way")
+    run = read_run(runs.only_run())
+    assert (run.state, run.problems[0]) == ("stopped", "not finished: 1 of 2 epochs, stopped by a signal")
+    with monkeypatch.context() as patch:
+        runs.after_step(patch, 5, runs.crash)
+        with pytest.raises(runs.Crash):
+            resume(run.path)
+    assert read_run(run.path).state == "failed"
+    resume(run.path)
+    assert read_run(run.path).finished
