@@ -18,6 +18,7 @@ SMALL = (
 def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def _folders(path: Path) -> list[Path]:
         return [find_study(path) or find_run(str(path))]
     inside = _visible(path)
     studies = [study for folder in inside if folder.name == "sweeps" for study in _visible(folder)]
-    return [folder for folder in inside if folder.name != "sweeps"] + studies or [path]
+    return [folder for folder in inside if folder.name not in ("sweeps", "suites")] + studies or [path]
 
 
 def _visible(path: Path) -> list[Path]:

@@ -46,6 +46,8 @@ class Line:
     """What was filled in where the public record is incomplete; such a row is not ranked. Empty for most."""
     tuned: list[Job] = field(default_factory=list)
     """The same with the values that --tune found."""
+    tuning_failure: str | None = None
+    """Why there are none."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,12 @@ class Plan:
     suite: SuiteConfig
     dataset: str
     lines: list[Line]
+    changes: list[str]
+    """What the command line changes about the suite, for whoever reads the table."""
 
     @property
     def label(self) -> str:
-        """Name of its studies, of its group in W&B."""
+        """Name of its group in W&B and of its folder."""
         return f"{self.name}-{self.dataset}"
 
     @property
@@ -69,14 +73,9 @@ class Plan:
 
 
 def load_plan(
-    name: str,
-    dataset: str,
-    seeds: int,
-    *,
-    rows: list[str] | None = None,
-    own_stop_rules: bool = False,
-    words: tuple[str, ...] = (),
-) -> Plan:
+    name: str, dataset: str, seeds: int, *,
+    rows: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
+) -> Plan:  # fmt: skip
     """Read and check a suite on `dataset`, for the seeds 0 to `seeds` - 1.
 
     Args:
@@ -89,21 +88,23 @@ def load_plan(
 
     Raises:
         ConfigError: with a line for each mistake: unknown suite, dataset, row or method, a method without values for this
-            dataset, values that do not go together, a loss that needs what the model does not give.
+            dataset, values that do not go together, a loss that needs what the model does not give, two rows alike.
     """
     stem, suite, origins = load_suite(name)
     known = files("experiments")
-    if not any(experiment.startswith(f"{dataset}_") for experiment in known):
-        datasets = {experiment.partition("_")[0] for experiment in known}
-        raise ConfigError(f"--dataset {dataset}: there is no experiment of it{suggest(dataset, datasets)}")
-    lines, problems = [], []
+    _require_dataset(f"--dataset {dataset}", dataset, known)
+    lines: list[Line] = []
+    problems: list[str] = []
+    seen: dict[str, str] = {}
     for title, row in _chosen(suite, rows).items():
+        where = f"{origins.get(f'rows.{title}', stem)}: rows.{title}"
+        for other in (*(row.only or ()), *row.on, *row.published):
+            _require_dataset(where, other, known)
         if row.only is not None and dataset not in row.only:
             continue
-        where = origins.get(f"rows.{title}", stem)
         experiment = f"{dataset}_{row.method}"
         if experiment not in known:
-            problems.append(f"{where}: rows.{title}: {_missing(row.method, dataset, known)}")
+            problems.append(f"{where}: {_missing(row.method, dataset, known)}")
             continue
         stop = row.own_stop_rule if own_stop_rules else ()
         settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words]
@@ -111,11 +112,18 @@ def load_plan(
         try:
             line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
         except AevlpError as error:
-            problems += [f"{where}: rows.{title}: {message}" for message in str(error).splitlines()]
+            problems += [f"{where}: {message}" for message in str(error).splitlines()]
+            continue
+        twin = seen.setdefault(line.jobs[0].config.hash, title)
+        if twin != title:
+            problems.append(f"{where}: runs the same as {twin!r}; leave one of them out with --rows")
         lines.append(line)
     if problems:
         raise ConfigError("\n".join(problems))
-    return Plan(stem, suite, dataset, lines)
+    if not lines:
+        raise ConfigError(f"--rows: none of these rows is for {dataset}")
+    changes = [word for word in words if not word.startswith("tracking.")] + ["own stop rules"] * own_stop_rules
+    return Plan(stem, suite, dataset, lines, changes)
 
 
 def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -> Job:
@@ -128,15 +136,22 @@ def find_runs(jobs: list[Job]) -> None:
     """Give each job the folder of a run with its settings and seed, a finished one before one to be continued."""
     wanted: dict[tuple[str, int], list[Job]] = {}
     for job in jobs:
+        job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
     for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
         try:
             config = RunFolder(path).read_config()
-        except AevlpError:  # of another version; nothing here is for it
+        except AevlpError:  # of another version, or damaged; nothing here is for it
             continue
         for job in wanted.get((config.hash, config.seed), ()):
             if job.run is None:
                 job.path = path
+
+
+def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:
+    if not any(name.startswith(f"{dataset}_") for name in experiments):
+        datasets = {name.partition("_")[0] for name in experiments}
+        raise ConfigError(f"{where}: there is no experiment of {dataset!r}{suggest(dataset, datasets)}")
 
 
 def _chosen(suite: SuiteConfig, wanted: list[str] | None) -> dict[str, RowConfig]:

@@ -9,11 +9,12 @@ from rich.console import Console
 
 from aevlp.config.errors import ConfigError, TrainingError
 from aevlp.machine import Machine
-from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet
-from aevlp.suites.plan import Job, find_runs, load_plan
+from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet, printable
+from aevlp.suites.measure import measure
+from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
-from aevlp.suites.table import as_csv, measure, notes, sheet
-from aevlp.suites.tune import tune
+from aevlp.suites.table import as_csv, notes, sheet
+from aevlp.suites.tune import prepare, tune
 from aevlp.suites.wandb_summary import log_suite
 
 
@@ -32,43 +33,45 @@ def run_suite(
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
     console = console_for_tables(form)
     machine = Machine.of(workers, gpus)
+    tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         find_runs(plan.jobs)
     else:
-        console.print(
-            f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; stopped, the same command continues",
-            markup=False,
-        )
+        console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
+                      "Ctrl-C stops it, the same command continues", markup=False)  # fmt: skip
         run_jobs(plan.jobs, machine, console)
-        if trials is not None:
-            tune(plan, trials, seeds, workers=workers, gpus=gpus)
-            run_jobs([job for line in plan.lines for job in line.tuned], machine, console)
+    tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
+    tuned = [job for line in plan.lines for job in line.tuned]
+    if table_only:
+        find_runs(tuned)
+    elif tuned:
+        run_jobs(tuned, machine, console)
     if not any(job.run for job in plan.jobs):
-        raise ConfigError("no run of this suite has finished") if table_only else TrainingError(_failures(plan.jobs))
+        raise ConfigError("no run of this suite has finished") if table_only else TrainingError(_failures(plan))
     data = measure(plan)
     _print(data, form, console)
     if not table_only:
         log_suite(plan, data, lambda text: console.print(text, markup=False, soft_wrap=True))
-    failed = [job for line in plan.lines for job in line.jobs + line.tuned if job.failure]
-    if failed:
-        raise TrainingError(_failures(failed) + "; the same command tries again")
+    if _failed(plan) or any(line.tuning_failure for line in plan.lines):
+        raise TrainingError(f"{_failures(plan)}; the same command tries again")
 
 
 def _print(data: dict[str, Any], form: str | None, console: Console) -> None:
     if form is None:
         print_sheet(console, sheet(data))
     else:
-        write = {
-            "json": as_json,
-            "csv": as_csv,
-            "markdown": lambda data: markdown(sheet(data)),
-            "latex": lambda data: latex(sheet(data)),
-        }
-        sys.stdout.write(write[form](data))
+        writes = {"json": as_json, "csv": as_csv}
+        as_text = {"markdown": markdown, "latex": latex}
+        sys.stdout.write(writes[form](data) if form in writes else as_text[form](sheet(data)))
     for note in notes(data):
-        console.print(note, style="dim", markup=False, soft_wrap=True)
+        console.print(printable(note), style="dim", markup=False, soft_wrap=True)
 
 
-def _failures(jobs: list[Job]) -> str:
-    names = ", ".join(f"{job.title} (seed {job.config.seed})" for job in jobs if job.failure)
-    return f"{sum(job.failure is not None for job in jobs)} runs failed: {names}"
+def _failed(plan: Plan) -> list[Job]:
+    return [job for line in plan.lines for job in line.jobs + line.tuned if job.failure]
+
+
+def _failures(plan: Plan) -> str:
+    names = [f"{job.title} (seed {job.config.seed})" for job in _failed(plan)]
+    names += [f"{line.title} (tuning)" for line in plan.lines if line.tuning_failure]
+    return f"{len(names)} failed: {', '.join(names)}"

@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from aevlp.config.errors import AevlpError
 from aevlp.config.loading import from_dict
 from aevlp.machine import Machine
+from aevlp.reporting.sheets import printable
 from aevlp.suites.plan import Job, find_runs
 from aevlp.tracking.base import duration
 from aevlp.training import child
 from aevlp.training.run_folder import RunFolder
+from aevlp.training.run_lock import look
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
+WAIT_SECONDS = 2.0  # for another process that is at the same run
 STOP_SECONDS = 120.0
+SAME_FAILURES = 3
 
 
 @dataclass
@@ -33,57 +38,99 @@ class _Running:
 def run_jobs(jobs: list[Job], machine: Machine, console: Console) -> None:
     """Finish every job that has not: `job.path` is its folder then, and `job.failure` is set where it failed.
 
+    After three failures in a row for the same reason no further run is begun.
+
     Raises:
         RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
     """
     find_runs(jobs)
     waiting = deque(job for job in jobs if job.run is None)
-    found = len(jobs) - len(waiting)
-    if found:
-        console.print(f"{found} of {len(jobs)} runs have finished before", markup=False)
+    if len(waiting) < len(jobs):
+        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before", markup=False)
     running: dict[int, _Running] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    reasons: list[str | None] = []
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
     with StopFlag() as stop, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(waiting))
+
+        def ended(job: Job, took: float | None = None) -> None:
+            console.print(printable(_outcome(job, took)), style="red" if job.failure else "", markup=False, soft_wrap=True)
+            reasons.append(job.failure)
+            bar.advance(task)
+
         while waiting or running:
             if stop.signal_number is not None:
                 _stop(running)
                 raise RunStopped(stop.signal_number)
+            if _fail_alike(reasons):
+                for job in waiting:
+                    job.failure = f"not begun, as {SAME_FAILURES} runs failed alike"
+                waiting.clear()
+            pause = POLL_SECONDS
             for slot in range(machine.workers):
-                if slot not in running and waiting:
-                    running[slot] = _begin(waiting.popleft(), machine, slot)
+                if slot in running or not waiting:
+                    continue
+                job = waiting.popleft()
+                try:
+                    process = _begin(job, machine, slot)
+                except (AevlpError, OSError) as error:
+                    job.failure = str(error)
+                    ended(job)
+                    continue
+                if process is not None:
+                    running[slot] = _Running(job, process, time.monotonic())
+                elif job.run is not None:  # another process has finished it meanwhile
+                    ended(job)
+                else:  # or is about to
+                    waiting.append(job)
+                    pause = WAIT_SECONDS
             bar.update(task, description=", ".join(_name(one.job) for one in running.values()))
             for slot, one in list(running.items()):
                 code = one.process.poll()
                 if code is not None:
                     del running[slot]
-                    console.print(_ended(one, code), style="red" if one.job.failure else "", markup=False, soft_wrap=True)
-                    bar.advance(task)
-            time.sleep(POLL_SECONDS)
+                    one.job.failure = None if code == 0 and one.job.run else _why(code, one.job)
+                    ended(one.job, time.monotonic() - one.began)
+            time.sleep(pause)
 
 
-def _begin(job: Job, machine: Machine, slot: int) -> _Running:
+def _begin(job: Job, machine: Machine, slot: int) -> subprocess.Popen[bytes] | None:
+    """Start or continue the run; None where it has finished meanwhile, or another process is at it."""
+    find_runs([job])
+    job.failure = None
+    if job.run is not None or (job.path is not None and look(job.path)[0] == "running"):
+        return None
     if job.path is None:
         values = job.config.to_dict()
         values["trainer"]["threads"] = machine.threads(job.config)
         job.path = RunFolder.create(from_dict(values, "suite")).path
-    job.failure = None
-    return _Running(job, child.start(job.path, machine.environment(slot)), time.monotonic())
+    return child.start(job.path, machine.environment(slot))
 
 
-def _ended(one: _Running, code: int) -> str:
-    job, took = one.job, duration(time.monotonic() - one.began)
+def _why(code: int, job: Job) -> str:
     assert job.path is not None
-    if code == 0 and (run := job.run) is not None:
-        best, test = run.summary.get("best/val_mAP"), run.summary.get("test/mAP")
-        figures = [f"{name} {value:.2f}" for name, value in (("val mAP", best), ("test mAP", test)) if value is not None]
-        return f"{_name(job)}: {', '.join(figures)} ({took})"
-    job.failure = child.why(code, job.path).reason
-    return f"{_name(job)}: failed: {job.failure} ({job.path}/{child.OUTPUT})"
+    return child.why(code, job.path).reason
+
+
+def _outcome(job: Job, took: float | None) -> str:
+    time_taken = "" if took is None else f" ({duration(took)})"
+    if job.failure is not None:
+        where = "" if job.path is None else f"; see {job.path / child.OUTPUT}"
+        return f"{_name(job)}: failed: {job.failure}{time_taken}{where}"
+    summary = {} if job.run is None else job.run.summary
+    figures = {"val mAP": summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
+    told = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, int | float)]
+    return f"{_name(job)}: {', '.join(told) or 'finished'}{time_taken}"
 
 
 def _name(job: Job) -> str:
     return f"{job.title}, seed {job.config.seed}"
+
+
+def _fail_alike(reasons: list[str | None]) -> bool:
+    latest = reasons[-SAME_FAILURES:]
+    return len(latest) == SAME_FAILURES and latest[0] is not None and len(set(latest)) == 1
 
 
 def _stop(running: dict[int, _Running]) -> None:

@@ -44,7 +44,9 @@ class SuiteConfig(Config):
     overrides: tuple[str, ...] = Field((), alias="set")
     """Changes to every row, as `--set` words: what makes the protocol one."""
     ours: str | None = None
-    """Row that is tested against the best of the others."""
+    """Row whose difference to the best of the others is told in words."""
+    against: str | None = None
+    """Row that all are compared with; null is the best other than `ours`."""
     lower: str | None = None
     """Row at the lower end of the gap that methods close."""
     upper: str | None = None
@@ -61,7 +63,7 @@ class SuiteConfig(Config):
 
     @model_validator(mode="after")
     def _known_rows(self) -> SuiteConfig:
-        for role in ("ours", "lower", "upper"):
+        for role in ("ours", "against", "lower", "upper"):
             title = getattr(self, role)
             if title is not None and title not in self.rows:
                 raise ValueError(f"{role}: there is no row {title!r}{suggest(title, self.rows)}")

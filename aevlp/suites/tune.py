@@ -3,58 +3,101 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.machine import Machine
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.sweeps.best import choose
 from aevlp.sweeps.ledger import WORDS
+from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
 from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"
 RATE_FACTOR = 4.0
 """The learning rate is searched from a quarter of its value to four times."""
 
 
-def tune(plan: Plan, trials: int, seeds: int, *, workers: int, gpus: str | None) -> None:
-    """Run or continue the study of each row, and give the row a tuned job for each seed.
+@dataclass(frozen=True)
+class Tuning:
+    """The study of a row."""
+
+    line: Line
+    name: str
+    file: Path
+    trials: int
+
+
+def prepare(plan: Plan, trials: int) -> list[Tuning]:
+    """Write and check the study of every row; its name holds what is tuned, so that another suite has another study.
+
+    Raises:
+        ConfigError: a row names a setting to tune that it does not have, or a range that is not allowed.
+    """
+    folder = RunFolder(runs_root() / "suites" / plan.label)
+    found = []
+    for line in plan.lines:
+        slug = re.sub(r"[^A-Za-z0-9]+", "_", line.title).strip("_").lower()[:24]
+        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].config.hash[:6]}-{trials}"
+        _check(line, _study(line, trials))
+        found.append(Tuning(line, name, folder.path / f"{name}.yaml", trials))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for one in found:
+        folder.write(one.file.name, _study(one.line, trials).encode())
+    return found
+
+
+def _check(line: Line, study: str) -> None:
+    with tempfile.TemporaryDirectory() as aside:
+        file = Path(aside) / "study.yaml"
+        file.write_text(study)
+        try:
+            StudyPlan.load(str(file))
+        except ConfigError as error:
+            raise ConfigError(f"--tune: row {line.title!r}: {str(error).replace(f'{file}:', 'line ')}") from error
+
+
+def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, console: Console, run: bool = True) -> None:
+    """Run or continue every study, and give its row a tuned job for each seed, or the reason why there is none.
 
     A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
 
     Raises:
-        AevlpError: as `run_study`; the same command continues.
+        RunStopped: after Ctrl-C or SIGTERM; the same command continues.
     """
-    folder = runs_root() / "suites" / plan.label
-    folder.mkdir(parents=True, exist_ok=True)
-    for line in plan.lines:
-        name = f"{plan.label}-{_slug(line.title)}"[:60]
-        file = folder / f"{_slug(line.title)}.yaml"
-        _write(file, line, trials)
-        run_study(str(file), name=name, trials=trials, workers=workers, gpus=gpus)
-        study = load_existing(name, None, print)
-        words = choose(study, None).user_attrs[WORDS]
-        line.tuned = [make_job(line, seed, plan.label, words) for seed in range(seeds)]
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    for one in tunings:
+        try:
+            if run:
+                run_study(str(one.file), name=one.name, trials=one.trials, machine=machine, console=console)
+            words = choose(load_existing(one.name, None, say), None).user_attrs[WORDS]
+            one.line.tuned = [make_job(one.line, seed, plan.label, words) for seed in range(seeds)]
+        except RunStopped:
+            raise
+        except AevlpError as error:
+            one.line.tuning_failure = str(error)
+            say(f"{one.line.title}: not tuned: {error}")
 
 
-def _write(file: Path, line: Line, trials: int) -> None:
+def _study(line: Line, trials: int) -> str:
     rate = line.jobs[0].config.trainer.learning_rate
-    space: dict[str, Any] = {
-        LEARNING_RATE: {"float": [rate / RATE_FACTOR, rate * RATE_FACTOR], "log": True},
-        **{
-            path: parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-            for path, parameter in line.row.tune.items()
-        },
-    }
+    space: dict[str, Any] = {LEARNING_RATE: {"float": [rate / RATE_FACTOR, rate * RATE_FACTOR], "log": True}}
+    for path, parameter in line.row.tune.items():
+        space[path] = parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     content = {
         "base": line.experiment, "set": [*line.words, "seed=0"], "trials": trials, "space": space,
         "sampler": {"name": "tpe", "startup": max(1, trials // 3)},
     }  # fmt: skip
-    text = f"# {line.title}, tuned by its suite.\n{write_yaml(content)}"
-    RunFolder(file.parent).write(file.name, text.encode())
-
-
-def _slug(title: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", title.replace("+", "_and_")).strip("_").lower()
+    return f"# {line.title}, tuned by its suite.\n{write_yaml(content)}"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
 from collections.abc import Callable
 from typing import Any
 
+from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
-from aevlp.suites.table import METRICS
 from aevlp.tracking.base import RunInfo
 from aevlp.tracking.wandb import WandbTracker
-from aevlp.training.run_folder import runs_root
+from aevlp.training.run_folder import RunFolder, runs_root
 
 COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
+PARTS = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
 
 
 def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -> None:
-    """Log the table. Never raises for W&B's sake."""
+    """Log the table; the same command again continues the same W&B run. Never raises for W&B's sake."""
     settings = plan.jobs[0].config.tracking
     if settings.mode == "off":
         return
@@ -23,18 +27,33 @@ def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -
         settings.mode, settings.project, settings.entity, settings.tags, group=plan.label, job_type="suite-table"
     )
     tracker.notify = notify
-    folder = runs_root() / "suites" / plan.label
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(runs_root() / "suites" / plan.label)
+    folder.path.mkdir(parents=True, exist_ok=True)
     tracker.start(RunInfo(
-        run_id=f"{plan.label}-table", experiment=plan.label, run_dir=folder, config={"suite": plan.suite.model_dump(mode="json")},
+        run_id=_run_id(plan, folder), experiment=plan.label, run_dir=folder.path,
+        config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes},
         num_epochs=0, steps_per_epoch=0, resumed_step=None, class_names=[],
     ))  # fmt: skip
-    columns = [*COLUMNS, "seeds", *(f"{metric} {part}" for metric in METRICS.values() for part in ("mean", "half"))]
-    rows = [[
-        *(row[name] for name in COLUMNS), len(row["seeds"]),
-        *((row["metrics"][metric] or {}).get(part) for metric in METRICS.values() for part in ("mean", "half")),
-    ] for row in data["rows"]]  # fmt: skip
-    tracker.table("suite", columns, rows)
+    columns = [*COLUMNS, "seeds", *(f"{metric} {part}" for metric, part in PARTS), "difference", "difference half", "p", "tuned"]
+    tracker.table("suite", columns, [_cells(row) for row in data["rows"]])
     tracker.finish("finished", {})
     for label, text in tracker.closing_lines():
         notify(f"{label:<6} {text}")
+
+
+def _run_id(plan: Plan, folder: RunFolder) -> str:
+    """One id for the same suite with the same rows, seeds and changes in this runs folder."""
+    told = json.dumps([plan.changes, [(line.title, len(line.jobs)) for line in plan.lines]])
+    name = f"wandb_id_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    if not folder.has(name):
+        folder.write(name, f"{plan.label}-{secrets.token_hex(3)}".encode())
+    return (folder.path / name).read_text()
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    gain, tuned = row["difference"] or {}, row["tuned"] or {}
+    return [
+        *(row[name] for name in COLUMNS), len(row["seeds"]),
+        *((row["metrics"][metric] or {}).get(part) for metric, part in PARTS),
+        gain.get("mean"), gain.get("half"), gain.get("p"), tuned.get("mean"),
+    ]  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rich.console import Console
+
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.sweeps.plan import Plan
@@ -17,10 +19,10 @@ from aevlp.sweeps.wandb_summary import log_study
 
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
-    workers: int = 1, gpus: str | None = None, in_process: bool = False, new_from: str | None = None,
-    words: tuple[str, ...] = (), keep_checkpoints: bool = False,
+    machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
+    keep_checkpoints: bool = False, console: Console | None = None,
 ) -> None:  # fmt: skip
-    """Begin or continue a study; arguments as the flags of `sweep run`.
+    """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
     Raises:
         AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once every run has saved its state.
@@ -29,12 +31,11 @@ def run_study(
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
         raise ConfigError(f"--name {name}: letters, digits, _ . and - only, at most 60")
-    view = View(name, plan.metrics)
+    view = View(name, plan.metrics, console)
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
-        machine = Machine.of(workers, gpus)
         Runner(plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints).run(
             trials, timeout
         )

@@ -41,7 +41,10 @@ class Failure:
 
 def why(code: int, run: Path) -> Failure:
     """What an exit code and the last words of a run mean."""
-    lines = (run / OUTPUT).read_text(errors="replace").strip().splitlines()
+    try:
+        lines = (run / OUTPUT).read_text(errors="replace").strip().splitlines()
+    except OSError:  # the folder was removed
+        lines = []
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code in (1, 2) and said and lines[-1].startswith("error: "):
         return Failure(said[-1], may_pass=False)

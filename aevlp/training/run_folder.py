@@ -45,7 +45,11 @@ def find_run(name: str) -> Path:
     for path in (Path(name), runs_root() / name):
         if (path / "config.yaml").is_file():
             return path
-    of_experiment = sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml")) if name else []
+    of_experiment = (
+        sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml"))
+        if name and "/" not in name
+        else []
+    )
     hint = f"; did you mean {of_experiment[-1]!r}?" if of_experiment else ""  # the newest
     raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/{hint}")
 

@@ -58,11 +58,12 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.in_process and arguments.workers > 1:
         raise ConfigError("--in-process runs one trial at a time; leave --workers out")
     tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
+    from aevlp.machine import Machine
     from aevlp.sweeps.run import run_study
 
     run_study(
         arguments.study, name=arguments.name, storage=arguments.storage, trials=arguments.trials, timeout=arguments.timeout,
-        workers=arguments.workers, gpus=arguments.gpus, in_process=arguments.in_process, new_from=arguments.new_study_from,
+        machine=Machine.of(arguments.workers, arguments.gpus), in_process=arguments.in_process, new_from=arguments.new_study_from,
         words=(*arguments.overrides, *tracking), keep_checkpoints=arguments.keep_checkpoints,
     )  # fmt: skip
 

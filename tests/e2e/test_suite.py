@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import pytest
 import suite_runs as suites
 
 from aevlp.cli import main
+from aevlp.config.errors import TrainingError
+from aevlp.training import child
 from aevlp.training.run_folder import runs_root
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +88,7 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(suite, monkeypatch, caps
     output = capsys.readouterr()
     assert processes.began == ["digits_an", "digits_gpr"]
     assert "AN, seed 0: failed: the loss is not finite at step 2" in output.out
-    assert "1 runs failed: AN (seed 0); the same command tries again" in output.err
+    assert "1 failed: AN (seed 0); the same command tries again" in output.err
     assert "AEVLP" in output.out
     before = folders()
     processes.fails = ()
@@ -93,19 +97,73 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(suite, monkeypatch, caps
     assert folders() == before  # gone on in its folder
 
 
-def test_every_row_is_tuned_by_the_same_number_of_trials_and_stands_beside_itself(suite, monkeypatch, capsys):
+@pytest.fixture
+def studies(monkeypatch):
+    """Studies run in this process; names put into it fail."""
     from aevlp.suites import tune
 
+    run, failing = tune.run_study, []
+
+    def run_in_process(file, *, name, **more):
+        if any(word in name for word in failing):
+            raise TrainingError("no trial came to its end")
+        with contextlib.redirect_stdout(io.StringIO()):  # of the runs, which a process of their own would keep to itself
+            run(file, name=name, in_process=True, **more)
+
+    monkeypatch.setattr(tune, "run_study", run_in_process)
+    return failing
+
+
+def test_every_row_is_tuned_by_the_same_number_of_trials_and_stands_beside_itself(suite, studies, monkeypatch, capsys):
     suites.InThisProcess(monkeypatch)
-    study = tune.run_study
-    monkeypatch.setattr(tune, "run_study", lambda *a, workers, gpus, **b: study(*a, **b, in_process=True))
-    assert suites.run(suite, "--rows", "AN", "AEVLP", "--tune", "2", "--json", seeds=1) == 0
-    rows = json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]) or "{}")["rows"]
-    assert all(row["tuned"] is not None for row in rows if row["title"] in ("AN", "AEVLP"))
-    for title in ("an", "aevlp"):
-        file = (runs_root() / "suites" / "tiny-digits" / f"{title}.yaml").read_text()
-        assert "float: [0.0005, 0.008]\n    log: true" in file
-        assert len(list((runs_root() / "sweeps" / f"tiny-digits-{title}" / "trials").iterdir())) == 2
+    words = ("--rows", "AN", "AEVLP", "--tune", "2")
+    assert suites.run(suite, *words, "--json", seeds=1) == 0
+    rows = {row["title"]: row for row in json.loads(capsys.readouterr().out)["rows"]}  # and nothing else is on stdout
+    assert rows["AN"]["tuned"] is not None
+    assert rows["AEVLP"]["tuned"] is not None
+    files = sorted((runs_root() / "suites" / "tiny-digits").glob("*.yaml"))
+    assert len(files) == 2
+    assert all("float: [0.0005, 0.008]\n    log: true" in file.read_text() for file in files)
+    assert all(len(list((runs_root() / "sweeps" / file.stem / "trials").iterdir())) == 2 for file in files)
+    before = folders()
+    assert suites.run(suite, *words, "--table", "--json", seeds=1) == 0
+    assert {row["title"]: row["tuned"] for row in json.loads(capsys.readouterr().out)["rows"]}["AN"] == rows["AN"]["tuned"]
+    assert folders() == before
+
+
+def test_a_row_that_cannot_be_tuned_stops_no_other(suite, studies, monkeypatch, capsys):
+    suites.InThisProcess(monkeypatch)
+    studies.append("-an-")
+    assert suites.run(suite, "--rows", "AN", "AEVLP", "--tune", "1", seeds=1) == 1
+    output = capsys.readouterr()
+    assert "AN: not tuned: no trial came to its end" in output.out
+    assert "1 failed: AN (tuning); the same command tries again" in output.err
+    assert "tuned" in output.out
+
+
+def test_runs_that_fail_alike_are_not_all_begun(suite, monkeypatch, capsys):
+    processes = suites.InThisProcess(monkeypatch, fails=["digits_"])
+    assert suites.run(suite) == 1
+    assert len(processes.began) == 3
+    assert "8 failed" in capsys.readouterr().err
+
+
+def test_a_run_folder_that_is_removed_meanwhile_is_made_again(suite, monkeypatch, capsys):
+    processes = suites.InThisProcess(monkeypatch, fails=["digits_an"])
+    assert suites.run(suite, "--rows", "AN", seeds=1) == 1
+    processes.fails = ()
+    start = processes.start
+
+    def remove_the_other_first(path, environment):
+        for other in runs_root().glob("digits_an-*"):
+            shutil.rmtree(other, ignore_errors=path != other)
+        return start(path, environment)
+
+    monkeypatch.setattr(child, "start", remove_the_other_first)
+    assert suites.run(suite, "--rows", "AEVLP", "AN", seeds=1) == 1  # its own folder has gone: told, no traceback
+    assert "AN, seed 0: failed" in capsys.readouterr().out
+    monkeypatch.setattr(child, "start", start)
+    assert suites.run(suite, "--rows", "AEVLP", "AN", seeds=1) == 0
 
 
 def test_own_stop_rules_replace_the_one_for_all(tmp_path, monkeypatch, capsys):
@@ -122,7 +180,7 @@ def test_own_stop_rules_replace_the_one_for_all(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        ("", ["--dataset", "imagenet"], "--dataset imagenet: there is no experiment of it; known: coco"),
+        ("", ["--dataset", "imagenet"], "--dataset imagenet: there is no experiment of 'imagenet'; known: coco"),
         ("rows: {X: ann}", [], "rows.X: unknown method 'ann'; did you mean 'an"),
         ("rows: {A: an, X: an_pl}", ["--dataset", "coco"], "rows.X: method an_pl has no values for coco, only for digits"),
         ("rows: {X: {method: an, set: [loss=mime]}}", [], "rows.X: loss mime needs the model outputs latent_mean"),
@@ -132,6 +190,10 @@ def test_own_stop_rules_replace_the_one_for_all(tmp_path, monkeypatch, capsys):
         ("rows: {X: {methd: an}}", [], "rows.X.methd: unknown key"),
         ("rows: {}", [], "rows"),
         ("", ["--rows", "GPRR"], "--rows GPRR: the suite has no such row"),
+        ("rows: {A: an, B: {method: an, set: [loss=an]}}", [], "rows.B: runs the same as 'A'; leave one of them out"),
+        ("rows: {A: {method: an, only: [dgits]}}", [], "rows.A: there is no experiment of 'dgits'; did you mean 'digits'?"),
+        ("rows: {A: {method: an, only: [coco]}}", [], "none of these rows is for digits"),
+        ("", ["--rows", "AN", "--tune", "1", "--set", "loss=wan", "trainer.learning_rate=99"], "learning_rate"),
         ("", ["--seeds", "0"], "--seeds 0: must be above 0"),
     ],
 )

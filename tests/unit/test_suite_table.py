@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,9 +12,10 @@ import suite_runs as suites
 
 from aevlp.config.loading import files
 from aevlp.reporting.sheets import NONE
+from aevlp.suites.measure import measure
 from aevlp.suites.plan import find_runs, load_plan
 from aevlp.suites.suite_file import FOLDER
-from aevlp.suites.table import as_csv, measure, notes, sheet
+from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.training.run_folder import RunFolder
 
 
@@ -39,7 +41,7 @@ def test_means_intervals_and_the_paired_test_are_scipys(plan):
     data = measure(plan)
     assert [row["title"] for row in data["rows"]] == ["Full labels", "SMILE", "AEVLP", "AN"]
     assert [row["rank"] for row in data["rows"]] == [None, None, 1, 2]
-    assert data["best_other"] == "AN"
+    assert data["reference"] == "AN"
     ours = data["rows"][2]
     values, baseline = np.array([95, 96, 97.5, 95, 96.5]), np.array([79, 80, 81, 80, 80])
     low, high = scipy.stats.t.interval(0.95, 4, values.mean(), scipy.stats.sem(values))
@@ -49,12 +51,12 @@ def test_means_intervals_and_the_paired_test_are_scipys(plan):
     assert ours["difference"]["p"] == pytest.approx(scipy.stats.ttest_rel(values, baseline).pvalue)
     assert ours["gap_closed"] == pytest.approx(100 * (96 - 80) / (99 - 80))
     assert data["rows"][3]["gap_closed"] is None
-    assert "AEVLP and AN differ (paired t-test, p < 0.001)" in notes(data)
+    assert "AEVLP against AN: better, +16.00, p < 0.001 (paired t-test; the other was chosen by its mean)" in notes(data)
 
 
 def test_columns_that_say_nothing_are_left_out_and_text_is_not_right_aligned(plan):
     table = sheet(measure(plan))
-    assert table.header == ["", "method", "test mAP", "gap closed", "against AN", "p", "published"]
+    assert table.header == ["", "method", "test mAP", "gap closed", "against AN", "p (Holm)", "published"]
     assert table.rows[2] == ["1", "AEVLP", "96.0 ± 1.3", "84 %", "+16.0 ± 0.8", "< 0.001", NONE]
     assert [table.is_number(i) for i in range(3)] == [False, False, True]
     assert as_csv(measure(plan)).count("\n") == 5
@@ -68,6 +70,37 @@ def test_one_seed_has_no_interval_and_no_claim(plan):
     assert ours["metrics"]["test/mAP"]["half"] is None
     assert ours["difference"]["p"] is None
     assert "1 seeds: nothing is claimed of AEVLP against AN; take --seeds 5" in notes(data)
+
+
+def test_p_is_corrected_for_the_number_of_tests_by_holm(plan):
+    rows = {row["title"]: row["difference"] for row in measure(plan)["rows"] if row["difference"]}
+    p = {title: found["p"] for title, found in rows.items()}
+    ordered = sorted(p, key=lambda title: p[title])
+    expected, largest = {}, 0.0
+    for i, title in enumerate(ordered):
+        largest = max(largest, (len(p) - i) * p[title])
+        expected[title] = min(1, largest)
+    assert {title: found["holm"] for title, found in rows.items()} == pytest.approx(expected)
+    assert expected["AEVLP"] > p["AEVLP"]
+
+
+def test_a_row_that_lacks_a_seed_is_shown_and_neither_ranked_nor_a_measure_for_others(plan):
+    incomplete = next(line for line in plan.lines if line.title == "AN")
+    incomplete.jobs[0].path = None
+    data = measure(plan)
+    assert [(row["title"], row["rank"]) for row in data["rows"]] == [
+        ("Full labels", None), ("SMILE", None), ("AEVLP", 1), ("AN", None),
+    ]  # fmt: skip
+    assert data["reference"] is None
+    assert all(row["gap_closed"] is None for row in data["rows"])
+    assert sheet(data).rows[3][1] == "AN (4 of 5 seeds)"
+
+
+def test_a_suite_may_name_the_row_that_all_are_compared_with(plan):
+    against = dataclasses.replace(plan, suite=plan.suite.model_copy(update={"against": "AEVLP"}))
+    data = measure(against)
+    assert data["reference"] == "AEVLP"
+    assert {row["title"] for row in data["rows"] if row["difference"] is None} == {"AEVLP"}
 
 
 @pytest.mark.parametrize("name", sorted(files(FOLDER)))
