@@ -127,6 +127,7 @@ def test_wrong_words_exit_2(words, capsys):
         (["--resume", "latest", "--set", "trainer.epochs=many"], "trainer.epochs=many: must be a number above 0"),
         (["--resume", "latest"], "there is no run in "),
         (["--resume", "digits_gpr-1"], "run 'digits_gpr-1': no folder with a config.yaml there, nor in "),
+        (["--resume", "/nowhere/at/all"], "run '/nowhere/at/all': no folder with a config.yaml there, nor in "),
         (["--plugin", "absent.py", "list"], "--plugin absent.py: no such file"),
         (["list", "--plugin", "absent.py"], "--plugin absent.py: no such file"),
     ],
