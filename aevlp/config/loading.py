@@ -47,6 +47,18 @@ def files(folder: str) -> dict[str, Path]:
     return found
 
 
+def file_of(kind: str, plural: str, name: str, folder: str) -> Path:
+    """The file of a study or suite, given by its path or by its name in `folder`; ConfigError where there is none."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        if not Path(name).is_file():
+            raise ConfigError(f"{kind} {name}: no such file")
+        return Path(name)
+    known = files(folder)
+    if name not in known:
+        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `python run.py list {plural}`)")
+    return known[name]
+
+
 def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Load an experiment by name or path, with overrides such as "loss.rho=0.8" or "loss=an".
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.loading import files, read_mapping
+from aevlp.config.errors import suggest
+from aevlp.config.loading import file_of, read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.study_file import ParameterConfig
@@ -76,14 +75,6 @@ def load_suite(name: str) -> tuple[str, SuiteConfig, dict[str, str]]:
     Raises:
         ConfigError: naming file, line and dotted path.
     """
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"suite {name}: no such file")
-    else:
-        known = files(FOLDER)
-        if name not in known:
-            raise ConfigError(f"unknown suite {name!r}{suggest(name, known)} (see `python run.py list suites`)")
-        path = known[name]
+    path = file_of("suite", "suites", name, FOLDER)
     values, origins = read_mapping(path)
     return path.stem, validate_model(SuiteConfig, Draft(values, origins)), origins

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.loading import files, read_mapping
+from aevlp.config.errors import suggest
+from aevlp.config.loading import file_of, read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.metrics import EPOCH_METRICS, Direction, preferred_direction
@@ -186,14 +185,6 @@ def load_study(name: str) -> tuple[str, StudyConfig, dict[str, str]]:
     Raises:
         ConfigError: naming file, line and dotted path.
     """
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"study {name}: no such file")
-    else:
-        known = files("sweeps")
-        if name not in known:
-            raise ConfigError(f"unknown study {name!r}{suggest(name, known)} (see `python run.py list sweeps`)")
-        path = known[name]
+    path = file_of("study", "sweeps", name, "sweeps")
     values, origins = read_mapping(path)
     return path.stem, validate_model(StudyConfig, Draft(values, origins)), origins
