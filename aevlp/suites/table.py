@@ -21,7 +21,7 @@ def sheet(data: dict[str, Any]) -> Sheet:
         "method": [row["title"] + _remark(row) for row in data["rows"]],
         metric: [value(row["metrics"][data["metric"]]) for row in data["rows"]],
         "tuned": [value(row["tuned"]) for row in data["rows"]],
-        "gap closed": [_text(row["gap_closed"], "{:.0f} %") for row in data["rows"]],
+        "gap closed": [_share(row["gap_closed"]) for row in data["rows"]],
         f"against {data['reference']}": [value(row["difference"], "+") for row in data["rows"]],
         "p (Holm)": [_p(row["difference"]) for row in data["rows"]],
         "pseudo P": [_known(row, "pseudo P") for row in data["rows"]],
@@ -100,6 +100,10 @@ def _known(row: dict[str, Any], name: str) -> str:
 
 def _text(number: float | None, form: str) -> str:
     return NONE if number is None else form.format(number)
+
+
+def _share(percent: float | None) -> str:
+    return NONE if percent is None else "below" if percent < -0.5 else f"{abs(percent):.0f} %"
 
 
 def _p(found: dict[str, Any] | None) -> str:
