@@ -44,7 +44,8 @@ def _remark(row: dict[str, Any]) -> str:
 def notes(data: dict[str, Any]) -> list[str]:
     """What has to be said below the table."""
     seeds = max(row["seeds_wanted"] for row in data["rows"])
-    said = [f"mean ± 95 % interval (Student's t) over {seeds} seeds; ranked are methods that are complete and not adapted"]
+    over = f"mean ± 95 % interval (Student's t) over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
+    said = [f"{over}; ranked are methods that are complete and not adapted"]
     said += _verdict(data)
     said += [f"{row['title']}, adapted: {row['adapted']}" for row in data["rows"] if row["adapted"]]
     if data["source"] and any(row["published"] for row in data["rows"]):
@@ -64,7 +65,8 @@ def _verdict(data: dict[str, Any]) -> list[str]:
         return []
     found, pair = ours["difference"], f"{data['ours']} against {data['reference']}"
     if len(found["seeds"]) < SEEDS_TO_CLAIM:
-        return [f"{len(found['seeds'])} seeds: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
+        number = len(found["seeds"])
+        return [f"{number} seed{'s' * (number > 1)}: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
     if found["p"] is None:
         return [f"{pair}: {found['mean']:+.2f} for every seed"]
     verdict = "cannot be told apart" if found["p"] >= 0.05 else "better" if found["mean"] > 0 else "worse"

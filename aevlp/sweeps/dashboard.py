@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.sweeps.study import load_existing
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A page that asks every few seconds would fill the terminal."""
 
 
 def serve(name: str, storage: str | None, port: int) -> None:
     """Serve the storage of a study on 127.0.0.1 until Ctrl-C."""
     study = load_existing(name, storage, print)
     try:
-        from optuna_dashboard import run_server
+        from optuna_dashboard import wsgi
     except ImportError as error:
         raise ConfigError("sweep dashboard needs a package: pip install 'aevlp[sweeps]'") from error
-    print(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)")
     try:
-        run_server(study._storage, host="127.0.0.1", port=port)
-    except OSError as error:
-        raise AevlpError(f"--port {port}: cannot be used: {error.strerror}; choose another") from error
+        with make_server("127.0.0.1", port, wsgi(study._storage), handler_class=_Quiet) as server:
+            print(f"http://127.0.0.1:{server.server_port}/dashboard/studies/{study._study_id} (Ctrl-C ends it)", flush=True)
+            server.serve_forever()
+    except KeyboardInterrupt:
+        return
+    except (OSError, OverflowError) as error:
+        raise AevlpError(f"--port {port}: cannot be used: {getattr(error, 'strerror', error)}; choose another") from error

@@ -69,7 +69,7 @@ def test_one_seed_has_no_interval_and_no_claim(plan):
     ours = data["rows"][2]
     assert ours["metrics"]["test/mAP"]["half"] is None
     assert ours["difference"]["p"] is None
-    assert "1 seeds: nothing is claimed of AEVLP against AN; take --seeds 5" in notes(data)
+    assert "1 seed: nothing is claimed of AEVLP against AN; take --seeds 5" in notes(data)
 
 
 def test_p_is_corrected_for_the_number_of_tests_by_holm(plan):
