@@ -215,7 +215,11 @@ def _why_not_online(settings: wandb.Settings) -> str | None:
     probe = threading.Thread(target=lambda: outcome.append(_probe(url)), daemon=True)
     probe.start()
     probe.join(PROBE_SECONDS)
-    return outcome[0] if outcome else f"{url} did not answer within {PROBE_SECONDS:g} s"
+    return outcome[0] if outcome else _silent(url)
+
+
+def _silent(url: str) -> str:
+    return f"{url} did not answer within {PROBE_SECONDS:g} s"
 
 
 def _has_credentials(settings: wandb.Settings) -> bool:
@@ -236,6 +240,8 @@ def _probe(url: str) -> str | None:
     except Exception as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLError):
             return None  # it lives; W&B may know certificates that Python does not
+        if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+            return _silent(url)
         return f"{url} cannot be reached ({_short(error)})"
 
 
