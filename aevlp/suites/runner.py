@@ -118,7 +118,8 @@ def _outcome(job: Job, took: float | None) -> str:
     if job.failure is not None:
         where = "" if job.path is None else f"; see {job.path / child.OUTPUT}"
         return f"{_name(job)}: failed: {job.failure}{time_taken}{where}"
-    summary = {} if job.run is None else job.run.summary
+    run = job.run
+    summary = {} if run is None else run.summary
     figures = {"val mAP": summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
     told = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, int | float)]
     return f"{_name(job)}: {', '.join(told) or 'finished'}{time_taken}"

@@ -10,8 +10,7 @@ from typing import Any
 
 from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
-from aevlp.tracking.base import RunInfo
-from aevlp.tracking.wandb import WandbTracker
+from aevlp.tracking.wandb_table import log_table
 from aevlp.training.run_folder import RunFolder, runs_root
 
 COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
@@ -23,22 +22,14 @@ def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -
     settings = plan.jobs[0].config.tracking
     if settings.mode == "off":
         return
-    tracker = WandbTracker(
-        settings.mode, settings.project, settings.entity, settings.tags, group=plan.label, job_type="suite-table"
-    )
-    tracker.notify = notify
     folder = RunFolder(runs_root() / "suites" / plan.label)
     folder.path.mkdir(parents=True, exist_ok=True)
-    tracker.start(RunInfo(
-        run_id=_run_id(plan, folder), experiment=plan.label, run_dir=folder.path,
-        config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes},
-        num_epochs=0, steps_per_epoch=0, resumed_step=None, class_names=[],
-    ))  # fmt: skip
     columns = [*COLUMNS, "seeds", *(f"{metric} {part}" for metric, part in PARTS), "difference", "difference half", "p", "tuned"]
-    tracker.table("suite", columns, [_cells(row) for row in data["rows"]])
-    tracker.finish("finished", {})
-    for label, text in tracker.closing_lines():
-        notify(f"{label:<6} {text}")
+    log_table(
+        settings, _run_id(plan, folder), folder.path, notify, group=plan.label, job_type="suite-table",
+        config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes}, name="suite", columns=columns,
+        rows=[_cells(row) for row in data["rows"]], summary={},
+    )  # fmt: skip
 
 
 def _run_id(plan: Plan, folder: RunFolder) -> str:

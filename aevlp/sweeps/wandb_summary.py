@@ -10,8 +10,7 @@ import optuna
 
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.summary import best_trials, rows
-from aevlp.tracking.base import RunInfo
-from aevlp.tracking.wandb import WandbTracker
+from aevlp.tracking.wandb_table import log_table
 
 _ID = "wandb_id"
 
@@ -23,18 +22,12 @@ def log_study(plan: Plan, study: optuna.Study, folder: Path, notify: Callable[[s
         return
     if _ID not in study.user_attrs:
         study.set_user_attr(_ID, f"{study.study_name}-{secrets.token_hex(3)}")
-    tracker = WandbTracker(
-        settings.mode, settings.project, settings.entity, settings.tags, group=study.study_name, job_type="sweep"
-    )
-    tracker.notify = notify
-    tracker.start(RunInfo(
-        run_id=study.user_attrs[_ID], experiment=study.study_name, run_dir=folder, config={"study": plan.definition()},
-        num_epochs=0, steps_per_epoch=0, resumed_step=None, class_names=[],
-    ))  # fmt: skip
-    tracker.table("trials", *rows(study))
     best = best_trials(study)
     values = zip(plan.metrics, best[0].values, strict=True) if len(best) == 1 else ()
     summary = {f"best/{metric.removeprefix('best/')}": value for metric, value in values}
-    tracker.finish("finished", {"trials": len(study.trials), **summary})
-    for label, text in tracker.closing_lines():
-        notify(f"{label:<6} {text}")
+    columns, table = rows(study)
+    log_table(
+        settings, study.user_attrs[_ID], folder, notify, group=study.study_name, job_type="sweep",
+        config={"study": plan.definition()}, name="trials", columns=columns, rows=table,
+        summary={"trials": len(study.trials), **summary},
+    )  # fmt: skip
