@@ -24,6 +24,7 @@ from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
+from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 
@@ -74,18 +75,12 @@ def write_aside(path: Path, content: bytes) -> None:
 
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
             "formatted_{train,val}_{images,labels}.npy, which `python run.py prepare` writes"
-        ) from error
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy array: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: not a readable .npy array, but an archive of several")
-    return array
+        )
+    return read_npy(path)
 
 
 def read_names(folder: Path, split: str) -> np.ndarray:
