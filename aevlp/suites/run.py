@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-from rich.console import Console
 
 from aevlp.config.errors import ConfigError, TrainingError
 from aevlp.machine import Machine
-from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet, printable
+from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
 from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.suites.tune import prepare, tune
 from aevlp.suites.wandb_summary import log_suite
+from aevlp.terminal import Terminal
+from aevlp.text import write_out
 
 
 def run_suite(
@@ -38,7 +37,7 @@ def run_suite(
         find_runs(plan.jobs)
     else:
         console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
-                      "Ctrl-C stops it, the same command continues", markup=False)  # fmt: skip
+                      "Ctrl-C stops it, the same command continues")  # fmt: skip
         run_jobs(plan.jobs, machine, console)
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
@@ -51,20 +50,20 @@ def run_suite(
     data = measure(plan)
     _print(data, form, console)
     if not table_only:
-        log_suite(plan, data, lambda text: console.print(text, markup=False, soft_wrap=True))
+        log_suite(plan, data, console.say)
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
         raise TrainingError(f"{_failures(plan)}; the same command tries again")
 
 
-def _print(data: dict[str, Any], form: str | None, console: Console) -> None:
+def _print(data: dict[str, Any], form: str | None, console: Terminal) -> None:
     if form is None:
         print_sheet(console, sheet(data))
     else:
         writes = {"json": as_json, "csv": as_csv}
         as_text = {"markdown": markdown, "latex": latex}
-        sys.stdout.write(writes[form](data) if form in writes else as_text[form](sheet(data)))
+        write_out(writes[form](data) if form in writes else as_text[form](sheet(data)))
     for note in notes(data):
-        console.print(printable(note), style="dim", markup=False, soft_wrap=True)
+        console.say(note, style="dim")
 
 
 def _failed(plan: Plan) -> list[Job]:
