@@ -23,6 +23,7 @@ from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.system import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,7 @@ def _report(console: Console, name: str, official: Official) -> None:
 def _check(console: Console, images: ImageFiles, folder: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))
+        bad = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     write_aside(folder / FILE_NAME, (json.dumps(bad, indent=1, ensure_ascii=False) + "\n").encode())
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     if bad:

@@ -18,6 +18,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.sweeps.ledger import RUNS
 from aevlp.sweeps.study import MARK, study_folder
 from aevlp.sweeps.summary import best_trials
+from aevlp.system import give_name
 
 _LEFT_OUT = ("name", "tracking", "schema_version")
 _PINNED = ("threads", "precision")
@@ -73,7 +74,7 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
         same = load_experiment(str(aside), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
-        os.link(aside, target)  # unlike a rename, never over a file that has come meanwhile
+        give_name(aside, target)
     except FileExistsError as error:
         raise ConfigError(f"--save {target}: exists; remove it or choose another name") from error
     except OSError as error:
