@@ -1,4 +1,4 @@
-"""What this system can do: cores, locks, links, syncing. Whatever depends on that asks here, and costs no torch."""
+"""What this system can do: cores, locks, links, syncing. Whatever depends on that asks here; importing it is cheap."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def usable_cores() -> int:
     """Cores that this process may use: its affinity where that is told, and no more than its container's share of CPU time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _quota())))
+
+
+def limit_threads(threads: int | None) -> None:
+    """Set torch's threads: so many, or no more than there are usable cores.
+
+    torch does not know of a container's share: on 64 cores with the time of 2, its 64 threads would wait for each other.
+    """
+    import torch
+
+    torch.set_num_threads(threads or min(torch.get_num_threads(), usable_cores()))
 
 
 def _quota() -> float:

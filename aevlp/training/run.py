@@ -23,7 +23,7 @@ from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
-from aevlp.system import usable_cores
+from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
@@ -136,8 +136,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tr
 
 def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
-    # torch does not know of a container's share of CPU time: on 64 cores and a share of 2, 64 threads would wait for each other.
-    torch.set_num_threads(config.trainer.threads or min(torch.get_num_threads(), usable_cores()))
+    limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_sizes(data)
     small, cached = cache_images(data, config)
