@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
-from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -71,11 +70,12 @@ def test_damage_before_the_end_and_foreign_files_are_refused_and_not_touched(jou
 
 
 def test_the_lock_of_a_process_that_was_killed_is_waited_for_and_then_broken(journal, tmp_path, said, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a lock that is a link is lost from a relative path
-    open_storage(Path(journal.name), said.append)._backend._lock.acquire()
+    monkeypatch.chdir(tmp_path.parent)
+    path = journal.relative_to(tmp_path.parent)  # from which a lock that is a link would lead nowhere
+    open_storage(path, said.append)._backend._lock.acquire()
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr(_file, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
-    assert len(trials(Path(journal.name), said.append)) == 3
+    assert len(trials(path, said.append)) == 3
 
 
 def test_sqlite_serves_and_a_database_with_other_tables_is_refused(tmp_path, said):
