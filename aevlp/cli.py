@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from aevlp import __version__
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
+from aevlp.folders import user_path
 from aevlp.system import require_posix
 from aevlp.verbs import train
 
@@ -25,6 +28,8 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that is not UTF-8 gets question marks; stderr escapes
     try:
         require_posix()  # before a verb imports what only these systems have
         parser = build_parser()
@@ -32,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 2
         arguments = parser.parse_args(words)
+        for name, value in vars(arguments).items():
+            setattr(arguments, name, _from_home(value))
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
         code = int(arguments.run(arguments) or 0)
@@ -49,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+
+
+def _from_home(value: Any) -> Any:
+    """What a flag was given, with `~` as the home folder: the shell leaves it in `--out=~/x` and in quotes."""
+    if isinstance(value, list):
+        return [_from_home(item) for item in value]
+    return type(value)(user_path(value)) if isinstance(value, str | Path) and str(value).startswith("~") else value
 
 
 class _Parser(argparse.ArgumentParser):

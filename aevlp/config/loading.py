@@ -19,6 +19,7 @@ from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import read_yaml
+from aevlp.folders import user_path
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
@@ -104,7 +105,7 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _find_experiment(name: str, where: str = "") -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
+        path = user_path(name)
         if not path.is_file():
             raise ConfigError(f"{where}experiment {name}: no such file")
         return path.resolve()
@@ -127,7 +128,7 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
         if slash and not base.endswith((".yaml", ".yml")):
             _add_fragment(draft, section, name, where=lines["base"])
         else:
-            beside = path.parent / base  # a file is named relative to the one that names it
+            beside = path.parent / user_path(base, lines["base"])  # a file is named relative to the one that names it
             found = beside.resolve() if beside.is_file() else _find_experiment(base, f"{lines['base']}: ")
             _add_experiment(draft, found, (*above, path))
     for section, value in data.items():

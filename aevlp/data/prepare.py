@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.folders import data_root, user_path
 from aevlp.system import usable_cores
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
             or unreadable (which quarantine.json then lists).
     """
-    root, folder = root.expanduser(), (out or root).expanduser()
+    root, folder = user_path(root), user_path(out or root)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to respect
@@ -151,9 +151,9 @@ def _check(console: Console, images: ImageFiles, folder: Path) -> None:
 
 def _settings(name: str, root: Path, folder: Path) -> str:
     """`--set ...` for the next command, as far as the environment does not say it already."""
-    known = os.environ.get("AEVLP_DATA")
+    known = data_root()
     words = []
-    if known is None or (Path(known) / name).resolve() != root.resolve():
+    if known is None or (known / name).resolve() != root.resolve():
         words.append(f"dataset.root={shlex.quote(str(root))}")
     if folder.resolve() != root.resolve():
         words.append(f"dataset.arrays={shlex.quote(str(folder))}")

@@ -70,7 +70,7 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     text = _header(study, trial, target) + _body(config, base, target)
     aside = target.with_name(f".saving-{os.getpid()}-{target.name}")
     try:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         same = load_experiment(str(aside), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
