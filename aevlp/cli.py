@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aevlp import __version__
+from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
 from aevlp.folders import user_path
@@ -81,8 +82,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
     parser = _Parser(
-        prog="run.py", allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
-        epilog="`python run.py --exp digits_gpr` trains; `python run.py list` shows what else there is.",
+        prog=PROGRAM, allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
+        epilog=f"`{COMMAND} --exp digits_gpr` trains; `{COMMAND} list` shows what else there is.",
     )  # fmt: skip
     parser.set_defaults(run=train.run)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")

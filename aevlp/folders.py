@@ -7,6 +7,15 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError
 
+_PACKAGE = Path(__file__).resolve().parent
+SHIPPED = _PACKAGE / "shipped"
+"""Copies of configs/, experiments/ and sweeps/ in an installed package."""
+
+
+def checkout() -> Path | None:
+    """The folder of run.py; None where the package was installed from a wheel."""
+    return None if SHIPPED.is_dir() else _PACKAGE.parent
+
 
 def user_path(path: str | Path, where: str = "") -> Path:
     """The path with `~` and `~name` as home folders; ConfigError, naming `where` it was given, for one that is not known."""

@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from aevlp.folders import checkout
+
 PACKAGES = (
     "torch", "torchvision", "transformers", "accelerate", "timm", "wandb", "optuna",
     "numpy", "scikit-learn", "pillow", "pydantic", "safetensors",
@@ -30,7 +32,7 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "packages": {name: _version(name) for name in ("aevlp", *PACKAGES)},
-        "git": _git(Path(__file__).resolve().parents[2]),
+        "git": _git(root) if (root := checkout()) is not None else None,
     }
 
 
@@ -50,10 +52,7 @@ def _processor() -> str | None:
 
 
 def _git(root: Path) -> dict[str, Any] | None:
-    """The commit, and what was changed since (None where git does not say); None where `root` is no checkout of its own.
-
-    A package that is installed somewhere inside the checkout of another project is told by its version.
-    """
+    """The commit, and what was changed since (None where git does not say); None where `root` is no checkout of its own."""
     top, _, commit = (_ask_git(root, "rev-parse", "--show-toplevel", "HEAD") or b"").strip().rpartition(b"\n")
     if not top or Path(os.fsdecode(top)).resolve() != root.resolve():
         return None

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
@@ -62,7 +63,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         _check(console, images, folder)
     else:
         console.print("images       not looked at (--no-image-check)")
-    console.print(f"next         python run.py --exp {name}_gpr{_settings(name, root, folder)}")
+    console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
 def say(console: Console, note: str) -> None:

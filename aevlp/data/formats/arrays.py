@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
@@ -80,7 +81,7 @@ def read_array(path: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
-            "formatted_{train,val}_{images,labels}.npy, which `python run.py prepare` writes"
+            f"formatted_{{train,val}}_{{images,labels}}.npy, which `{COMMAND} prepare` writes"
         ) from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy array: {error}") from error
