@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 WORKER_DIED = "a loader worker died"  # how the message of a WorkerDiedError begins
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInf
 
 # Of the trainer: they change how long a run takes and what stops it, and its result by no more than rounding (threads).
 SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every", "stop_signals")
-STOP_SIGNALS = ("HUP", "USR1", "USR2")
+StopSignal = Literal["HUP", "USR1", "USR2"]
+STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
 
 class Config(BaseModel):
@@ -103,7 +104,7 @@ class TrainerConfig(Config):
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
 
-    stop_signals: tuple[Literal["HUP", "USR1", "USR2"], ...] = STOP_SIGNALS
+    stop_signals: tuple[StopSignal, ...] = STOP_SIGNALS
     """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 

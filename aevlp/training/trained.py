@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError, ConfigError, DataError
+from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.metrics.thresholds import best_thresholds, sigmoid

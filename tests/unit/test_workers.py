@@ -35,7 +35,7 @@ from aevlp.training.signals import StopFlag
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
-PLUGIN = '''
+PLUGIN = """
 import numpy as np
 from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
@@ -54,7 +54,7 @@ def build(config):
     numbers = np.random.default_rng(0)
     split = make_split(Lights(numbers.integers(0, 256, (24, 20, 20, 3), dtype=np.uint8)), np.eye(24, 4, dtype=np.uint8) | 1)
     return SPMLData(list("abcd"), list("abcd"), split, split, split)
-'''
+"""
 
 
 @pytest.fixture
@@ -126,13 +126,17 @@ def test_every_dataset_can_be_sent_to_a_worker(name, prepared, monkeypatch):
 def test_images_that_cannot_be_sent_are_one_line(split, start_method, tmp_path):
     start_method("spawn")
     split.images.read = lambda row: row
-    with pytest.raises(DataError, match="cannot be sent to worker processes .*lambda.*; or set trainer.num_workers=0"):
+    with pytest.raises(DataError, match=r"cannot be sent to worker processes .*lambda.*; or set trainer\.num_workers=0"):
         images(loader(split))
 
 
 def test_where_memory_cannot_be_shared_the_images_are_kept_on_disk_and_this_is_said(monkeypatch, start_method):
     monkeypatch.delattr(os, "memfd_create")
-    for method, count, kind in (("fork", 2, image_cache._Memory), ("spawn", 0, image_cache._Memory), ("spawn", 2, image_cache._File)):
+    for method, count, kind in (
+        ("fork", 2, image_cache._Memory),
+        ("spawn", 0, image_cache._Memory),
+        ("spawn", 2, image_cache._File),
+    ):
         start_method(method)
         config = runs.config("trainer.image_cache=ram", f"trainer.num_workers={count}")
         small, notes = cache_images(registry.build("datasets", config.dataset), config)
