@@ -83,7 +83,8 @@ def _commits(groups: dict[str, Group]) -> list[str]:
 
 def _group(title: str, jobs: Sequence[Job]) -> Group:
     runs = {job.config.seed: job.run for job in jobs}
-    return Group(title, title, jobs[0].config.hash if jobs else "", {seed: run for seed, run in runs.items() if run is not None})
+    finished = {seed: run for seed, run in runs.items() if run is not None}
+    return Group(title, title, jobs[0].config.hash if jobs else "", by_seed=finished)
 
 
 def _metric(groups: dict[str, Group]) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
-from aevlp.config.schema import SPEED_SETTINGS, ExperimentConfig
+from aevlp.config.schema import NO_RESULT, ExperimentConfig
 from aevlp.sweeps.metrics import Direction
 from aevlp.sweeps.space import Parameter, Space
 from aevlp.sweeps.study_file import StudyConfig, load_study
 
 # Of the base experiment, what may change between two sittings of one study.
-_NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *(f"trainer.{name}" for name in SPEED_SETTINGS))
+_NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *NO_RESULT)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
-from aevlp.config.schema import SPEED_SETTINGS
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
@@ -159,7 +157,7 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
             values = from_dict(read_mapping(path)[0], str(path)).to_dict()
             codes = plan.space.codes_in(values)
             _, words = plan.space.walk(plan.values, by_name(codes))
-            if plan.resolve([*words, f"seed={values['seed']}", *_machine_words(values)]).hash != from_dict(values, "").hash:
+            if plan.resolve([*words, f"seed={values['seed']}"]).hash != from_dict(values, "").hash:
                 continue
         except (AevlpError, KeyError, UnfitError):
             continue
@@ -170,8 +168,3 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
         ))  # fmt: skip
         taken += 1
     notify(f"{taken} of {len(trials)} complete trials of {name} fit and were taken over; they are not counted as trials here")
-
-
-def _machine_words(values: dict[str, Any]) -> list[str]:
-    """What may differ between two sittings of one study."""
-    return [f"trainer.{key}={json.dumps(values['trainer'][key])}" for key in SPEED_SETTINGS]
