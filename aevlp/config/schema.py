@@ -175,9 +175,9 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed, tracking, speed and meters: on the same data, those of one hash repeat each other.
+        """Short hash of all settings but name, seed, tracking, speed and meters.
 
-        The data are told apart by their own fingerprint (`aevlp.data.fingerprint`).
+        Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
         data = self.to_dict()
         for path in ("name", "seed", "tracking", *NO_RESULT):

@@ -34,7 +34,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer, flat_quality
 
-
 _UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
 
@@ -100,7 +99,7 @@ def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | N
     changed = fingerprint(data).difference(begun_on)
     if changed:
         raise ConfigError(
-            f"{folder.path.name}: its data have changed since it was begun: {changed}; restore them, or start a new run with --exp"
+            f"{folder.path.name}: its data have changed since it was begun: {changed}; restore them, or start a new run"
         )
     return data
 
