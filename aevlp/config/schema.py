@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 # Speed and meters: they change how long a run takes, or what is measured beside it, and its result by no more than rounding.
-NO_RESULT = (
+SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "labeler.encoder.batch_size", "labeler.encoder.cache",
 )  # fmt: skip
@@ -180,7 +180,7 @@ class ExperimentConfig(Config):
         Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
         data = self.to_dict()
-        for path in ("name", "seed", "tracking", *NO_RESULT):
+        for path in ("name", "seed", "tracking", *SPEED_AND_METERS):
             *sections, key = path.split(".")
             found: Any = data
             for section in sections:  # not every labeler has an encoder

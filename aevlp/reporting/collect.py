@@ -16,7 +16,7 @@ import numpy as np
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
-from aevlp.data.fingerprint import FILE_NAME, Fingerprint
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.tracking.jsonl import read_metrics
 from aevlp.training.run_folder import STUDY_FILES, find_run, find_study
 from aevlp.training.run_lock import look
@@ -71,7 +71,7 @@ class Run:
     @property
     def data(self) -> Fingerprint | None:
         """What the run was trained on, read anew; None where it does not tell."""
-        found: Fingerprint | None = self._read(FILE_NAME, lambda path: Fingerprint.from_dict(_read_object(path)))
+        found: Fingerprint | None = self._read(DATA_FILE, lambda path: Fingerprint.from_dict(_read_object(path)))
         return found
 
     @property

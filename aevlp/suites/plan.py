@@ -25,7 +25,7 @@ class Job:
     title: str
     config: ExperimentConfig
     data: Fingerprint | None = None
-    """Of what it is to be trained on; None takes a run on any data for it: they are drawn, or cannot be read here."""
+    """Of what it is to be trained on; where None, as data are drawn or cannot be read here, a run on any data is its run."""
     path: Path | None = None
     """Its folder, once there is one."""
     failure: str | None = None
@@ -171,10 +171,11 @@ def find_runs(jobs: list[Job]) -> list[str]:
             continue
         for job in wanted.get((config.hash, config.seed), ()):
             other = _other_data(path, job.data)
-            others[other] += bool(other)
-            if not other and job.run is None:
+            if other:
+                others[other] += 1
+            elif job.run is None:
                 job.path = path
-    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items() if other]
+    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
 
 
 def _other_data(path: Path, wanted: Fingerprint | None) -> str:
@@ -189,7 +190,7 @@ def _other_data(path: Path, wanted: Fingerprint | None) -> str:
     if found is None:
         return "an older version began it and did not write down on what data"
     told = found.difference(wanted)
-    return told and f"trained on other data, {told}"
+    return told and f"on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

@@ -23,9 +23,8 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.data import fingerprint
 from aevlp.data.dataset import SPMLData
-from aevlp.data.fingerprint import Fingerprint
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.training.run_lock import RunLock
 
@@ -156,7 +155,7 @@ class RunFolder:
 
     def write_fingerprint(self, found: Fingerprint) -> None:
         """data.json: what the run is trained on."""
-        self.write(fingerprint.FILE_NAME, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+        self.write(DATA_FILE, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
 
     def read_fingerprint(self) -> Fingerprint | None:
         """What the run was trained on; None where it does not tell, as an older version began it.
@@ -164,7 +163,7 @@ class RunFolder:
         Raises:
             CheckpointError: data.json is damaged.
         """
-        path = self.path / fingerprint.FILE_NAME
+        path = self.path / DATA_FILE
         try:
             return Fingerprint.from_dict(json.loads(path.read_bytes()))
         except FileNotFoundError:

@@ -13,7 +13,7 @@ from miniatures import make_folder
 
 import aevlp
 from aevlp.cli import main
-from aevlp.config.schema import NO_RESULT
+from aevlp.config.schema import SPEED_AND_METERS
 from aevlp.reporting.report import report_data
 from aevlp.training.run_folder import runs_root
 
@@ -82,7 +82,7 @@ def test_a_suite_trains_again_on_an_edited_table_and_the_results_are_told_apart(
     said = capsys.readouterr().out
     whole, half = (path.parent for path in sorted(runs_root().glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns))
     reverse = "10 training images instead of 5, 2 validation images instead of 1"
-    assert f"1 run of these settings: trained on other data, {reverse}; not taken\n" in said
+    assert f"1 run of these settings: on other data, {reverse}; not taken\n" in said
     assert "finished before" not in said
     assert len(suite.began) == 2
     assert suite("--table", "--json") == 0
@@ -248,7 +248,7 @@ def test_what_the_hash_leaves_out_changes_no_bit_of_a_run(labeled, monkeypatch, 
         "trainer.log_every": 3, "trainer.eval_batch_size": 7, "trainer.evaluate_labeler": True,
         "labeler.encoder.batch_size": 7, "labeler.encoder.cache": False,
     }  # fmt: skip
-    assert set(changes) == set(NO_RESULT)
+    assert set(changes) == set(SPEED_AND_METERS)
     summary, before = labeled()
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "empty"))  # so that views are encoded, in batches of that size
     for words in ([f"{path}={json.dumps(value)}" for path, value in changes.items()], ["trainer.evaluate_labeler=true"]):
