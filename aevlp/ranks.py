@@ -17,12 +17,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
+from aevlp.folders import checkout
 
 # A rank that ends is noticed at once; this is how long the others wait for one that hangs.
 TIMEOUT = datetime.timedelta(minutes=30)
 
 _COMPANIONS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCH = "start with `torchrun --nproc_per_node=N run.py ...`, which sets them, or unset WORLD_SIZE for a single process"
+_PROGRAM = "run.py" if checkout() else "-m aevlp"
+_LAUNCH = f"start with `torchrun --nproc_per_node=N {_PROGRAM} ...`, which sets them, or unset WORLD_SIZE for a single process"
 
 _weight = 1.0
 

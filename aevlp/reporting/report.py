@@ -156,7 +156,7 @@ def _environment(run: Run) -> dict[str, str]:
     rows = {key.replace("packages.", ""): value for key, value in flatten(values).items()}
     if isinstance(git, dict):
         rows["git commit"] = str(git.get("commit"))[:10]
-        rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
+        rows["uncommitted changes"] = "unknown" if git.get("dirty") is None else "yes" if git["dirty"] else "no"
     if isinstance(command, list):
         rows["command"] = " ".join(map(str, command))
     return {key: str(value) for key, value in rows.items() if value is not None}

@@ -13,9 +13,10 @@ from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
+from aevlp.folders import runs_root
 from aevlp.reporting.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 
 
 @dataclass

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.folders import runs_root
 from aevlp.machine import Machine
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.sweeps.best import choose
@@ -19,7 +20,7 @@ from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"
@@ -59,7 +60,7 @@ def prepare(plan: Plan, trials: int) -> list[Tuning]:
 def _check(line: Line, study: str) -> None:
     with tempfile.TemporaryDirectory() as aside:
         file = Path(aside) / "study.yaml"
-        file.write_text(study)
+        file.write_text(study, encoding="utf-8")
         try:
             StudyPlan.load(str(file))
         except ConfigError as error:

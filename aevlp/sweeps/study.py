@@ -15,12 +15,12 @@ from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.folders import runs_root
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
 from aevlp.sweeps.space import UnfitError, by_name
 from aevlp.sweeps.storage import JOURNAL, open_storage
-from aevlp.training.run_folder import runs_root
 
 MARK = "aevlp"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -158,7 +158,7 @@ def _write_files(folder: Path, plan: Plan, storage: str | None) -> None:
     }
     for name, text in texts.items():
         aside = folder / f".{name}"
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         aside.replace(folder / name)
 
 

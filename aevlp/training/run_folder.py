@@ -25,15 +25,11 @@ from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.dataset import SPMLData
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
+from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.training.run_lock import RunLock
 
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
-
-
-def runs_root() -> Path:
-    """$AEVLP_RUNS, or runs/ in the working folder."""
-    return Path(os.environ.get("AEVLP_RUNS", "runs"))
 
 
 def find_run(name: str) -> Path:

@@ -22,6 +22,7 @@ from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
 from aevlp.training.run_folder import RunFolder, find_run
@@ -152,7 +153,7 @@ def _class_names(folder: Path) -> list[str] | None:
 def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     try:
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
 
@@ -162,8 +163,7 @@ class Scorer:
 
     def __init__(self, trained: Trained, num_classes: int):
         settings = trained.config.trainer
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        limit_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device
