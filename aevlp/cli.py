@@ -27,7 +27,10 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n stopped by signal n.
+
+    On Linux that is 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP), 138 (SIGUSR1) and 140 (SIGUSR2).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that is not UTF-8 gets question marks; stderr escapes

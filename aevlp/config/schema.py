@@ -8,11 +8,14 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-# Speed and meters: they change how long a run takes, or what is measured beside it, and its result by no more than rounding.
+# Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
+# than rounding.
 SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
-    "trainer.eval_batch_size", "trainer.evaluate_labeler", "labeler.encoder.batch_size", "labeler.encoder.cache",
+    "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
+    "labeler.encoder.cache",
 )  # fmt: skip
+STOP_SIGNALS = ("HUP", "USR1", "USR2")
 
 
 class Config(BaseModel):
@@ -105,6 +108,9 @@ class TrainerConfig(Config):
     """Also label validation and test images, to measure the labeler on held-out data and its scores as predictions."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
+
+    stop_signals: tuple[Literal["HUP", "USR1", "USR2"], ...] = STOP_SIGNALS
+    """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 
 class SelectionConfig(Config):

@@ -16,6 +16,7 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import Split
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
+from aevlp.data.workers import deaths_told
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import output_file
@@ -93,7 +94,7 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
         split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
         num_workers=settings.num_workers,
     )  # fmt: skip
-    with progress_bar(f"score {name}", len(split)) as progress:
+    with progress_bar(f"score {name}", len(split)) as progress, deaths_told():
         return scorer.all_logits(batches, progress)
 
 

@@ -22,6 +22,7 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
+from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.system import limit_threads
@@ -56,8 +57,9 @@ def train(config: ExperimentConfig) -> RunResult:
     """Run an experiment in a new folder under $AEVLP_RUNS or runs/.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
+        AevlpError: with a message for the user; RunStopped after a signal, once the state is saved.
     """
+    refuse_in_worker()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
@@ -77,6 +79,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     Raises:
         ConfigError: the data have changed; nothing is written then.
     """
+    refuse_in_worker()
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
@@ -143,7 +146,7 @@ def _run(
     state = "failed"
     summary: dict[str, Any] = {}
     try:
-        with StopFlag() as stop:
+        with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
             data = data or registry.build("datasets", config.dataset)
             known = _know_data(folder, data)
             if known is None:

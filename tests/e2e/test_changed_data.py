@@ -246,7 +246,7 @@ def test_what_the_hash_leaves_out_changes_no_bit_of_a_run(labeled, monkeypatch, 
     changes = {
         "trainer.threads": 1, "trainer.num_workers": 0, "trainer.image_cache": "ram", "trainer.image_cache_mb": 1,
         "trainer.log_every": 3, "trainer.eval_batch_size": 7, "trainer.evaluate_labeler": True,
-        "labeler.encoder.batch_size": 7, "labeler.encoder.cache": False,
+        "trainer.stop_signals": [], "labeler.encoder.batch_size": 7, "labeler.encoder.cache": False,
     }  # fmt: skip
     assert set(changes) == set(SPEED_AND_METERS)
     summary, before = labeled()
