@@ -50,14 +50,19 @@ def float64(monkeypatch):
     """
     import torch
 
+    from aevlp.losses._memory import RememberingLoss
     from aevlp.vision_language import encoder
 
     def load_in_float64(folder, source, load=encoder._load):
         model, *others = load(folder, source)
         return model.double(), *others
 
+    def remember_in_float64(loss, name, dtype, remember=RememberingLoss.remember):
+        remember(loss, name, torch.float64 if dtype == torch.float32 else dtype)
+
     before = torch.get_default_dtype()
     monkeypatch.setattr(encoder, "_load", load_in_float64)
+    monkeypatch.setattr(RememberingLoss, "remember", remember_in_float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     torch.set_default_dtype(torch.float64)
     yield

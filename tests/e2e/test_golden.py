@@ -1,4 +1,4 @@
-"""The first steps of two fixed runs, to the sixth decimal of the loss: nothing may change a trajectory unnoticed.
+"""The first steps of two fixed runs in float64, to the ninth decimal of the loss: nothing may change a trajectory unnoticed.
 
 After an intended change: `AEVLP_UPDATE_GOLDEN=1 pytest tests/e2e/test_golden.py`, and commit tests/golden/ with the reason.
 `gpr` depends on the bundled tiny CLIP and has to be renewed with it; `an` uses no labeler and must not change then.
@@ -47,6 +47,7 @@ def test_trajectory_is_the_recorded_one(name):
         path.write_text(json.dumps(found, indent=1) + "\n")
         pytest.skip(f"{path.name} written")
     recorded = json.loads(path.read_text())
-    assert found["losses"] == pytest.approx(recorded["losses"], abs=1e-6)
-    assert found["val_mAP"] == pytest.approx(recorded["val_mAP"], abs=1e-6)
+    # Between instruction sets and numbers of threads losses differ by 1e-14, mAP not at all; in float32 by 3e-3 and 1.3 points.
+    assert found["losses"] == pytest.approx(recorded["losses"], rel=0, abs=1e-9)
+    assert found["val_mAP"] == pytest.approx(recorded["val_mAP"], rel=0, abs=1e-9)
     assert found["pseudo_positives"] == recorded["pseudo_positives"]
