@@ -16,6 +16,8 @@ import pytest
 import aevlp
 from aevlp.tracking import read_metrics
 
+pytestmark = pytest.mark.processor
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 FIXED = (
     "dataset.num_train=64", "dataset.num_val=100", "dataset.num_test=10", "dataset.image_size=48", "trainer.batch_size=16",
