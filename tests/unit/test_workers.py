@@ -132,11 +132,8 @@ def test_images_that_cannot_be_sent_are_one_line(split, start_method, tmp_path):
 
 def test_where_memory_cannot_be_shared_the_images_are_kept_on_disk_and_this_is_said(monkeypatch, start_method):
     monkeypatch.delattr(os, "memfd_create")
-    for method, count, kind in (
-        ("fork", 2, image_cache._Memory),
-        ("spawn", 0, image_cache._Memory),
-        ("spawn", 2, image_cache._File),
-    ):
+    cases = (("fork", 2, image_cache._Memory), ("spawn", 0, image_cache._Memory), ("spawn", 2, image_cache._File))
+    for method, count, kind in cases:
         start_method(method)
         config = runs.config("trainer.image_cache=ram", f"trainer.num_workers={count}")
         small, notes = cache_images(registry.build("datasets", config.dataset), config)
