@@ -88,7 +88,7 @@ def memory_file(name: str) -> int | None:
 
 
 def shares_memory() -> bool:
-    """Whether the processes that multiprocessing starts can share this one's memory: forked ones inherit it, others need a file."""
+    """Whether processes that multiprocessing starts can share this one's memory: forked ones inherit it, others need a file."""
     return multiprocessing.get_start_method() == "fork" or hasattr(os, "memfd_create")
 
 

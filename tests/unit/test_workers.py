@@ -154,7 +154,7 @@ def test_a_long_temporary_folder_is_refused_before_workers_would_wait_for_ever(l
         if length < 76:  # on Linux, where such a name has 107 bytes at most, and the sockets take 32 of them
             assert torch.equal(images(loader(split)), images(loader(split, num_workers=0)))
         else:
-            with pytest.raises(ConfigError, match=rf"TMPDIR={folder}: .* of {length} characters .*; set TMPDIR to a short one"):
+            with pytest.raises(ConfigError, match=rf"TMPDIR={folder}: .* has {length} characters .*; set TMPDIR to a short one"):
                 loader(split)
     finally:
         multiprocessing.current_process()._config.pop("tempdir", None)
