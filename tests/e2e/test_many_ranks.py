@@ -17,8 +17,8 @@ import torch
 
 import aevlp
 from aevlp.config import registry
+from aevlp.folders import runs_root
 from aevlp.training.run import resume
-from aevlp.training.run_folder import runs_root
 from aevlp.training.signals import RunStopped
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="forked ranks cannot use a GPU")
