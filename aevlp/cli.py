@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from aevlp import __version__
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
+from aevlp.system import require_posix
 from aevlp.verbs import train
 
 VERBS = (
@@ -24,12 +25,13 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
-    if not words:
-        parser.print_help()
-        return 2
-    arguments = parser.parse_args(words)
     try:
+        require_posix()  # before a verb imports what only these systems have
+        parser = build_parser()
+        if not words:
+            parser.print_help()
+            return 2
+        arguments = parser.parse_args(words)
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
         code = int(arguments.run(arguments) or 0)

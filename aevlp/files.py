@@ -21,16 +21,18 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from aevlp import system
+
 PREFIX = ".tmp-"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, an exhausted quota, a file size limit."""
-_NAME = re.compile(r"\.tmp-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]+")  # once without machine and process
+_NAME = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.yaml)?")
 _FORGOTTEN_SECONDS = 86_400.0
 
 
-def aside(target: Path) -> Path:
+def aside(target: Path, suffix: str = "") -> Path:
     """A new name in the folder of `target`, whose own name may be as long as the file system takes."""
-    return target.with_name(f"{PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
+    return target.with_name(f"{PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
 
 
 @contextlib.contextmanager
@@ -56,7 +58,7 @@ def write_content(path: Path, content: bytes, *, sync: bool) -> None:
         file.write(content)
         if sync:
             file.flush()
-            os.fsync(file.fileno())
+            system.sync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -84,6 +86,8 @@ def together(folder: Path, mark: str | None = None) -> Iterator[Callable[[str], 
 
 
 def _place(paths: dict[Path, Path], mark: Path | None) -> None:
+    if not paths:
+        return
     # Until the last has its place, what was there before is kept, to be put back.
     *before_last, last = paths
     kept = {target: aside(target) for target in before_last if os.path.lexists(target)}
@@ -130,25 +134,28 @@ def discard(path: Path) -> None:
     remove(gone)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """What killed processes left aside in a folder."""
+def leftovers(folder: Path, *, own: bool = False) -> list[Path]:
+    """What killed processes left aside in a folder.
+
+    own: nobody but this program writes there, so that names of its earlier versions, and their kind, count as well.
+    """
     try:
-        return [Path(entry) for entry in os.scandir(folder) if entry.name.startswith(PREFIX) and _is_left(Path(entry))]
+        return [Path(entry) for entry in os.scandir(folder) if entry.name.startswith(PREFIX) and _is_left(Path(entry), own)]
     except OSError:
         return []
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, own: bool = False) -> None:
     """Remove what killed processes left aside in a folder, as far as that can be done."""
-    for path in leftovers(folder):
+    for path in leftovers(folder, own=own):
         remove(path)
 
 
-def _is_left(path: Path) -> bool:
+def _is_left(path: Path, own: bool) -> bool:
     found = _NAME.fullmatch(path.name)
-    if found is None:
+    if found is None and not own:
         return False
-    if found[1] == _machine() and not _lives(int(found[2])):
+    if found is not None and found[1] == _machine() and not _lives(int(found[2])):
         return True
     try:  # of another machine, or its process id is another's now
         return time.time() - path.lstat().st_mtime > _FORGOTTEN_SECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
+from aevlp.system import usable_cores
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: 
 
 def _useful(num_workers: int) -> int:
     """At most one worker a core: more would only wait for each other, and torch would warn."""
-    return min(num_workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(num_workers, usable_cores())
 
 
 def _options(num_workers: int) -> dict[str, Any]:

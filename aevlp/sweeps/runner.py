@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from pathlib import Path
 from typing import IO
@@ -18,6 +17,7 @@ from aevlp.sweeps.summary import write_csv
 from aevlp.sweeps.trial import Outcome, Trial, remove_checkpoints
 from aevlp.sweeps.view import View
 from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
+from aevlp.system import take_lock
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
@@ -160,10 +160,6 @@ class Runner:
 
 def _alone(presence: IO[str]) -> bool:
     """Whether no other process works on this study on this machine; from now on, one does."""
-    try:
-        fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = True
-    except OSError:
-        alone = False
-    fcntl.flock(presence, fcntl.LOCK_SH)
-    return alone
+    alone = take_lock(presence)
+    take_lock(presence, shared=True, wait=True)
+    return alone is True  # not where there are no locks to tell it

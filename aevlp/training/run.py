@@ -23,6 +23,7 @@ from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
@@ -135,8 +136,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tr
 
 def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_sizes(data)
     small, cached = cache_images(data, config)
@@ -163,6 +163,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
+        if ranks.is_main():
+            trainer.store.settle(checkpoint)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),

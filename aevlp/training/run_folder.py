@@ -89,7 +89,7 @@ class RunFolder:
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            files.remove_leftovers(folder.path.parent)
+            files.remove_leftovers(folder.path.parent, own=True)
             with files.replacing(folder.path) as aside:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
@@ -123,7 +123,7 @@ class RunFolder:
         if not taken:
             raise CheckpointError(f"{self.path}: another process is running this run")
         for folder in (self.path, self.path / "checkpoints"):
-            files.remove_leftovers(folder)
+            files.remove_leftovers(folder, own=True)
 
     def unlock(self, state: str | None = None) -> None:
         """Release the lock, with a note of how the run ended: "finished", "stopped" or "failed"."""

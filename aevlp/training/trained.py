@@ -21,6 +21,7 @@ from aevlp.config.errors import CheckpointError, ConfigError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
 from aevlp.training.run_folder import find_run
@@ -158,8 +159,7 @@ class Scorer:
 
     def __init__(self, trained: Trained, num_classes: int):
         settings = trained.config.trainer
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        limit_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device

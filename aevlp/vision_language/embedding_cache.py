@@ -179,7 +179,7 @@ def stores() -> list[Path]:
 
 def leftovers() -> list[Path]:
     """What killed processes left half made or half removed."""
-    return [path for folder in (cache_root(), cache_root() / "embeddings") for path in files.leftovers(folder)]
+    return [path for folder in (cache_root(), cache_root() / "embeddings") for path in files.leftovers(folder, own=True)]
 
 
 def damage(folder: Path) -> str | None:
