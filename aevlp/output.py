@@ -26,21 +26,16 @@ def output_file(path: Path, flag: str = "-o") -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def output_files(folder: Path, named: Path, flag: str = "-o", mark: str | None = None) -> Iterator[Callable[[str], Path]]:
-    """`files.together` for what a user asked for with `flag` and named `named`. Raises as `output_file`."""
-    if not folder.is_dir():
-        raise ConfigError(f"{flag} {named}: there is no folder {folder}; make it first")
+def output_files(folder: Path, named: Path, flag: str = "-o") -> Iterator[Callable[[str], Path]]:
+    """`files.together` in `folder`, for what a user asked for with `flag` and named `named`. Raises as `output_file`."""
     paths: set[str] = set()
     try:
         files.remove_leftovers(folder)
-        with files.together(folder, mark) as put:
+        with files.together(folder) as put:
 
             def put_file(name: str) -> Path:
-                target = folder / name
-                paths.add(str(target))
-                if target.exists() and not target.is_file():
-                    what = "a folder; give the name of a file" if target.is_dir() else "no ordinary file"
-                    raise ConfigError(f"{flag} {target}: is {what}")
+                paths.add(str(folder / name))
+                require_place(folder / name, flag)
                 path = put(name)
                 paths.add(str(path))
                 path.touch()  # now, rather than after hours of computing
@@ -52,6 +47,24 @@ def output_files(folder: Path, named: Path, flag: str = "-o", mark: str | None =
         if error.errno is None or (error.filename is not None and str(error.filename) not in paths):
             raise
         raise not_writable(f"{flag} {named}", error) from error
+
+
+def require_place(path: Path, flag: str = "-o") -> None:
+    """ConfigError where no file can be put: before the work, and before torch is imported."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{flag} {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{flag} {path}: is there, and is no file")
+
+
+def require_new_folder(path: Path) -> None:
+    """ConfigError where no new folder can be put."""
+    if path.exists() or path.is_symlink():
+        raise ConfigError(f"-o {path}: is there already; name a new folder")
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
 
 
 def not_writable(what: str, error: OSError) -> AevlpError:

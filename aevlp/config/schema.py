@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-# Of the trainer: they change how long a run takes, and its result by no more than rounding (threads).
-SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every")
+# Of the trainer: they change how long a run takes and what stops it, and its result by no more than rounding (threads).
+SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every", "stop_signals")
+STOP_SIGNALS = ("HUP", "USR1", "USR2")
 
 
 class Config(BaseModel):
@@ -101,6 +102,9 @@ class TrainerConfig(Config):
     """Also label validation and test images, to measure the labeler on held-out data and its scores as predictions."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
+
+    stop_signals: tuple[Literal["HUP", "USR1", "USR2"], ...] = STOP_SIGNALS
+    """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 
 class SelectionConfig(Config):

@@ -15,6 +15,7 @@ from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.loaders import eval_loader
+from aevlp.data.workers import deaths_told
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import not_writable, output_files
@@ -90,7 +91,7 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
         split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
         num_workers=settings.num_workers,
     )  # fmt: skip
-    with progress_bar(f"score {name}", len(split)) as progress:
+    with progress_bar(f"score {name}", len(split)) as progress, deaths_told():
         return scorer.all_logits(batches, progress)
 
 

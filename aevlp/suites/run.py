@@ -28,7 +28,7 @@ def run_suite(
     Raises:
         ConfigError: before anything is run.
         TrainingError: a run failed; the others were finished and the table printed all the same.
-        RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state; the same command continues.
+        RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
     console = console_for_tables(form)

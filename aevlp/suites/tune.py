@@ -72,7 +72,7 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
     A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
 
     Raises:
-        RunStopped: after Ctrl-C or SIGTERM; the same command continues.
+        RunStopped: after a signal; the same command continues.
     """
 
     def say(text: str) -> None:

@@ -176,4 +176,4 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
 
 def _machine_words(values: dict[str, Any]) -> list[str]:
     """What may differ between two sittings of one study."""
-    return [f"trainer.{key}={json.dumps(values['trainer'][key])}" for key in SPEED_SETTINGS]
+    return [f"trainer.{key}={json.dumps(values['trainer'][key])}" for key in SPEED_SETTINGS if key in values["trainer"]]

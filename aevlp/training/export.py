@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 import aevlp
 from aevlp import files
-from aevlp.config.errors import ConfigError, DataError, UnavailableError
+from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.output import not_writable
-from aevlp.training.trained import DESCRIPTION, Trained, build_model
+from aevlp.output import not_writable, require_new_folder
+from aevlp.training.sources import DESCRIPTION
+from aevlp.training.trained import Trained, build_model
 
 TOLERANCE = 1e-4  # between the logits of torch and ONNX Runtime, absolute or relative
 PREPROCESSING = (
@@ -48,10 +49,7 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
     from safetensors.torch import save
 
     names = trained.names()
-    if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"-o {folder}: is there already; name a new folder")
-    if not folder.parent.is_dir():
-        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    require_new_folder(folder)
     model = build_model(trained, len(names))
     try:
         files.remove_leftovers(folder.parent)

@@ -21,6 +21,7 @@ from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
+from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.system import limit_threads
@@ -53,8 +54,9 @@ def train(config: ExperimentConfig) -> RunResult:
     """Run an experiment in a new folder under $AEVLP_RUNS or runs/.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
+        AevlpError: with a message for the user; RunStopped after a signal, once the state is saved.
     """
+    refuse_in_worker()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
@@ -71,6 +73,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
 
     The number of ranks may differ from before; then the result is the same up to rounding.
     """
+    refuse_in_worker()
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
@@ -111,7 +114,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tr
     state = "failed"
     summary: dict[str, Any] = {}
     try:
-        with StopFlag() as stop:
+        with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
             trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
             was_over = trainer.is_over
             summary = trainer.fit()

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.data.dataset import SPMLData
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.training.run_lock import RunLock
+
+if TYPE_CHECKING:
+    from aevlp.data.dataset import SPMLData
 
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 
