@@ -39,11 +39,10 @@ def aside(target: Path, suffix: str = "") -> Path:
 def replacing(target: Path) -> Iterator[Path]:
     """A path to write a file or a folder to; it takes the place of `target` at the end, or is removed if anything goes wrong."""
     path = aside(target)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove, path)
         yield path
         os.replace(path, target)
-    finally:
-        remove(path)
 
 
 def write(target: Path, content: bytes, *, sync: bool = False) -> None:
@@ -65,56 +64,56 @@ def write_content(path: Path, content: bytes, *, sync: bool) -> None:
 def together(folder: Path, mark: str | None = None) -> Iterator[Callable[[str], Path]]:
     """A function from the name of a file to a path to write it to; at the end all files take their places, or none does.
 
-    Where nothing was written to a path, the file of that name is removed. The last file asked for is replaced last.
+    Where nothing was written to a path, the file of that name is removed.
 
     Args:
         folder: of the files.
         mark: name of a file that is there while they take their places: a reader who finds it knows that a process died then.
     """
     paths: dict[Path, Path] = {}
+    with contextlib.ExitStack() as stack:
 
-    def put(name: str) -> Path:
-        paths[folder / name] = aside(folder / name)
-        return paths[folder / name]
+        def put(name: str) -> Path:
+            path = paths[folder / name] = aside(folder / name)
+            stack.callback(remove, path)
+            return path
 
-    try:
         yield put
-        _place(paths, None if mark is None else folder / mark)
-    finally:
-        for path in paths.values():
-            remove(path)
+        _place(paths, None if mark is None else folder / mark, stack)
 
 
-def _place(paths: dict[Path, Path], mark: Path | None) -> None:
-    if not paths:
-        return
-    # Until the last has its place, what was there before is kept, to be put back.
-    *before_last, last = paths
-    kept = {target: aside(target) for target in before_last if os.path.lexists(target)}
-    written = {target for target, path in paths.items() if path.exists()}
+def _place(paths: dict[Path, Path], mark: Path | None, stack: contextlib.ExitStack) -> None:
+    """Put files into place. What was there before is kept aside until all have theirs, and put back where that fails."""
+    several = len(paths) > 1
+    kept = {target: aside(target) for target in paths if several and os.path.lexists(target)}
+    written = [target for target, path in paths.items() if path.exists()]
+    spent = contextlib.ExitStack()
+    for path in kept.values():
+        spent.callback(remove, path)
     try:
-        if mark is not None and before_last:
+        if mark is not None and several:
             mark.touch()
         for target, path in paths.items():
             if target in kept:
-                os.replace(target, kept[target])
+                with contextlib.suppress(FileNotFoundError):  # another process does the same in this moment
+                    os.replace(target, kept[target])
             if target in written:
                 os.replace(path, target)
-        if last not in written:
-            last.unlink(missing_ok=True)
+            elif target not in kept:
+                target.unlink(missing_ok=True)
+        if mark is not None:
+            mark.unlink(missing_ok=True)
+        stack.push(spent)
     except BaseException:
-        for target in before_last:
-            if target in kept and kept[target].exists():
-                os.replace(kept[target], target)
-            elif target not in kept and target in written and not paths[target].exists():
+        for target, path in paths.items():
+            if target in kept:
+                with contextlib.suppress(FileNotFoundError):  # not yet moved
+                    os.replace(kept[target], target)
+            elif target in written and not path.exists():
                 target.unlink()
         if mark is not None:
             mark.unlink(missing_ok=True)
         raise
-    if mark is not None:
-        mark.unlink(missing_ok=True)
-    for path in kept.values():
-        remove(path)
 
 
 def remove(path: Path) -> None:
