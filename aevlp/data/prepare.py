@@ -76,7 +76,11 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
                 console.print("images       not looked at (--no-image-check)")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
-    console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
+    if name == "folder":
+        written = ", ".join(file for file, content in contents.items() if content is not None)
+        console.print(f"arrays       {written} in {folder}", markup=False)
+    else:
+        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy", markup=False)
     if bad:
         first, count = next(iter(bad.values())), len(bad)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
