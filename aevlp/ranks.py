@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
+from aevlp.folders import checkout
 
 # torch is imported where it is used: commands that only look for a run ask for their rank as well.
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT = datetime.timedelta(minutes=30)
 
 _COMPANIONS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCH = "start with `torchrun --nproc_per_node=N run.py ...`, which sets them, or unset WORLD_SIZE for a single process"
+_PROGRAM = "run.py" if checkout() else "-m aevlp"
+_LAUNCH = f"start with `torchrun --nproc_per_node=N {_PROGRAM} ...`, which sets them, or unset WORLD_SIZE for a single process"
 
 _weight = 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from typing import Any
@@ -53,4 +54,9 @@ def affinity(patch: Any, _: int = 0) -> None:
     patch.delattr(os, "sched_getaffinity", raising=False)
 
 
-MISSING = {part.__name__: part for part in (symlinks, hard_links, locks, folder_sync, affinity)}
+def utf8(patch: Any, _: int = 0) -> None:
+    """A locale in which files are ASCII unless said otherwise."""
+    patch.setattr(io, "text_encoding", lambda encoding, _=2: encoding or "ascii")
+
+
+MISSING = {part.__name__: part for part in (symlinks, hard_links, locks, folder_sync, affinity, utf8)}

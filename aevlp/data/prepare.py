@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from aevlp import files
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
@@ -24,6 +24,7 @@ from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.folders import data_root, user_path
 from aevlp.system import usable_cores
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
             or unreadable (which quarantine.json then lists).
     """
-    root, folder = root.expanduser(), (out or root).expanduser()
+    root, folder = user_path(root), user_path(out or root)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to respect
@@ -84,7 +85,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     if bad:
         first, count = next(iter(bad.values())), len(bad)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
-    console.print(f"next         python run.py --exp {name}_gpr{_settings(name, root, folder)}")
+    console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
 def say(console: Console, note: str) -> None:
@@ -168,9 +169,9 @@ def _check(console: Console, images: ImageFiles) -> dict[str, str]:
 
 def _settings(name: str, root: Path, folder: Path) -> str:
     """`--set ...` for the next command, as far as the environment does not say it already."""
-    known = os.environ.get("AEVLP_DATA")
+    known = data_root()
     words = []
-    if known is None or (Path(known) / name).resolve() != root.resolve():
+    if known is None or (known / name).resolve() != root.resolve():
         words.append(f"dataset.root={shlex.quote(str(root))}")
     if folder.resolve() != root.resolve():
         words.append(f"dataset.arrays={shlex.quote(str(folder))}")

@@ -57,8 +57,7 @@ def start(loader: DataLoader) -> Iterator[Any]:
         WorkerDiedError: a worker died before it was told what to do.
     """
     if loader.num_workers:
-        # Torch is then imported once, and not by each worker.
-        multiprocessing.set_forkserver_preload(["torch", "aevlp.data.loaders"])
+        multiprocessing.set_forkserver_preload(["torch"])  # once, and not by each worker
     # What is blocked stays so in new processes: in workers until they have their own handlers, which is seconds after their
     # start where they are not forked, and in the helpers of multiprocessing for good.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from aevlp.command import COMMAND
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
@@ -72,7 +73,7 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     remove_leftovers(target.parent)
     checked = aside(target, ".yaml")
     try:
-        checked.write_text(text)
+        checked.write_text(text, encoding="utf-8")
         same = load_experiment(str(checked), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
@@ -92,7 +93,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
-        f"#   python run.py --exp {name}\n"
+        f"#   {COMMAND} --exp {name}\n"
         "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.folders import user_path
 from aevlp.system import sync
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
         ConfigError: it cannot be reached, or holds something that is not Optuna's; nothing was written.
     """
     if isinstance(place, Path) or "://" not in place:
-        return _open_journal(Path(place), notify)
+        return _open_journal(user_path(place), notify)
     try:
         if place.startswith("grpc://"):
             return _open_proxy(place)

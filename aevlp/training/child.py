@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aevlp.config import registry
 from aevlp.config.errors import WORKER_DIED
+from aevlp.folders import checkout
 
 OUTPUT = "output.log"
 
@@ -20,8 +21,7 @@ OUTPUT = "output.log"
 def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Begin or continue the run in `run`, whose terminal output goes to its output.log; `environment` comes on top."""
     plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
     with (run / OUTPUT).open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "aevlp.training.child", str(os.getpid()), *plugins, "--resume", str(run)],

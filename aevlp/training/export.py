@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 import aevlp
 from aevlp import files
+from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.output import not_writable, require_new_folder
@@ -89,8 +90,8 @@ def readme(about: dict[str, Any], onnx: bool) -> str:
 {len(about["class_names"])} classes, images of {size}x{size} pixels.
 Written by aevlp {about["aevlp_version"]} from run {about["run_id"]}.
 
-    python run.py predict THIS_FOLDER photos/ -o scores.csv
-    python run.py eval THIS_FOLDER
+    {COMMAND} predict THIS_FOLDER photos/ -o scores.csv
+    {COMMAND} eval THIS_FOLDER
 
 In Python:
 

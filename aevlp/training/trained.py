@@ -20,10 +20,12 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.fingerprint import Fingerprint
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
+from aevlp.training.run_folder import RunFolder
 from aevlp.training.sources import DESCRIPTION, find_trained
 
 
@@ -39,6 +41,8 @@ class Trained:
     """(C,) probabilities, chosen on validation; NaN for a class without a positive there."""
     summary: dict[str, Any]
     """Metrics and identity of the run, as in its summary.json; empty where they are not known."""
+    data: Fingerprint | None = None
+    """What the run was trained on, where it tells."""
 
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""
@@ -84,6 +88,7 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     return Trained(
         str(folder), config, weights, _class_names(folder),
         None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])), _summary(folder),
+        RunFolder(folder).read_fingerprint(),
     )  # fmt: skip
 
 
@@ -140,7 +145,7 @@ def _class_names(folder: Path) -> list[str] | None:
 def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     try:
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
 

@@ -10,7 +10,7 @@ from aevlp.verbs._experiment import add_experiment, given_experiment
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of training."""
-    add_experiment(parser)
+    add_experiment(parser, top=True)
     parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
     parser.add_argument(
         "--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate"

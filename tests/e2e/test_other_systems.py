@@ -17,7 +17,8 @@ def test_what_is_missing_changes_nothing_but_a_note(tmp_path, monkeypatch, capsy
     for name in missing:
         without.MISSING[name](monkeypatch)
     target = tmp_path / "best.yaml"
-    assert sweeps.run(sweeps.write(tmp_path), "--trials", "1") == 0
+    (tmp_path / "tiny.yaml").write_text(sweeps.STUDY.replace("set: [", "set: ['tracking.tags=[größe]', "), encoding="utf-8")
+    assert sweeps.run(str(tmp_path / "tiny.yaml"), "--trials", "1") == 0
     assert main(["sweep", "best", "tiny", "--save", str(target)]) == 0
     (run,) = sweeps.run_folders()
     (run / "summary.json").unlink()

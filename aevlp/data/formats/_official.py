@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import DataError
 
 
@@ -40,7 +41,7 @@ def require_layout(name: str, root: Path, needed: Sequence[str | Path], layout: 
         found = "there is no such folder" if not root.is_dir() else f"{absent[0]} is not in it"
         raise DataError(
             f"{root}: not the root of {name}: {found}. Expected:\n{layout.strip(chr(10))}\n"
-            f"  and then: python run.py prepare {name} --root FOLDER"
+            f"  and then: {COMMAND} prepare {name} --root FOLDER"
         )
 
 
