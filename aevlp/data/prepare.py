@@ -22,7 +22,8 @@ from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
-from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
+from aevlp.input import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,12 +99,20 @@ def write_official(official: Official, folder: Path) -> list[str]:
         if not np.array_equal(there == 1, drawn == 1):
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
-        if path.exists() and path.read_bytes() != content and not _same_array(path, content):
+        if path.exists() and _read(path) != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
     for path, content in contents.items():
         if not path.exists():
             write_aside(path, content)
     return notes
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}; move it away, or write elsewhere with --out") from error
 
 
 def _same_array(path: Path, content: bytes) -> bool:
@@ -140,9 +149,12 @@ def _report(console: Console, name: str, official: Official) -> None:
 def _check(console: Console, images: ImageFiles, folder: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))
+        bad, tiny = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))
     write_aside(folder / FILE_NAME, (json.dumps(bad, indent=1, ensure_ascii=False) + "\n").encode())
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    if tiny:
+        names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
+        say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
     if bad:
         first, count = next(iter(bad.values())), len(bad)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")

@@ -170,7 +170,7 @@ def test_a_changed_photo_is_encoded_again_and_nothing_else(build, scenes, tmp_pa
     same = (after._cosines == before._cosines).flatten(1).all(dim=1)
     assert same.tolist() == [row != 3 for row in range(COUNT)]
     (tmp_path / names[0]).unlink()
-    with pytest.raises(DataError, match=r"0\.png: listed in row 0, but cannot be read"):
+    with pytest.raises(DataError, match=r"0\.png: listed in row 0, but there is no such file"):
         build().prepare(photos)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
+from aevlp.input import read_text
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,6 @@ def require_layout(name: str, root: Path, needed: Sequence[str | Path], layout: 
 def read_lines(path: Path) -> list[str]:
     """Non-blank lines of a text file; DataError where it cannot be read."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
