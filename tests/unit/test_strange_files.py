@@ -6,7 +6,7 @@ import socket
 
 import pytest
 import torch
-from miniatures import make_coco, make_cub, make_folder, make_voc
+from miniatures import MAKE, make_coco, make_cub, make_folder, make_voc
 
 from aevlp.cli import main
 from aevlp.config import registry
@@ -122,6 +122,23 @@ def test_what_takes_the_place_of_a_file_in_the_last_moment_is_not_waited_for(tmp
     with pytest.raises(OSError, match="is a named pipe, not a file"):
         open_file(put(tmp_path / "a.jpg", "named pipe"))
     assert not [name for name in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{name}").endswith("a.jpg")]
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_dataset_in_a_folder_without_rights_is_named_in_one_line(name, tmp_path, monkeypatch, capsys):
+    root = MAKE[name](tmp_path / "data")
+    for function in ("stat", "lstat", "scandir"):
+
+        def closed(path, *words, real=getattr(os, function), **named):
+            if str(path).startswith(f"{root}/"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *words, **named)
+
+        monkeypatch.setattr(os, function, closed)
+    assert main(["prepare", name, "--root", str(root)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {root}")
+    assert main(["--exp", f"{name}_an", "--set", f"dataset.root={root}"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {root}")
 
 
 def test_an_image_in_a_folder_without_rights_is_named(tmp_path, monkeypatch):

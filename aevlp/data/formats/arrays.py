@@ -178,7 +178,7 @@ def build_formatted(
     train_rows, val_rows = split_train_val(len(names))
     train_observed = labels if config.train_labels == "full" else observed
     folders = [root / (config.images if config.images is not None else folder) for folder in images]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
     def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:

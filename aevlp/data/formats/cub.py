@@ -32,7 +32,7 @@ class CUBConfig(ArraysConfig):
 
 def _outer(root: Path) -> Path:
     """Folder that holds attributes.txt and CUB_200_2011/."""
-    return next((root / n for n in NESTINGS if (root / n / "CUB_200_2011/images.txt").is_file()), root)
+    return next((root / n for n in NESTINGS if os.path.isfile(root / n / "CUB_200_2011/images.txt")), root)
 
 
 def read_official(root: Path) -> Official:
