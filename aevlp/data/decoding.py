@@ -37,8 +37,8 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _gray(image: Image.Image) -> np.ndarray:
-    pixels, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    if pixels.dtype == np.int32 and tags.get(_SAMPLE_FORMAT, (2,))[0] == 1:
+    pixels, tags = np.asarray(image), getattr(image, "tag_v2", {_SAMPLE_FORMAT: (2,)})
+    if pixels.dtype == np.int32 and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1:
         pixels = pixels.view(np.uint32)  # Pillow knows signed ones only
     low, high = float(pixels.min()), float(pixels.max())
     if not (math.isfinite(low) and math.isfinite(high)):

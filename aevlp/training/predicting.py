@@ -72,7 +72,8 @@ def find_images(paths: Iterable[str]) -> Found:
 
 def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
     def keep(error: OSError) -> None:
-        closed[os.path.normpath(error.filename)] = f"{error.filename}: a folder that cannot be read: {error.strerror}"
+        path = os.path.normpath(error.filename or folder)
+        closed[path] = f"{path}: a folder that cannot be read: {error.strerror}"
 
     for parent, folders, files in os.walk(folder, onerror=keep):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

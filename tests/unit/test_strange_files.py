@@ -127,14 +127,17 @@ def test_what_takes_the_place_of_a_file_in_the_last_moment_is_not_waited_for(tmp
 @pytest.mark.parametrize("name", MAKE)
 def test_a_dataset_in_a_folder_without_rights_is_named_in_one_line(name, tmp_path, monkeypatch, capsys):
     root = MAKE[name](tmp_path / "data")
-    for function in ("stat", "lstat", "scandir"):
 
-        def closed(path, *words, real=getattr(os, function), **named):
+    def closed(real):
+        def refuse(path, *words, **named):
             if str(path).startswith(f"{root}/"):
                 raise PermissionError(13, "Permission denied", str(path))
             return real(path, *words, **named)
 
-        monkeypatch.setattr(os, function, closed)
+        return refuse
+
+    for function in ("stat", "lstat", "scandir"):
+        monkeypatch.setattr(os, function, closed(getattr(os, function)))
     assert main(["prepare", name, "--root", str(root)]) == 1
     assert capsys.readouterr().err.startswith(f"error: {root}")
     assert main(["--exp", f"{name}_an", "--set", f"dataset.root={root}"]) == 1
