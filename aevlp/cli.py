@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from aevlp import __version__
+from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
+from aevlp.folders import user_path
+from aevlp.system import require_posix
 from aevlp.verbs import train
 
 VERBS = (
@@ -22,14 +27,22 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n stopped by signal n.
+
+    On Linux that is 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP), 138 (SIGUSR1) and 140 (SIGUSR2).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
-    if not words:
-        parser.print_help()
-        return 2
-    arguments = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that is not UTF-8 gets question marks; stderr escapes
     try:
+        require_posix()  # before a verb imports what only these systems have
+        parser = build_parser()
+        if not words:
+            parser.print_help()
+            return 2
+        arguments = parser.parse_args(words)
+        for name, value in vars(arguments).items():
+            setattr(arguments, name, _from_home(value))
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
         code = int(arguments.run(arguments) or 0)
@@ -49,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _from_home(value: Any) -> Any:
+    """What a flag was given, with `~` as the home folder: the shell leaves it in `--out=~/x` and in quotes."""
+    if isinstance(value, list):
+        return [_from_home(item) for item in value]
+    return type(value)(user_path(value)) if isinstance(value, str | Path) and str(value).startswith("~") else value
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -65,8 +85,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
     parser = _Parser(
-        prog="run.py", allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
-        epilog="`python run.py --exp digits_gpr` trains; `python run.py list` shows what else there is.",
+        prog=PROGRAM, allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
+        epilog=f"`{COMMAND} --exp digits_gpr` trains; `{COMMAND} list` shows what else there is.",
     )  # fmt: skip
     parser.set_defaults(run=train.run)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")

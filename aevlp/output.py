@@ -19,10 +19,7 @@ def output_file(path: Path) -> Iterator[Path]:
         ConfigError: the folder of `path` is absent, or `path` is a folder.
         DataError: the file cannot be written, or the disk is full.
     """
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise ConfigError(f"-o {path}: is a folder; give the name of a file")
+    require_place(path)
     aside = path.with_name(f".{path.name}.tmp")
     try:
         aside.write_bytes(b"")  # now, rather than after hours of computing
@@ -38,6 +35,22 @@ def output_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def require_place(path: Path) -> None:
+    """ConfigError where no file can be put: before the work, and before torch is imported."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder; give the name of a file")
+
+
+def require_new_folder(path: Path) -> None:
+    """ConfigError where no new folder can be put."""
+    if path.exists() or path.is_symlink():
+        raise ConfigError(f"-o {path}: is there already; name a new folder")
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
 
 
 def _not_writable(path: Path, error: OSError) -> DataError:

@@ -56,6 +56,34 @@ def store(tmp_path, said):
     return CheckpointStore(tmp_path / "checkpoints", said.append)
 
 
+@pytest.fixture
+def float64(monkeypatch):
+    """What trains and what encodes, all in float64: the same on every processor and at any number of threads.
+
+    In float32 the last bit of a sum depends on the instructions, and eight steps make 2e-3 of it. Texts are cached in float32,
+    so a labeler needs labeler.encoder.cache=false.
+    """
+    import torch
+
+    from aevlp.losses._memory import RememberingLoss
+    from aevlp.vision_language import encoder
+
+    def load_in_float64(folder, source, load=encoder._load):
+        model, *others = load(folder, source)
+        return model.double(), *others
+
+    def remember_in_float64(loss, name, dtype, remember=RememberingLoss.remember):
+        remember(loss, name, torch.float64 if dtype == torch.float32 else dtype)
+
+    before = torch.get_default_dtype()
+    monkeypatch.setattr(encoder, "_load", load_in_float64)
+    monkeypatch.setattr(RememberingLoss, "remember", remember_in_float64)
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory):
     """Folder of one finished small run with averaged weights, for all tests that only read it."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aevlp import folders
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
@@ -34,9 +36,8 @@ class Resolved:
 
 
 def config_roots() -> list[Path]:
-    """Folders searched for configs/, experiments/ and sweeps/: next to run.py, then the working folder."""
-    beside = Path(__file__).resolve().parents[2]
-    return list(dict.fromkeys([beside, Path.cwd()]))
+    """Folders searched for configs/, experiments/ and sweeps/: next to run.py or installed, then the working folder."""
+    return list(dict.fromkeys([folders.checkout() or folders.SHIPPED, Path.cwd()]))
 
 
 def files(folder: str) -> dict[str, Path]:
@@ -56,7 +57,7 @@ def file_of(kind: str, plural: str, name: str, folder: str) -> Path:
         return Path(name)
     known = files(folder)
     if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `python run.py list {plural}`)")
+        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `{COMMAND} list {plural}`)")
     return known[name]
 
 
@@ -105,13 +106,13 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _find_experiment(name: str, where: str = "") -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
+        path = folders.user_path(name)
         if not path.is_file():
             raise ConfigError(f"{where}experiment {name}: no such file")
         return path.resolve()
     known = files("experiments")
     if name not in known:
-        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `python run.py list experiments`)")
+        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `{COMMAND} list experiments`)")
     return known[name]
 
 
@@ -128,7 +129,7 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
         if slash and not base.endswith((".yaml", ".yml")):
             _add_fragment(draft, section, name, where=lines["base"])
         else:
-            beside = path.parent / base  # a file is named relative to the one that names it
+            beside = path.parent / folders.user_path(base, lines["base"])  # a file is named relative to the one that names it
             found = beside.resolve() if beside.is_file() else _find_experiment(base, f"{lines['base']}: ")
             _add_experiment(draft, found, (*above, path))
     for section, value in data.items():

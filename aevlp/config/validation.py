@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
@@ -58,7 +59,7 @@ def validate_model(model: type[Model], draft: Draft) -> Model:
 
 def _component(values: Any, kind: str) -> Config:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise ConfigError(f"must be a name or a mapping with a name; see `python run.py list {kind}`")
+        raise ConfigError(f"must be a name or a mapping with a name; see `{COMMAND} list {kind}`")
     return registry.get(kind, values["name"]).config.model_validate(values)
 
 

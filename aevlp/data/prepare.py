@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
@@ -23,7 +23,9 @@ from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
+from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
+from aevlp.system import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +41,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
             or unreadable (which quarantine.json then lists).
     """
-    root, folder = root.expanduser(), (out or root).expanduser()
+    root, folder = user_path(root), user_path(out or root)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to respect
@@ -62,7 +64,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         _check(console, images, folder)
     else:
         console.print("images       not looked at (--no-image-check)")
-    console.print(f"next         python run.py --exp {name}_gpr{_settings(name, root, folder)}")
+    console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
 def say(console: Console, note: str) -> None:
@@ -149,7 +151,7 @@ def _report(console: Console, name: str, official: Official) -> None:
 def _check(console: Console, images: ImageFiles, folder: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad, tiny = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))
+        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     write_aside(folder / FILE_NAME, (json.dumps(bad, indent=1, ensure_ascii=False) + "\n").encode())
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     if tiny:
@@ -162,9 +164,9 @@ def _check(console: Console, images: ImageFiles, folder: Path) -> None:
 
 def _settings(name: str, root: Path, folder: Path) -> str:
     """`--set ...` for the next command, as far as the environment does not say it already."""
-    known = os.environ.get("AEVLP_DATA")
+    known = data_root()
     words = []
-    if known is None or (Path(known) / name).resolve() != root.resolve():
+    if known is None or (known / name).resolve() != root.resolve():
         words.append(f"dataset.root={shlex.quote(str(root))}")
     if folder.resolve() != root.resolve():
         words.append(f"dataset.arrays={shlex.quote(str(folder))}")

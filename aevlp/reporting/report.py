@@ -13,6 +13,7 @@ from aevlp.config.describe import flatten
 from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, difference, settings, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group, class_precisions, group_runs
 from aevlp.reporting.studies import study
 
@@ -37,6 +38,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     require_runs(found, paths)
     notes, groups = found.notes, group_runs(found.runs)
     against = choose_baseline(groups, baseline) if groups or baseline else None
+    notes += data_notes({group.name: group.runs[0] for group in groups}, against.name) if against else []
     ordered = [run for group in groups for run in [*group.runs, *group.repeated]]
     number = {id(run): i for i, run in enumerate(ordered)}
     details, pictures = _details(groups, notes)
@@ -154,7 +156,7 @@ def _environment(run: Run) -> dict[str, str]:
     rows = {key.replace("packages.", ""): value for key, value in flatten(values).items()}
     if isinstance(git, dict):
         rows["git commit"] = str(git.get("commit"))[:10]
-        rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
+        rows["uncommitted changes"] = "unknown" if git.get("dirty") is None else "yes" if git["dirty"] else "no"
     if isinstance(command, list):
         rows["command"] = " ".join(map(str, command))
     return {key: str(value) for key, value in rows.items() if value is not None}

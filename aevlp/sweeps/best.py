@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from aevlp.command import COMMAND
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
@@ -18,6 +19,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.sweeps.ledger import RUNS
 from aevlp.sweeps.study import MARK, study_folder
 from aevlp.sweeps.summary import best_trials
+from aevlp.system import give_name
 
 _LEFT_OUT = ("name", "tracking", "schema_version")
 _PINNED = ("threads", "precision")
@@ -69,11 +71,11 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     text = _header(study, trial, target) + _body(config, base, target)
     aside = target.with_name(f".saving-{os.getpid()}-{target.name}")
     try:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         same = load_experiment(str(aside), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
-        os.link(aside, target)  # unlike a rename, never over a file that has come meanwhile
+        give_name(aside, target)
     except FileExistsError as error:
         raise ConfigError(f"--save {target}: exists; remove it or choose another name") from error
     except OSError as error:
@@ -89,7 +91,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
-        f"#   python run.py --exp {name}\n"
+        f"#   {COMMAND} --exp {name}\n"
         "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
     )
 

@@ -6,6 +6,7 @@ import re
 
 from rich.console import Console
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.sweeps.plan import Plan
@@ -25,7 +26,7 @@ def run_study(
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once every run has saved its state.
+        AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     plan = Plan.load(file, words)
     name = name or plan.name
@@ -42,5 +43,5 @@ def run_study(
         log_study(plan, study, study_folder(name), view.say)
         view.say(describe_best(study))
     more = f" --storage {storage}" if storage else ""
-    view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")
-    view.say(f"save   python run.py sweep best {name}{more} --save experiments/{name}_best.yaml")
+    view.say(f"look   {COMMAND} sweep show {name}{more} --html {name}.html")
+    view.say(f"save   {COMMAND} sweep best {name}{more} --save experiments/{name}_best.yaml")

@@ -58,7 +58,7 @@ def write_rows(study: optuna.Study, path: Path) -> None:
     writer.writerows([columns, *table])
     aside = path.with_name(f".{path.name}")
     try:
-        aside.write_text(text.getvalue())
+        aside.write_text(text.getvalue(), encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         raise AevlpError(f"{path}: cannot be written: {error.strerror}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import CheckpointError
+from aevlp.system import sync
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
@@ -72,7 +73,7 @@ class JsonlTracker(Tracker):
         with aside.open("w", encoding="utf-8") as file:
             file.writelines(_line(row) for row in rows)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(aside, self.path)
 
     def log(self, metrics: Row) -> None:
@@ -104,7 +105,7 @@ class JsonlTracker(Tracker):
             return
         descriptor, self._descriptor = self._descriptor, None
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise

@@ -2,7 +2,7 @@
 
     checkpoints/epoch-003/            after epoch 3 and its validation
     checkpoints/epoch-004-step-120/   in mid-epoch, when a signal came
-    checkpoints/last, best            links to two of them
+    checkpoints/last, best            links to two of them, or small files with their names where there are no links
 
 Weights are safetensors, the rest is loaded with `weights_only=True`: a checkpoint cannot run code.
 """
@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aevlp import system
 from aevlp.config.errors import CheckpointError
 
 SCHEMA_VERSION = 2
@@ -88,15 +89,15 @@ class CheckpointStore:
                 "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in files.items()},
             }  # fmt: skip
             _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
-            _sync_folder(aside)
+            system.sync_folder(aside)
             target = self.folder / name
             if target.exists():  # the same position saved twice; or a damaged one, which this replaces
                 shutil.rmtree(target)
             os.replace(aside, target)
-            _sync_folder(self.folder)
-            self._link("last", name)
+            system.sync_folder(self.folder)
+            system.point(self.folder / "last", name)
             if best is not None:
-                self._link("best", best)
+                system.point(self.folder / "best", best)
             self._prune(keep_best=best)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
@@ -141,12 +142,6 @@ class CheckpointStore:
             found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True
         )
 
-    def _link(self, link: str, name: str) -> None:
-        aside = self.folder / f".link-{link}"
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(name)
-        os.replace(aside, self.folder / link)
-
     def _prune(self, keep_best: str | None) -> None:
         whole = [checkpoint for checkpoint in self._newest_first() if checkpoint.manifest]
         for old in whole[2:]:
@@ -165,15 +160,7 @@ def _write(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        system.sync(file.fileno())
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -24,9 +24,12 @@ import torch
 from torch import Tensor, nn
 
 import aevlp
-from aevlp.config.errors import ConfigError, DataError, UnavailableError
+from aevlp.command import COMMAND
+from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.training.trained import DESCRIPTION, Trained, build_model
+from aevlp.output import require_new_folder
+from aevlp.training.sources import DESCRIPTION
+from aevlp.training.trained import Trained, build_model
 
 TOLERANCE = 1e-4  # between the logits of torch and ONNX Runtime, absolute or relative
 PREPROCESSING = (
@@ -47,10 +50,7 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
     from safetensors.torch import save_file
 
     names = trained.names()
-    if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"-o {folder}: is there already; name a new folder")
-    if not folder.parent.is_dir():
-        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    require_new_folder(folder)
     model = build_model(trained, len(names))
     aside = folder.with_name(f".{folder.name}.tmp")
     try:
@@ -92,8 +92,8 @@ def readme(about: dict[str, Any], onnx: bool) -> str:
 {len(about["class_names"])} classes, images of {size}x{size} pixels.
 Written by aevlp {about["aevlp_version"]} from run {about["run_id"]}.
 
-    python run.py predict THIS_FOLDER photos/ -o scores.csv
-    python run.py eval THIS_FOLDER
+    {COMMAND} predict THIS_FOLDER photos/ -o scores.csv
+    {COMMAND} eval THIS_FOLDER
 
 In Python:
 

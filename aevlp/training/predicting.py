@@ -100,7 +100,7 @@ def predict(
 
     Raises:
         DataError: an image cannot be read, or more than 1 % (and more than 10) of them.
-        RunStopped: after Ctrl-C or SIGTERM; nothing is left behind.
+        RunStopped: after a signal; nothing is left behind.
     """
     images, names = found.images, trained.names()
     thresholds = _thresholds(trained, threshold, len(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -31,11 +32,19 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{flag} {value}: must be from 1 to 65536")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ConfigError(f"--threshold {arguments.threshold}: must be a probability, from 0 to 1")
+    if Path(arguments.source).is_file():
+        raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
+    from aevlp.output import require_place
+    from aevlp.training.sources import find_trained
+
+    find_trained(arguments.source)
+    for path in arguments.images:
+        if not os.path.exists(path):
+            raise ConfigError(f"{path}: no such file or folder")
+    require_place(Path(arguments.output))
     from aevlp.training.predicting import find_images, predict
     from aevlp.training.trained import open_trained
 
-    if Path(arguments.source).is_file():
-        raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
     found = find_images(arguments.images)
     for link in found.links:
         print(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", file=sys.stderr)

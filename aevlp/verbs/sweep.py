@@ -60,6 +60,9 @@ def _run(arguments: argparse.Namespace) -> None:
     tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
     from aevlp.machine import Machine
     from aevlp.sweeps.run import run_study
+    from aevlp.sweeps.study_file import load_study
+
+    load_study(arguments.study)  # a wrong name is told before torch counts the GPUs
 
     run_study(
         arguments.study, name=arguments.name, storage=arguments.storage, trials=arguments.trials, timeout=arguments.timeout,

@@ -6,8 +6,6 @@ features by about a tenth of their length and is nearly common to all classes, s
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from pydantic import Field
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Config
+from aevlp.folders import user_path
 from aevlp.input import open_file
 
 
@@ -63,7 +62,7 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        with open_file(Path(path).expanduser()) as file:
+        with open_file(user_path(path, "labeler.label_graph.relation")) as file:
             relation = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"labeler.label_graph.relation: {path} cannot be read: {error}") from error

@@ -68,6 +68,7 @@ def uninterrupted(tmp_path_factory):
     return of
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stop", STOPS)
 def test_stopped_and_resumed_equals_uninterrupted(uninterrupted, monkeypatch, variant, stop):

@@ -83,6 +83,7 @@ def test_a_warm_start_does_not_load_the_encoder(build, scenes, monkeypatch):
         build(names=("zero", "one"))  # other prompts
 
 
+@pytest.mark.processor
 def test_labels_are_equal_to_the_bit_without_a_cache_with_a_new_one_a_half_filled_and_a_warm_one(build, scenes):
     plain = prepared(build(cache=False), scenes)
     half = build()
@@ -119,6 +120,7 @@ def embeddings(embedder, images, grid=2, flip=False):
     return torch.cat([values for _, values in chunks])
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_embedding_does_not_depend_on_its_neighbours_nor_on_its_place_in_the_batch(scenes, precision):
     embedder = Embedder(EncoderConfig(source="bundled", batch_size=16, precision=precision, cache=False), "cpu")

@@ -11,6 +11,8 @@ from aevlp.data.images import ArrayImages
 from aevlp.labelers import damp
 from aevlp.vision_language.views import cut_views
 
+pytestmark = pytest.mark.processor
+
 CLASSES, SIDE = 6, 8
 
 

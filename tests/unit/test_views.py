@@ -8,6 +8,8 @@ from PIL import Image
 from aevlp.data.images import resize
 from aevlp.vision_language.views import cut_views
 
+pytestmark = pytest.mark.processor
+
 SIZES = [(61, 83), (150, 97), (375, 500), (31, 222)]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import DataError
 from aevlp.input import read_text
 
@@ -42,7 +43,7 @@ def require_layout(name: str, root: Path, needed: Sequence[str | Path], layout: 
         found = "there is no such folder" if not os.path.isdir(root) else f"{absent[0]} is not in it, or may not be read"
         raise DataError(
             f"{root}: not the root of {name}: {found}. Expected:\n{layout.strip(chr(10))}\n"
-            f"  and then: python run.py prepare {name} --root FOLDER"
+            f"  and then: {COMMAND} prepare {name} --root FOLDER"
         )
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
@@ -26,6 +27,7 @@ from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
+from aevlp.folders import data_root, user_path
 from aevlp.input import open_file, read_text
 
 
@@ -81,7 +83,7 @@ def read_array(path: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
-            "formatted_{train,val}_{images,labels}.npy, which `python run.py prepare` writes"
+            f"formatted_{{train,val}}_{{images,labels}}.npy, which `{COMMAND} prepare` writes"
         ) from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy array: {error}") from error
@@ -146,10 +148,16 @@ def read_class_names(path: Path) -> list[str]:
 def dataset_root(config: ArraysConfig) -> Path:
     """Folder of the dataset; DataError saying how to name one."""
     if config.root is not None:
-        return Path(config.root).expanduser()
-    if "AEVLP_DATA" not in os.environ:
+        return user_path(config.root, "dataset.root")
+    above = data_root()
+    if above is None:
         raise ConfigError("no data folder: set dataset.root, or the environment variable AEVLP_DATA to the folder above it")
-    return Path(os.environ["AEVLP_DATA"]) / config.name
+    return above / config.name
+
+
+def arrays_folder(config: ArraysConfig, root: Path) -> Path:
+    """Folder of what `prepare` wrote."""
+    return root if config.arrays is None else user_path(config.arrays, "dataset.arrays")
 
 
 def build_formatted(
@@ -169,15 +177,17 @@ def build_formatted(
         DataError: arrays, images or class names are absent or contradict each other.
     """
     root = dataset_root(config)
-    arrays = root if config.arrays is None else Path(config.arrays).expanduser()
-    listed = arrays / (config.classes or "classes.txt")
+    arrays = arrays_folder(config, root)
+    listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
     if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
     test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
     train_rows, val_rows = split_train_val(len(names))
     train_observed = labels if config.train_labels == "full" else observed
-    folders = [root / (config.images if config.images is not None else folder) for folder in images]
+    if config.images is not None:
+        images = [str(user_path(config.images, "dataset.images"))]
+    folders = [root / folder for folder in images]
     folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
