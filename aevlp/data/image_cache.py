@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, SPMLData, identity
+from aevlp.data.dataset import ImageSource, SPMLData, identities
 from aevlp.data.images import resize
 from aevlp.files import NO_SPACE
 from aevlp.folders import cache_root
@@ -191,8 +191,7 @@ class _File(_Store):
 def _on_disk(images: ImageSource, size: int, budget: int) -> tuple[_File | None, str]:
     """The file for these images, by what they are and how they are squashed; or None, and why there is none."""
     digest = hashlib.sha256(f"{_LAYOUT} {size} {torch.__version__}".encode())
-    for row in range(len(images)):
-        known = identity(images, row)
+    for known in identities(images):
         if known is None:
             return None, f"off: {type(images).__name__} has no identity() to tell whether an image has changed; use ram"
         digest.update(known)

@@ -23,8 +23,9 @@ from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
-from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
+from aevlp.input import open_file
 from aevlp.system import usable_cores
 
 if TYPE_CHECKING:
@@ -123,9 +124,17 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
         if not np.array_equal(there == 1, drawn == 1):
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
-        if path.exists() and path.read_bytes() != content and not _same_array(path, content):
+        if path.exists() and _read(path) != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
     return {path.name: content for path, content in contents.items() if not path.exists()}, notes
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}; move it away, or write elsewhere with --out") from error
 
 
 def _same_array(path: Path, content: bytes) -> bool:
@@ -162,8 +171,11 @@ def _report(console: Console, name: str, official: Official) -> None:
 def _check(console: Console, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
+        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    if tiny:
+        names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
+        say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
     return bad
 
 

@@ -45,12 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.training.predicting import find_images, predict
     from aevlp.training.trained import open_trained
 
-    images = find_images(arguments.images)
+    found = find_images(arguments.images)
+    for link in found.links:
+        print(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", file=sys.stderr)
     bad = predict(
-        open_trained(arguments.source), images, Path(arguments.output), threshold=arguments.threshold,
+        open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
         print(f"left out  {problem}", file=sys.stderr)
     left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    print(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")
+    print(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")

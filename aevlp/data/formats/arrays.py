@@ -10,6 +10,7 @@ The official training set is divided 80/20 into train and validation; the offici
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, user_path
+from aevlp.input import open_file, read_text
 
 UNFINISHED = ".unfinished"
 """In a folder of arrays while the files of one `prepare` take their places."""
@@ -72,7 +74,8 @@ def refuse_unfinished(folder: Path) -> None:
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with open_file(path) as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
@@ -113,7 +116,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
-    if not path.exists():
+    if not os.path.lexists(path):
         return names, labels, draw_single_positives(labels)
     raw = read_array(path)
     observed = check_labels(np.where(raw == -1, 0, raw) if raw.dtype.kind in "biuf" else raw, len(names), class_names, str(path))
@@ -129,7 +132,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
 def read_class_names(path: Path) -> list[str]:
     """Class names, one a line; DataError for an empty list or a name given twice."""
     try:
-        class_names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        class_names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
     twice = {name for name in class_names if class_names.count(name) > 1}
@@ -173,7 +176,7 @@ def build_formatted(
     arrays = arrays_folder(config, root)
     refuse_unfinished(arrays)
     listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
-    if config.classes is not None or class_names is None or listed.is_file():
+    if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
     test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
@@ -182,7 +185,7 @@ def build_formatted(
     if config.images is not None:
         images = [str(user_path(config.images, "dataset.images"))]
     folders = [root / folder for folder in images]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
     def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:
