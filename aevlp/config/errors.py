@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+WORKER_DIED = "a loader worker died"  # how the message of a WorkerDiedError begins
+
 
 class AevlpError(Exception):
     """Base of all errors that the command line prints without a traceback."""
@@ -30,6 +32,10 @@ class CheckpointError(AevlpError, RuntimeError):
 
 class UnavailableError(AevlpError, RuntimeError):
     """Weights are neither on this machine nor reachable."""
+
+
+class WorkerDiedError(AevlpError, RuntimeError):
+    """A process that decodes images has died."""
 
 
 class TrainingError(AevlpError, RuntimeError):

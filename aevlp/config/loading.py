@@ -21,6 +21,7 @@ from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import read_yaml
+from aevlp.input import read_text
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
@@ -43,7 +44,7 @@ def files(folder: str) -> dict[str, Path]:
     """YAML files in `folder` of the configuration roots by name, the first root winning."""
     found: dict[str, Path] = {}
     for root in config_roots():
-        for path in sorted((root / folder).glob("*.yaml")):
+        for path in sorted((root / folder).glob("[!.]*.yaml")):
             found.setdefault(path.stem, path)
     return found
 
@@ -94,7 +95,7 @@ def _display(path: Path) -> str:
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{_display(path)}: cannot be read: {error}") from error
     data, lines = read_yaml(text, _display(path))

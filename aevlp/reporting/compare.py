@@ -14,6 +14,7 @@ from rich.console import Console
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.collect import collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (
     NONE,
     Sheet,
@@ -48,7 +49,10 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
         console.print(f"left out  {printable(note)}", style="yellow", soft_wrap=True, markup=False)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
-    data = compare_groups(groups, choose_baseline(groups, baseline))
+    against = choose_baseline(groups, baseline)
+    for note in data_notes({group.name: group.runs[0] for group in groups}, against.name):
+        console.print(f"data  {printable(note)}", style="yellow", soft_wrap=True, markup=False)
+    data = compare_groups(groups, against)
     if form is None:
         for sheet in sheets(data):
             print_sheet(console, sheet)
@@ -108,12 +112,13 @@ def _csv(data: dict[str, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half", "difference", "difference_half")]
-    writer.writerow(["experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts)])
+    writer.writerow(["experiment", "config_hash", "data_fingerprint", "seeds", *(f"{metric} {part}" for metric, part in parts)])
     for entry in data["experiments"]:
         values = []
         for metric in METRICS.values():
             for source in (entry["metrics"], entry["difference"] or {}):
                 found = source.get(metric) or {}
                 values += [found.get("mean"), found.get("half")]
-        writer.writerow([neutral(entry["name"]), entry["config_hash"], " ".join(map(str, entry["seeds"])), *values])
+        seeds = " ".join(map(str, entry["seeds"]))
+        writer.writerow([neutral(entry["name"]), entry["config_hash"], entry["data_fingerprint"], seeds, *values])
     return text.getvalue()

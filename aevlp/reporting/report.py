@@ -13,6 +13,7 @@ from aevlp.config.describe import flatten
 from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, difference, settings, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group, class_precisions, group_runs
 from aevlp.reporting.studies import study
 
@@ -37,6 +38,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     require_runs(found, paths)
     notes, groups = found.notes, group_runs(found.runs)
     against = choose_baseline(groups, baseline) if groups or baseline else None
+    notes += data_notes({group.name: group.runs[0] for group in groups}, against.name) if against else []
     ordered = [run for group in groups for run in [*group.runs, *group.repeated]]
     number = {id(run): i for i, run in enumerate(ordered)}
     details, pictures = _details(groups, notes)

@@ -26,7 +26,7 @@ def run_study(
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once every run has saved its state.
+        AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     plan = Plan.load(file, words)
     name = name or plan.name

@@ -43,13 +43,14 @@ class Runner:
         """Go on until `trials` trials have ended for good, or `timeout` minutes are over; the file's values where None.
 
         Raises:
-            RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
+            RunStopped: after a signal, once every run has saved its state.
             TrainingError: no trial came to its end.
         """
         self.wanted = trials or self.plan.study.trials or self._size_of_grid()
         minutes = timeout or self.plan.study.timeout
         until = None if minutes is None else time.monotonic() + 60 * minutes
-        with (self.folder / ".sitting").open("w") as presence, StopFlag() as stop, self.view:
+        signals = self.plan.base.trainer.stop_signals
+        with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
             reap(self.study, self.folder, self.view.say, is_alone=_alone(presence))
             self.view.begin(self.wanted, len(counted(self._trials())))
             next_reap = time.monotonic() + REAP_SECONDS

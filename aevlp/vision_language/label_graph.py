@@ -14,6 +14,7 @@ from torch import Tensor
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Config
 from aevlp.folders import user_path
+from aevlp.input import open_file
 
 
 class LabelGraphConfig(Config):
@@ -61,7 +62,8 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        relation = np.load(user_path(path, "labeler.label_graph.relation"), allow_pickle=False)
+        with open_file(user_path(path, "labeler.label_graph.relation")) as file:
+            relation = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"labeler.label_graph.relation: {path} cannot be read: {error}") from error
     if not isinstance(relation, np.ndarray):

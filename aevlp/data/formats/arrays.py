@@ -9,7 +9,6 @@ The official training set is divided 80/20 into train and validation; the offici
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
@@ -28,6 +28,10 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, user_path
+from aevlp.input import open_file, read_text
+
+UNFINISHED = ".unfinished"
+"""In a folder of arrays while the files of one `prepare` take their places."""
 
 
 class ArraysConfig(DatasetConfig):
@@ -51,7 +55,7 @@ def write_arrays(folder: Path, split: str, names: np.ndarray, labels: np.ndarray
     """Write names, labels and drawn observed labels of "train" or "val", each complete or not at all."""
     arrays = {"images": names, "labels": labels, "labels_obs": draw_single_positives(labels)}
     for part, array in arrays.items():
-        write_aside(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
+        files.write(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
 
 
 def array_bytes(array: np.ndarray) -> bytes:
@@ -61,23 +65,17 @@ def array_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file, complete or not at all; DataError where the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise DataError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from error
+def refuse_unfinished(folder: Path) -> None:
+    """DataError where a `prepare` died while it put its files in place, so that they may not belong together."""
+    if (folder / UNFINISHED).exists():
+        raise DataError(f"{folder}: `prepare` was ended while it put its files in place; run it again ({UNFINISHED} tells)")
 
 
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with open_file(path) as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
@@ -118,7 +116,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
-    if not path.exists():
+    if not os.path.lexists(path):
         return names, labels, draw_single_positives(labels)
     raw = read_array(path)
     observed = check_labels(np.where(raw == -1, 0, raw) if raw.dtype.kind in "biuf" else raw, len(names), class_names, str(path))
@@ -134,7 +132,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
 def read_class_names(path: Path) -> list[str]:
     """Class names, one a line; DataError for an empty list or a name given twice."""
     try:
-        class_names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        class_names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
     twice = {name for name in class_names if class_names.count(name) > 1}
@@ -176,8 +174,9 @@ def build_formatted(
     """
     root = dataset_root(config)
     arrays = arrays_folder(config, root)
+    refuse_unfinished(arrays)
     listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
-    if config.classes is not None or class_names is None or listed.is_file():
+    if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
     test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
@@ -186,7 +185,7 @@ def build_formatted(
     if config.images is not None:
         images = [str(user_path(config.images, "dataset.images"))]
     folders = [root / folder for folder in images]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
     def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:
