@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from aevlp.config.errors import ConfigError
+from aevlp.reporting.budget import first_of
 from aevlp.reporting.collect import collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
 from aevlp.reporting.sheets import (
@@ -30,6 +31,8 @@ from aevlp.reporting.statistics import group_runs
 from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
+SHOWN_SETTINGS = 12  # experiments with a column of settings
+SHOWN_NOTES = 50
 
 
 def compare(paths: list[Path], console: Console | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
@@ -44,16 +47,21 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
     notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
     console = console or console_for_tables(form)
-    for note in notes:
-        console.print(f"left out  {printable(note)}", style="yellow", soft_wrap=True, markup=False)
+    _say(console, "left out", notes)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
     data = compare_groups(groups, choose_baseline(groups, baseline))
+    _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
     if form is None:
         for sheet in sheets(data):
             print_sheet(console, sheet)
     else:
         sys.stdout.write(_written(form, data))
+
+
+def _say(console: Console, what: str, lines: list[str]) -> None:
+    for line in first_of(lines, SHOWN_NOTES):
+        console.print(f"{what}  {printable(line)}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _written(form: str, data: dict[str, Any]) -> str:
@@ -83,9 +91,12 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
     if classes:
         found.append(Sheet(f"test AP {against}", ["", "gains most", "loses most"], classes, numeric=False))
-    if data["settings"]:
-        rows = [[path, *map(_setting, values)] for path, values in data["settings"].items()]
-        found.append(Sheet("settings that differ", ["", *(entry["name"] for entry in experiments)], rows, numeric=False))
+    shown = experiments[:SHOWN_SETTINGS]
+    rows = [[path, *map(_setting, values[: len(shown)])] for path, values in data["settings"].items()]
+    rows = [row for row in rows if len(set(row[1:])) > 1]
+    if rows:
+        first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
+        found.append(Sheet(f"settings that differ{first}", ["", *(entry["name"] for entry in shown)], rows, numeric=False))
     return found
 
 
