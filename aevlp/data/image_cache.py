@@ -7,7 +7,6 @@ kill or a full disk, is decoded again. Any number of processes may read and fill
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import mmap
@@ -25,6 +24,7 @@ from torch import Tensor
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import ImageSource, SPMLData, identity
 from aevlp.data.images import resize
+from aevlp.files import NO_SPACE
 from aevlp.folders import cache_root
 
 _LAYOUT = "1"  # of the files; in their names, like everything else that a row depends on
@@ -149,7 +149,7 @@ class _File(_Store):
             _write_all(self._descriptor, image.tobytes(), row * (self.bytes + 4) + 4)
             _write_all(self._descriptor, np.uint32(_check(image)).tobytes(), row * (self.bytes + 4))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in NO_SPACE:
                 raise
             self._full = True
             logging.getLogger("aevlp").warning("%s: no space left; training goes on, images are decoded again", self.path)

@@ -9,12 +9,10 @@ Weights are safetensors, the rest is loaded with `weights_only=True`: a checkpoi
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aevlp import files
 from aevlp.config.errors import CheckpointError
 
 SCHEMA_VERSION = 2
@@ -73,46 +72,44 @@ class CheckpointStore:
         """
         from safetensors.torch import save
 
-        aside = self.folder / f".tmp-{name}-{os.getpid()}"
+        target = self.folder / name
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            files = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            contents = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
             buffer = io.BytesIO()
             torch.save(state, buffer)
-            files["state.pt"] = buffer.getvalue()
-            for file, content in files.items():
-                _write(aside / file, content)
+            contents["state.pt"] = buffer.getvalue()
             manifest = {
                 "schema_version": SCHEMA_VERSION, "step": step, "epochs_done": epochs_done, "best": best,
-                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in files.items()},
+                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()},
             }  # fmt: skip
-            _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
-            _sync_folder(aside)
-            target = self.folder / name
-            if target.exists():  # the same position saved twice; or a damaged one, which this replaces
-                shutil.rmtree(target)
-            os.replace(aside, target)
+            with files.replacing(target) as aside:
+                aside.mkdir()
+                for file, content in contents.items():
+                    _write(aside / file, content)
+                _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
+                _sync_folder(aside)
+                before = files.aside(target)
+                if target.exists():  # the same position saved twice; or a damaged one, which this replaces
+                    os.replace(target, before)
+            files.remove(before)
             _sync_folder(self.folder)
             self._link("last", name)
             if best is not None:
                 self._link("best", best)
             self._prune(keep_best=best)
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+            what = "the disk is full" if error.errno in files.NO_SPACE else str(error)
             raise CheckpointError(
                 f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched"
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint, None before the first; damaged or half-written ones are passed over, and said so.
+        """The newest complete checkpoint, None before the first; damaged ones are passed over, and said so.
 
         Raises:
             CheckpointError: there are checkpoints, but none is complete.
         """
-        for leftover in self.folder.glob(".tmp-*"):
-            self.notify(f"a half-written checkpoint ({leftover.name}) is ignored")
         for checkpoint in self._newest_first():
             problem = _problem(checkpoint)
             if problem is None:
@@ -148,12 +145,11 @@ class CheckpointStore:
         os.replace(aside, self.folder / link)
 
     def _prune(self, keep_best: str | None) -> None:
-        whole = [checkpoint for checkpoint in self._newest_first() if checkpoint.manifest]
-        for old in whole[2:]:
+        found = self._newest_first()
+        whole = [checkpoint for checkpoint in found if checkpoint.manifest]
+        for old in [checkpoint for checkpoint in found if checkpoint not in whole[:2]]:
             if old.folder.name != keep_best:
-                shutil.rmtree(old.folder)
-        for leftover in self.folder.glob(".tmp-*"):  # of a process that was killed while it saved
-            shutil.rmtree(leftover, ignore_errors=True)
+                files.discard(old.folder)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -162,10 +158,7 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    files.write_content(path, content, sync=True)
 
 
 def _sync_folder(folder: Path) -> None:
