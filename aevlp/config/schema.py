@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-# Of the trainer: they change how long a run takes, and its result by no more than rounding (threads).
-SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every")
+# Speed and meters: they change how long a run takes, or what is measured beside it, and its result by no more than rounding.
+NO_RESULT = (
+    "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
+    "trainer.eval_batch_size", "trainer.evaluate_labeler", "labeler.encoder.batch_size", "labeler.encoder.cache",
+)  # fmt: skip
 
 
 class Config(BaseModel):
@@ -40,6 +43,7 @@ class ComponentConfig(Config):
 class DatasetConfig(ComponentConfig):
     """What every dataset shares."""
 
+    drawn: ClassVar[bool] = False  # whether the settings alone say what the data are; else they may be edited under their path
     train_labels: Literal["single", "full"] = "single"
     """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
     image_size: int = Field(448, ge=8, le=2048)
@@ -171,7 +175,16 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed, tracking and speed: runs of one hash are repetitions of each other."""
-        data = {key: value for key, value in self.to_dict().items() if key not in ("name", "seed", "tracking")}
-        data["trainer"] = {key: value for key, value in data["trainer"].items() if key not in SPEED_SETTINGS}
+        """Short hash of all settings but name, seed, tracking, speed and meters.
+
+        Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
+        """
+        data = self.to_dict()
+        for path in ("name", "seed", "tracking", *NO_RESULT):
+            *sections, key = path.split(".")
+            found: Any = data
+            for section in sections:  # not every labeler has an encoder
+                found = found.get(section) if isinstance(found, dict) else None
+            if isinstance(found, dict):
+                found.pop(key, None)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ import numpy as np
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
+from aevlp.data.fingerprint import FILE_NAME, Fingerprint
 from aevlp.data.npz import read_npz
 from aevlp.reading import number, read_json, read_table
 from aevlp.tracking.jsonl import read_metrics
@@ -85,6 +86,20 @@ class Run:
             return from_dict(self.config, str(self.path)).hash
         except AevlpError:
             return ""
+
+    @property
+    def data(self) -> Fingerprint | None:
+        """What the run was trained on, read anew; None where it does not tell."""
+        found: Fingerprint | None = self._read(FILE_NAME, lambda path: Fingerprint.from_dict(_read_object(path)))
+        return found
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of what the run was trained on; empty where it does not tell, as an older version began it."""
+        if "config_hash" in self.summary:
+            return _word(self.summary.get("data_fingerprint"))
+        data = self.data
+        return "" if data is None else data.hash
 
     @property
     def finished(self) -> bool:

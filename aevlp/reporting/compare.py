@@ -15,6 +15,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.reporting.budget import first_of
 from aevlp.reporting.collect import collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (
     NONE,
     Sheet,
@@ -50,7 +51,9 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
     _say(console, "left out", notes)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
-    data = compare_groups(groups, choose_baseline(groups, baseline))
+    against = choose_baseline(groups, baseline)
+    _say(console, "data", data_notes({group.name: group.runs[0] for group in groups}, against.name))
+    data = compare_groups(groups, against)
     _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
     if form is None:
         for sheet in sheets(data):
@@ -119,12 +122,13 @@ def _csv(data: dict[str, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half", "difference", "difference_half")]
-    writer.writerow(["experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts)])
+    writer.writerow(["experiment", "config_hash", "data_fingerprint", "seeds", *(f"{metric} {part}" for metric, part in parts)])
     for entry in data["experiments"]:
         values = []
         for metric in METRICS.values():
             for source in (entry["metrics"], entry["difference"] or {}):
                 found = source.get(metric) or {}
                 values += [found.get("mean"), found.get("half")]
-        writer.writerow([neutral(entry["name"]), entry["config_hash"], " ".join(map(str, entry["seeds"])), *values])
+        seeds = " ".join(map(str, entry["seeds"]))
+        writer.writerow([neutral(entry["name"]), entry["config_hash"], entry["data_fingerprint"], seeds, *values])
     return text.getvalue()

@@ -55,6 +55,7 @@ def _describe(group: Group, baseline: Group, classes: dict[int, dict[str, float]
         "name": group.name,
         "experiment": group.experiment,
         "config_hash": group.config_hash,
+        "data_fingerprint": group.data_fingerprint or None,
         "seeds": sorted(group.by_seed),
         "runs": [run.path.name for run in group.by_seed.values()],
         "metrics": {metric: summary(group, metric) for metric in METRICS.values()},

@@ -14,6 +14,7 @@ from rich.table import Table
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import Split
+from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
@@ -43,7 +44,7 @@ class Evaluation:
     at_best: Quality
     chosen_on: str
     notes: list[str]
-    """What the dataset wants told, such as images left out."""
+    """What has to be told of the data, such as images left out, or that they are others than in training."""
 
     @property
     def mean_average_precision(self) -> float:
@@ -63,6 +64,8 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
     split: Split | None = data.test if split_name == "test" else data.val
     if split is None or split.targets is None:
         raise DataError(f"the dataset has no full labels for the {split_name} split, so nothing can be measured on it")
+    changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
+    notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
     scorer = Scorer(trained, len(data.class_names))
     logits = _logits(scorer, trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
@@ -78,7 +81,7 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
         average_precision_per_class(split.targets, logits),
         {threshold: quality_at(split.targets, probabilities, threshold) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
-        quality_at(split.targets, probabilities, thresholds), chosen_on, data.notes,
+        quality_at(split.targets, probabilities, thresholds), chosen_on, notes,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
 
@@ -46,6 +47,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     require_runs(found, paths)
     groups = group_runs(found.runs)
     against = choose_baseline(groups, baseline) if groups or baseline else None
+    notes = found.notes + (data_notes({group.name: group.runs[0] for group in groups}, against.name) if against else [])
     most = {OF_RUN: MAX_RUNS, PSEUDO: MAX_EXPERIMENTS, SCORED: MAX_EXPERIMENTS, SAMPLES: MAX_EXPERIMENTS}
     budget = Budget(MAX_BYTES - RESERVED_BYTES, most)
     rows = _rows(groups, against, budget)
@@ -61,7 +63,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     return {
         "version": __version__,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "notes": first_of(found.notes, MAX_LINES) + budget.notes(why),
+        "notes": first_of(notes, MAX_LINES) + budget.notes(why),
         "datasets": first_of(sorted({str(name)[:MAX_TEXT] for name in datasets if name}), MAX_LINES),
         "metrics": METRICS,
         "baseline": groups.index(against) if against in groups else 0,

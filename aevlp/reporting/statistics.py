@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -54,12 +53,14 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 @dataclass(eq=False)
 class Group:
-    """The runs of one experiment with one set of settings."""
+    """The runs of one experiment with one set of settings on the same data."""
 
     name: str
-    """The experiment's; with a part of the hash where one experiment comes with several settings."""
+    """The experiment's; with what tells them apart where one experiment comes with several settings or data."""
     experiment: str
     config_hash: str
+    data_fingerprint: str = ""
+    """Empty for runs of an older version, which do not tell their data."""
     by_seed: dict[int, Run] = field(default_factory=dict)
     """The finished run of each seed, the latest where there are several."""
     repeated: list[Run] = field(default_factory=list)
@@ -84,9 +85,9 @@ class Group:
 
 def group_runs(runs: list[Run]) -> list[Group]:
     """Runs that repeat each other, best mean test mAP first, then best validation mAP."""
-    groups: dict[tuple[str, str], Group] = {}
+    groups: dict[tuple[str, str, str], Group] = {}
     for run in sorted(runs, key=lambda run: run.path.name):
-        key = (run.experiment, run.config_hash)
+        key = (run.experiment, run.config_hash, run.data_fingerprint)
         group = groups.setdefault(key, Group(run.experiment, *key))
         if not run.finished:
             group.unfinished.append(run)
@@ -94,11 +95,33 @@ def group_runs(runs: list[Run]) -> list[Group]:
         if run.seed in group.by_seed:
             group.repeated.append(group.by_seed[run.seed])
         group.by_seed[run.seed] = run
-    names = Counter(group.experiment for group in groups.values())
+    by_experiment: dict[str, list[Group]] = {}
     for group in groups.values():
-        if names[group.experiment] > 1:
-            group.name = f"{group.experiment} ({group.config_hash[:6] or 'unreadable settings'})"
+        by_experiment.setdefault(group.experiment, []).append(group)
+    for alike in by_experiment.values():
+        _tell_apart(alike)
     return sorted(groups.values(), key=lambda group: (-group.mean("test/mAP"), -group.mean("best/val_mAP"), group.name))
+
+
+def _tell_apart(groups: list[Group]) -> None:
+    """Name the groups of one experiment."""
+    several_settings = len({group.config_hash for group in groups}) > 1
+    several_data = len({group.data_fingerprint for group in groups}) > 1
+    titles = _data_titles({group.data_fingerprint: group.runs[0] for group in groups}) if several_data else {}
+    for group in groups:
+        said = [group.config_hash[:6] or "unreadable settings"] if several_settings else []
+        said += [titles[group.data_fingerprint]] if several_data else []
+        if said:
+            group.name = f"{group.experiment} ({', '.join(said)})"
+
+
+def _data_titles(runs: dict[str, Run]) -> dict[str, str]:
+    """What to call data by their fingerprints, given a run of each: by the number of images where that tells them apart."""
+    found = {name: run.data for name, run in runs.items() if name}
+    counts = {name: data and data.train.images for name, data in found.items()}
+    if None in counts.values() or len(set(counts.values())) < len(counts):
+        return {name: f"data {name[:6]}" if name else "unknown data" for name in runs}
+    return {name: f"{counts[name]} training images" if name else "unknown data" for name in runs}
 
 
 @dataclass(frozen=True)

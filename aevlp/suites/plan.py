@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from aevlp.config.describe import adaptations
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.reporting.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
 from aevlp.training.run_folder import RunFolder, runs_root
@@ -21,10 +24,18 @@ class Job:
 
     title: str
     config: ExperimentConfig
+    data: Fingerprint | None = None
+    """Of what it is to be trained on; None takes a run on any data for it: they are drawn, or cannot be read here."""
     path: Path | None = None
     """Its folder, once there is one."""
     failure: str | None = None
     """Why it failed in this sitting."""
+
+    @property
+    def key(self) -> str:
+        """Short hash of settings and data."""
+        text = self.config.hash + ("" if self.data is None else self.data.hash)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def run(self) -> Run | None:
@@ -60,6 +71,8 @@ class Plan:
     lines: list[Line]
     changes: list[str]
     """What the command line changes about the suite, for whoever reads the table."""
+    data: dict[str, Fingerprint | None] = field(default_factory=dict)
+    """Of the datasets that were looked at, by their settings."""
 
     @property
     def label(self) -> str:
@@ -70,6 +83,14 @@ class Plan:
     def jobs(self) -> list[Job]:
         """All runs: every row's first seed first, so that a stopped suite has something to say of each."""
         return [job for jobs in zip(*(line.jobs for line in self.lines), strict=True) for job in jobs]
+
+    def look_at_data(self, jobs: list[Job]) -> None:
+        """Give each job the fingerprint of its data, each dataset loaded once; AevlpError where they are absent or wrong."""
+        for job in jobs:
+            settings = job.config.dataset.model_dump_json()
+            if settings not in self.data:
+                self.data[settings] = fingerprint_of(job.config.dataset)
+            job.data = self.data[settings]
 
 
 def load_plan(
@@ -132,8 +153,13 @@ def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -
     return Job(line.title, load_experiment(line.experiment, words))
 
 
-def find_runs(jobs: list[Job]) -> None:
-    """Give each job the folder of a run with its settings and seed, a finished one before one to be continued."""
+def find_runs(jobs: list[Job]) -> list[str]:
+    """Give each job the folder of a run with its settings, seed and data, a finished one before one to be continued.
+
+    Returns:
+        What to tell of runs that lack nothing but the data.
+    """
+    others: Counter[str] = Counter()
     wanted: dict[tuple[str, int], list[Job]] = {}
     for job in jobs:
         job.path = None
@@ -144,8 +170,26 @@ def find_runs(jobs: list[Job]) -> None:
         except AevlpError:  # of another version, or damaged; nothing here is for it
             continue
         for job in wanted.get((config.hash, config.seed), ()):
-            if job.run is None:
+            other = _other_data(path, job.data)
+            others[other] += bool(other)
+            if not other and job.run is None:
                 job.path = path
+    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items() if other]
+
+
+def _other_data(path: Path, wanted: Fingerprint | None) -> str:
+    """Why a run is not one on the data that are wanted; empty where it is."""
+    folder = RunFolder(path)
+    try:
+        found = None if wanted is None else folder.read_fingerprint()
+    except AevlpError as error:
+        return str(error)
+    if wanted is None or (found is None and not folder.has_begun):
+        return ""
+    if found is None:
+        return "an older version began it and did not write down on what data"
+    told = found.difference(wanted)
+    return told and f"trained on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aevlp.config.errors import ConfigError, TrainingError
+from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet, printable
 from aevlp.suites.measure import measure
@@ -33,9 +33,16 @@ def run_suite(
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
     console = console_for_tables(form)
     machine = Machine.of(workers, gpus)
+    try:
+        plan.look_at_data(plan.jobs)
+    except AevlpError as error:
+        if not table_only:
+            raise
+        console.print(f"the data cannot be read here, so runs on any data are taken: {printable(str(error).splitlines()[0])}",
+                      style="yellow", markup=False, soft_wrap=True)  # fmt: skip
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
-        find_runs(plan.jobs)
+        _find(plan.jobs, console)
     else:
         console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
                       "Ctrl-C stops it, the same command continues", markup=False)  # fmt: skip
@@ -43,7 +50,7 @@ def run_suite(
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
     if table_only:
-        find_runs(tuned)
+        _find(tuned, console)
     elif tuned:
         run_jobs(tuned, machine, console)
     if not any(job.run for job in plan.jobs):
@@ -54,6 +61,11 @@ def run_suite(
         log_suite(plan, data, lambda text: console.print(text, markup=False, soft_wrap=True))
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
         raise TrainingError(f"{_failures(plan)}; the same command tries again")
+
+
+def _find(jobs: list[Job], console: Console) -> None:
+    for note in find_runs(jobs):
+        console.print(printable(note), style="yellow", markup=False, soft_wrap=True)
 
 
 def _print(data: dict[str, Any], form: str | None, console: Console) -> None:

@@ -43,7 +43,8 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Console) -> None:
     Raises:
         RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
     """
-    find_runs(jobs)
+    for note in find_runs(jobs):
+        console.print(printable(note), style="yellow", markup=False, soft_wrap=True)
     waiting = deque(job for job in jobs if job.run is None)
     if len(waiting) < len(jobs):
         console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before", markup=False)
@@ -104,7 +105,10 @@ def _begin(job: Job, machine: Machine, slot: int) -> subprocess.Popen[bytes] | N
     if job.path is None:
         values = job.config.to_dict()
         values["trainer"]["threads"] = machine.threads(job.config)
-        job.path = RunFolder.create(from_dict(values, "suite")).path
+        folder = RunFolder.create(from_dict(values, "suite"))
+        if job.data is not None:
+            folder.write_fingerprint(job.data)
+        job.path = folder.path
     return child.start(job.path, machine.environment(slot))
 
 

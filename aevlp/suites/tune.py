@@ -38,7 +38,7 @@ class Tuning:
 
 
 def prepare(plan: Plan, trials: int) -> list[Tuning]:
-    """Write and check the study of every row; its name holds what is tuned, so that another suite has another study.
+    """Write and check the study of every row, named by what is tuned and on what data: another suite has another study.
 
     Raises:
         ConfigError: a row names a setting to tune that it does not have, or a range that is not allowed.
@@ -47,7 +47,7 @@ def prepare(plan: Plan, trials: int) -> list[Tuning]:
     found = []
     for line in plan.lines:
         slug = re.sub(r"[^A-Za-z0-9]+", "_", line.title).strip("_").lower()[:24]
-        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].config.hash[:6]}-{trials}"
+        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].key[:6]}-{trials}"
         _check(line, _study(line, trials))
         found.append(Tuning(line, name, folder.path / f"{name}.yaml", trials))
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -84,6 +84,8 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
                 run_study(str(one.file), name=one.name, trials=one.trials, machine=machine, console=console)
             words = choose(load_existing(one.name, None, say), None).user_attrs[WORDS]
             one.line.tuned = [make_job(one.line, seed, plan.label, words) for seed in range(seeds)]
+            if one.line.jobs[0].data is not None:
+                plan.look_at_data(one.line.tuned)
         except RunStopped:
             raise
         except AevlpError as error:

@@ -19,6 +19,7 @@ from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.labelers import Labeler
@@ -32,6 +33,8 @@ from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer, flat_quality
+
+_UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,14 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own.
 
     The number of ranks may differ from before; then the result is the same up to rounding.
+
+    Raises:
+        ConfigError: the data have changed; nothing is written then.
     """
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
+        data = _unchanged_data(config, folder)
         folder.lock()
         if epochs is not None and epochs != config.trainer.epochs:
             _refuse_if_over(folder, epochs)
@@ -80,7 +87,30 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
             folder.write_config(config)
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
-        return _run(config, folder, trackers)
+        return _run(config, folder, trackers, data)
+
+
+def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | None:
+    """The data that the run was begun on; None where it does not tell, so that there is nothing to compare."""
+    begun_on = folder.read_fingerprint()
+    if begun_on is None:
+        return None
+    data: SPMLData = registry.build("datasets", config.dataset)
+    changed = fingerprint(data).difference(begun_on)
+    if changed:
+        raise ConfigError(
+            f"{folder.path.name}: its data have changed since it was begun: {changed}; restore them, or start a new run"
+        )
+    return data
+
+
+def _know_data(folder: RunFolder, data: SPMLData) -> Fingerprint | None:
+    """What the run is trained on, written down where it is new; None where an older version began it."""
+    found = folder.read_fingerprint()
+    if found is None and not folder.has_begun:
+        found = fingerprint(data)
+        folder.write_fingerprint(found)
+    return found
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -105,20 +135,26 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
         )
 
 
-def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = ()) -> RunResult:
+def _run(
+    config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
+) -> RunResult:
     trackers = build_trackers(config.tracking, folder.path, more_trackers) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
     try:
         with StopFlag() as stop:
-            trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
+            data = data or registry.build("datasets", config.dataset)
+            known = _know_data(folder, data)
+            if known is None:
+                data.notes.append(_UNKNOWN_DATA)
+            trainer = build_trainer(config, data, folder, trackers, stop)
             was_over = trainer.is_over
             summary = trainer.fit()
             if not (was_over and folder.has("samples.npz")):  # nothing was trained or labeled: it is still true
                 write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
-                       "config_hash": config.hash, **summary}  # fmt: skip
+                       "config_hash": config.hash, "data_fingerprint": known and known.hash, **summary}  # fmt: skip
             folder.write_summary(summary)
             state = "finished"
     except RunStopped:

@@ -21,7 +21,9 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.data import fingerprint
 from aevlp.data.dataset import SPMLData
+from aevlp.data.fingerprint import Fingerprint
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.training.run_lock import RunLock
 
@@ -150,6 +152,24 @@ class RunFolder:
     def write_config(self, config: ExperimentConfig) -> None:
         """Write config.yaml, resolved."""
         self.write("config.yaml", _as_yaml(config))
+
+    def write_fingerprint(self, found: Fingerprint) -> None:
+        """data.json: what the run is trained on."""
+        self.write(fingerprint.FILE_NAME, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+
+    def read_fingerprint(self) -> Fingerprint | None:
+        """What the run was trained on; None where it does not tell, as an older version began it.
+
+        Raises:
+            CheckpointError: data.json is damaged.
+        """
+        path = self.path / fingerprint.FILE_NAME
+        try:
+            return Fingerprint.from_dict(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and changes of the data go unnoticed") from error
 
     def write_class_names(self, class_names: list[str]) -> None:
         """classes.json: the class names in the order of the model's outputs, for use without the dataset."""

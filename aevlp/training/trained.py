@@ -18,12 +18,13 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.fingerprint import Fingerprint
 from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.reading import read_json, read_table
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
-from aevlp.training.run_folder import find_run
+from aevlp.training.run_folder import RunFolder, find_run
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
 _EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
@@ -41,6 +42,8 @@ class Trained:
     """(C,) probabilities, chosen on validation; NaN for a class without a positive there."""
     summary: dict[str, Any]
     """Metrics and identity of the run, as in its summary.json; empty where they are not known."""
+    data: Fingerprint | None = None
+    """What the run was trained on, where it tells."""
 
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""
@@ -92,6 +95,7 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     return Trained(
         str(folder), config, weights, _class_names(folder),
         None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])), _summary(folder),
+        RunFolder(folder).read_fingerprint(),
     )  # fmt: skip
 
 
