@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from aevlp.config.errors import DataError
 
@@ -18,8 +18,8 @@ MAX_NUMBER = 1e100  # of a metric: its square is still a number
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Content of a regular file; of pipes, devices and files beyond `limit` bytes nothing is read.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; pipes and devices are not waited for.
 
     Raises:
         FileNotFoundError: there is none.
@@ -27,22 +27,31 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """
     try:
         # Without O_NONBLOCK, to open a named pipe waits for whoever writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise _unreadable(path, "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-            if status.st_size > limit:
-                raise _unreadable(path, f"it has {status.st_size:,} bytes; at most {limit:,} are read")
-            return file.read(limit)
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         if error.errno in _MISSING:
             raise FileNotFoundError(*error.args) from error
         raise _unreadable(path, error.strerror or str(error)) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _unreadable(path, "not a regular file")
+    return file
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Content of a regular file of at most `limit` bytes; errors as of `open_regular`."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise _unreadable(path, f"it has {size:,} bytes; at most {limit:,} are read")
+        try:
+            return file.read(limit)
+        except OSError as error:
+            raise _unreadable(path, error.strerror or str(error)) from error
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """UTF-8 text of a file; errors as of `read_bytes`."""
+    """UTF-8 text of a file; errors as of `open_regular`."""
     content = read_bytes(path, limit)
     try:
         return content.decode()
@@ -51,7 +60,7 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Plain data of a JSON file; errors as of `read_bytes`."""
+    """Plain data of a JSON file; errors as of `open_regular`."""
     content = read_bytes(path)
     try:
         return parse_json(content)
@@ -75,7 +84,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Rows of a CSV file, of whatever length; errors as of `read_bytes`."""
+    """Rows of a CSV file, of whatever length; errors as of `open_regular`."""
     try:
         return list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     except csv.Error as error:
@@ -83,7 +92,7 @@ def read_rows(path: Path) -> list[list[str]]:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file by column, each with every column of the first line; errors as of `read_bytes`."""
+    """Rows of a CSV file by column, each with every column of the first line; errors as of `open_regular`."""
     rows = read_rows(path)
     header = rows[0] if rows else []
     for number, row in enumerate(rows[1:], start=2):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from aevlp import ranks
@@ -264,10 +265,11 @@ class Trainer:
         try:
             self.task.load_weights({name: checkpoint.weights(name) for name in names})
             self.task.load_state_dict(state["task"])
-            self.progress = Progress(**state["progress"])
-            self.last_row = state["last_row"]
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {error}") from error
+            self.progress = TypeAdapter(Progress).validate_python(state["progress"])
+            self.last_row = dict(state["last_row"])
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {what}") from error
 
 
 def flat_quality(prefix: str, quality: dict[str, dict[str, float]]) -> dict[str, float | None]:
