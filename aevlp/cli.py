@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import logging
 import os
 import re
 import sys
@@ -13,6 +15,7 @@ from typing import Any, NoReturn
 from aevlp import __version__
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, suggest
+from aevlp.text import SayHandler, printable, say
 from aevlp.verbs import train
 
 VERBS = (
@@ -25,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
+    if any("\0" in word for word in words):
+        parser.error("an argument holds a zero byte")
     if not words:
         parser.print_help()
         return 2
     arguments = parser.parse_args(words)
+    logging.getLogger("aevlp").handlers = [SayHandler()]
     try:
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
@@ -37,19 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except AevlpError as error:
         others = os.environ.get("RANK", "0") != "0"
-        for line in [] if (others if error.silent is None else error.silent) else str(error).splitlines():
+        for line in [] if (others if error.silent is None else error.silent) else str(error).split("\n"):
             # Each line is an error of its own, unless it is indented; a clean stop is no error.
-            print(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, file=sys.stderr)
+            say(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, error=True)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"error: {os.fsdecode(error.filename)}: {error.strerror}", error=True)
+        return 2 if error.errno == errno.ENAMETOOLONG else 1
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+        say("error: interrupted", error=True)
         return 130
 
 
 class _Parser(argparse.ArgumentParser):
+    color = property(lambda _: False, lambda *_: None)  # Python 3.14 would put escapes into help and errors
+
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if wrong:
@@ -59,7 +72,12 @@ class _Parser(argparse.ArgumentParser):
                 if "=" in word
                 else f"unknown {word!r}{suggest(word, known)}"
             )
-        super().error(message)
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """All that argparse prints: help, usage, what is wrong with an argument."""
+        if message:
+            say(*message.removesuffix("\n").split("\n"), error=file is sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, git commit and uncommitted changes. No environment variables, so no secrets."""
+"""What a run ran on: versions, machine, git commit and uncommitted changes. No environment variables, and no secrets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aevlp.masking import mask_known, mask_words
+
 PACKAGES = (
     "torch", "torchvision", "transformers", "accelerate", "timm", "wandb", "optuna",
     "numpy", "scikit-learn", "pillow", "pydantic", "safetensors",
@@ -20,7 +22,7 @@ MAX_DIFF_CHARACTERS = 500_000
 def environment() -> dict[str, Any]:
     """Plain data for environment.json. Values that cannot be told are None."""
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *mask_words(sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -54,4 +56,4 @@ def _git(root: Path) -> dict[str, Any] | None:
         diff = ask("diff", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return None  # not a git checkout, or no git: an installed package is told by its version
-    return {"commit": commit, "dirty": bool(diff), "diff": diff[:MAX_DIFF_CHARACTERS]}
+    return {"commit": commit, "dirty": bool(diff), "diff": mask_known(diff[:MAX_DIFF_CHARACTERS])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
+from aevlp.masking import holds_secret
 
 Model = TypeVar("Model", bound=Config)
 _MESSAGES = {
@@ -18,6 +20,8 @@ _MESSAGES = {
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list, such as [a, b]",
 }
+
+_TOLD = "holds a password or a key, which config.yaml, W&B and reports would show; leave it to the environment"
 
 
 def validate(draft: Draft) -> ExperimentConfig:
@@ -42,10 +46,21 @@ def validate(draft: Draft) -> ExperimentConfig:
             problems += _problems(draft, error, section, model)
     if not problems:
         try:
-            return ExperimentConfig.model_validate(values)
+            config = ExperimentConfig.model_validate(values)
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
-    raise ConfigError("\n".join(problems))
+        else:
+            problems = [_problem(draft, path, _TOLD) for path in _secrets(config.to_dict(), "")]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _secrets(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, str) and holds_secret(value):
+        yield path
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _secrets(below, f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".removeprefix("."))
 
 
 def validate_model(model: type[Model], draft: Draft) -> Model:

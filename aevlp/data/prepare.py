@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -23,6 +22,9 @@ from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.folders import expanded
+from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +40,8 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
             or unreadable (which quarantine.json then lists).
     """
-    root, folder = root.expanduser(), (out or root).expanduser()
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to respect
+    root, folder = expanded(root), expanded(out or root)
+    console = terminal_for_tables(soft_wrap=True)
     if name == "folder":
         from aevlp.data.prepare_folder import survey
 
@@ -64,9 +64,9 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     console.print(f"next         python run.py --exp {name}_gpr{_settings(name, root, folder)}")
 
 
-def say(console: Console, note: str) -> None:
+def say(console: Terminal, note: str) -> None:
     """Print a note."""
-    console.print(f"[yellow]note[/yellow]  {escape(note)}")
+    console.print(f"[yellow]note[/yellow]  {escape(printable(note))}", markup=True)
 
 
 def _reader(name: str) -> Callable[[Path], Official]:
@@ -113,7 +113,7 @@ def _same_array(path: Path, content: bytes) -> bool:
     return old.shape == new.shape and bool((old == new).all())
 
 
-def _report(console: Console, name: str, official: Official) -> None:
+def _report(console: Terminal, name: str, official: Official) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(name)
     for title in ("images", "classes", "positives per image", "without a positive", "rarest class"):
@@ -137,7 +137,7 @@ def _report(console: Console, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Console, images: ImageFiles, folder: Path) -> None:
+def _check(console: Terminal, images: ImageFiles, folder: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
         bad = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))

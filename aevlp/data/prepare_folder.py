@@ -7,17 +7,17 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes, write_aside
 from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
 from aevlp.data.images import ImageFiles
+from aevlp.terminal import Terminal
 
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Console, root: Path, out: Path) -> ImageFiles:
+def survey(console: Terminal, root: Path, out: Path) -> ImageFiles:
     """Report splits, classes, duplicates and tiny classes of the table in `root`; write arrays to `out`; return all images."""
     from aevlp.data.prepare import say
 
@@ -52,7 +52,7 @@ def survey(console: Console, root: Path, out: Path) -> ImageFiles:
     return ImageFiles(root, [row.image for row in rows])
 
 
-def _write(console: Console, out: Path, parts: dict[str, list[Row]], class_names: list[str]) -> None:
+def _write(console: Terminal, out: Path, parts: dict[str, list[Row]], class_names: list[str]) -> None:
     written = []
     for split, rows in (("train", sorted(parts["train"] + parts["val"], key=lambda row: row.line)), ("val", parts["test"])):
         observed, targets = label_arrays(rows, class_names)

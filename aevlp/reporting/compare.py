@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.budget import first_of
@@ -25,10 +22,11 @@ from aevlp.reporting.sheets import (
     markdown,
     neutral,
     print_sheet,
-    printable,
     value,
 )
 from aevlp.reporting.statistics import group_runs
+from aevlp.terminal import Terminal
+from aevlp.text import write_out
 from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
@@ -36,7 +34,7 @@ SHOWN_SETTINGS = 12  # experiments with a column of settings
 SHOWN_NOTES = 50
 
 
-def compare(paths: list[Path], console: Console | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
+def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
     """Print the comparison, best test mAP first: the ranking, then differences, classes and settings against a baseline.
 
     Raises:
@@ -59,12 +57,12 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
         for sheet in sheets(data):
             print_sheet(console, sheet)
     else:
-        sys.stdout.write(_written(form, data))
+        write_out(_written(form, data))
 
 
-def _say(console: Console, what: str, lines: list[str]) -> None:
+def _say(console: Terminal, what: str, lines: list[str]) -> None:
     for line in first_of(lines, SHOWN_NOTES):
-        console.print(f"{what}  {printable(line)}", style="yellow", soft_wrap=True, markup=False)
+        console.say(f"{what}  {line}", style="yellow")
 
 
 def _written(form: str, data: dict[str, Any]) -> str:

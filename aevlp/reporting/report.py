@@ -12,6 +12,7 @@ from typing import Any
 from aevlp import __version__
 from aevlp.config.describe import flatten
 from aevlp.data.npz import require
+from aevlp.masking import mask_words
 from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
@@ -226,5 +227,5 @@ def _environment(run: Run) -> dict[str, str]:
         rows["git commit"] = str(git.get("commit"))[:10]
         rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
     if isinstance(command, list):
-        rows["command"] = " ".join(map(str, command))
+        rows["command"] = " ".join(mask_words([str(word) for word in command]))
     return {key[:MAX_TEXT]: str(value)[:MAX_TEXT] for key, value in rows.items() if value is not None}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 
 HELP = "scores and labels of photos, by a run or an export"
 
@@ -42,6 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
-        print(f"left out  {problem}", file=sys.stderr)
+        say(f"left out  {problem}", error=True)
     left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    print(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")
+    say(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")

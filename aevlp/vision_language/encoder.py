@@ -15,6 +15,7 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import Config
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
+from aevlp.folders import expanded
 from aevlp.network import require_reachable
 
 # bf16 saves 230 of 340 ms a view of ViT-B/16 (300 to 600 MB), but 0.4 of 0.8 ms of the bundled encoder (1.3 MB): there it is
@@ -112,7 +113,7 @@ def locate(config: EncoderConfig) -> Path:
     source = config.source
     if source == "bundled":
         return BUNDLED
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"labeler.encoder.source: {source} is a folder without config.json, so not a Hugging Face model")

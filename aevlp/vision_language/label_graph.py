@@ -6,8 +6,6 @@ features by about a tenth of their length and is nearly common to all classes, s
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from pydantic import Field
@@ -16,6 +14,7 @@ from torch import Tensor
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Config
 from aevlp.data.npz import read_npy
+from aevlp.folders import expanded
 
 
 class LabelGraphConfig(Config):
@@ -63,7 +62,7 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        relation = read_npy(Path(path).expanduser())
+        relation = read_npy(expanded(path))
     except DataError as error:
         raise DataError(f"labeler.label_graph.relation: {error}") from error
     if relation.shape != (num_classes, num_classes) or relation.dtype.kind not in "fiu" or not np.isfinite(relation).all():

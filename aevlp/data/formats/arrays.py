@@ -27,6 +27,7 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
+from aevlp.folders import expanded
 
 
 class ArraysConfig(DatasetConfig):
@@ -139,7 +140,7 @@ def read_class_names(path: Path) -> list[str]:
 def dataset_root(config: ArraysConfig) -> Path:
     """Folder of the dataset; DataError saying how to name one."""
     if config.root is not None:
-        return Path(config.root).expanduser()
+        return expanded(config.root)
     if "AEVLP_DATA" not in os.environ:
         raise ConfigError("no data folder: set dataset.root, or the environment variable AEVLP_DATA to the folder above it")
     return Path(os.environ["AEVLP_DATA"]) / config.name
@@ -162,7 +163,7 @@ def build_formatted(
         DataError: arrays, images or class names are absent or contradict each other.
     """
     root = dataset_root(config)
-    arrays = root if config.arrays is None else Path(config.arrays).expanduser()
+    arrays = root if config.arrays is None else expanded(config.arrays)
     listed = arrays / (config.classes or "classes.txt")
     if config.classes is not None or class_names is None or listed.is_file():
         class_names = read_class_names(listed)

@@ -29,6 +29,7 @@ from aevlp.data.formats.arrays import ArraysConfig, dataset_root, leads_outside,
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
+from aevlp.folders import expanded
 
 SPLITS = ("train", "val", "test")
 SEPARATORS = (",", ";", "\t")
@@ -163,7 +164,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     rows = read_table(path)
     class_names = class_list(config, root, path, rows)
     parts = divide(rows)
-    bad, notes = read_quarantine(root if config.arrays is None else Path(config.arrays).expanduser()), []
+    bad, notes = read_quarantine(root if config.arrays is None else expanded(config.arrays)), []
 
     def split(name: str, title: str) -> Split:
         observed, targets = label_arrays(parts[name], class_names)
