@@ -43,7 +43,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
         RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
     """
     for note in find_runs(jobs):
-        console.print(printable(note), style="yellow", markup=False, soft_wrap=True)
+        console.say(note, style="yellow")
     waiting = deque(job for job in jobs if job.run is None)
     if len(waiting) < len(jobs):
         console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before")
