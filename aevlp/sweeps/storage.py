@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.masking import mask
+from aevlp.reading import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
 CONNECT_SECONDS = 10
+MAX_JOURNAL_BYTES = 1_000_000_000  # 10,000 trials of 100 epochs are a fifth of it
 _OWN_TABLES = {"studies", "trials", "version_info"}
 
 
@@ -74,7 +75,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the file is no journal, or is damaged before its end.
     """
-    content = path.read_bytes()
+    content = read_bytes(path, MAX_JOURNAL_BYTES)
     whole, problem, number = 0, None, 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if _is_entry(line):
@@ -99,7 +100,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
 
 def _is_entry(line: bytes) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return False
     return line.endswith(b"\n") and isinstance(entry, dict) and "op_code" in entry
