@@ -94,7 +94,9 @@ def read_rows(path: Path) -> list[list[str]]:
 def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file by column, each with every column of the first line; errors as of `open_regular`."""
     rows = read_rows(path)
-    header = rows[0] if rows else []
+    if not rows:
+        raise _unreadable(path, "it is empty")
+    header = rows[0]
     for number, row in enumerate(rows[1:], start=2):
         if row and len(row) != len(header):
             raise _unreadable(path, f"row {number} has {len(row)} columns, the first {len(header)}")

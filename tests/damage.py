@@ -18,18 +18,20 @@ import torch
 import yaml
 
 STRANGE = (
-    None, True, False, 0, -1, 7, 2**31, 10**30, 10**400, 0.5, -1e308, float("nan"), float("inf"), "", "word", "0.5", "\x1b[31mred", "\ud800",
-    "\u202e", "/dev/zero", "../../..", "a" * 5000, [], [1], [[1], 2], ["a", None], {}, {"name": 1}, {"a": {"b": []}}, {"": ""},
+    None, True, False, 0, -1, 7, 2**31, 10**30, 10**400, 0.5, -1e308, float("nan"), float("inf"), "", "word", "0.5",
+    "\x1b[31mred", "\ud800", "\u202e", "/dev/zero", "../../..", "a" * 5000, [], [1], [[1], 2], ["a", None], {}, {"name": 1},
+    {"a": {"b": []}}, {"": ""},
 )  # fmt: skip
 TEXTS = (
-    "", "\n", "null", "true", "1", "NaN", "-Infinity", '"word"', "[]", "{}", "[1, 2]", '[{"a": 1}]', '{"a": 1}', "{" * 5000, "[" * 100_000,
-    '{"a":' * 3000, "9" * 5000, "\0", "\0" * 1000, "a,b\n1,2\n", "\ufeff{}", "a: 1\na: 2\n", "&a [*a]", "!!python/object:os.system", "\r", '"',
-    "a\tb", "'" * 99, ",,,,\n", "class,test_AP,test_positives\nx,nan,inf\n", "x" * 200_000 + ",1\n",
+    "\n", "null", "true", "1", "NaN", "-Infinity", '"word"', "[]", "{}", "[1, 2]", '[{"a": 1}]', '{"a": 1}', "{" * 5000,
+    "[" * 100_000, '{"a":' * 3000, "9" * 5000, "\0", "\0" * 1000, "a,b\n1,2\n", "\ufeff{}", "a: 1\na: 2\n", "&a [*a]",
+    "!!python/object:os.system", "\r", '"', "a\tb", "'" * 99, ",,,,\n", "class,test_AP,test_positives\nx,nan,inf\n",
+    "x" * 200_000 + ",1\n",
 )  # fmt: skip
 SPARSE = 1 << 40
 
 
-def _put(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes) -> None:
     """In place of the file, which may have further links."""
     _clear(path)
     path.write_bytes(content)
@@ -46,25 +48,25 @@ def flip(path: Path, draw: random.Random) -> None:
     content = bytearray(path.read_bytes())
     for _ in range(draw.choice((1, 1, 2, 8))):
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    _put(path, bytes(content))
+    put(path, bytes(content))
 
 
 def cut(path: Path, draw: random.Random) -> None:
     content = path.read_bytes()
-    _put(path, content[: draw.randrange(len(content))])
+    put(path, content[: draw.randrange(len(content))])
 
 
 def swap(path: Path, draw: random.Random) -> None:
     others = sorted(other for other in path.parent.iterdir() if other.is_file() and other != path)
-    _put(path, draw.choice(others).read_bytes())
+    put(path, draw.choice(others).read_bytes())
 
 
 def text(path: Path, draw: random.Random) -> None:
-    _put(path, draw.choice(TEXTS).encode())
+    put(path, draw.choice(TEXTS).encode())
 
 
 def empty(path: Path, draw: random.Random) -> None:
-    _put(path, b"")
+    put(path, b"")
 
 
 def missing(path: Path, draw: random.Random) -> None:
@@ -99,7 +101,7 @@ def device(path: Path, draw: random.Random) -> None:
 def sparse(path: Path, draw: random.Random) -> None:
     """As large as a disk, and nothing in it; or its old content before that."""
     content = draw.choice((b"", path.read_bytes()))
-    _put(path, content)
+    put(path, content)
     os.truncate(path, SPARSE)
 
 
@@ -114,7 +116,7 @@ def types(path: Path, draw: random.Random) -> None:
     if path.suffix in (".pt", ".safetensors") and manifest.is_file():  # a stranger's hash is right
         known, content = json.loads(manifest.read_text()), path.read_bytes()
         known["files"][path.name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        _put(manifest, json.dumps(known).encode())
+        put(manifest, json.dumps(known).encode())
 
 
 DAMAGES = (flip, cut, swap, text, empty, missing, folder, dangling, loop, pipe, device, sparse, types)
@@ -137,19 +139,19 @@ def _changed(data: Any, draw: random.Random, strange: tuple[Any, ...] = STRANGE)
 
 
 def _json(path: Path, draw: random.Random) -> None:
-    _put(path, json.dumps(_changed(json.loads(path.read_bytes()), draw)).encode())
+    put(path, json.dumps(_changed(json.loads(path.read_bytes()), draw)).encode())
 
 
 def _lines(path: Path, draw: random.Random) -> None:
     rows = [json.loads(line) for line in path.read_bytes().splitlines()]
     number = draw.randrange(len(rows))
     rows[number] = _changed(rows[number], draw)
-    _put(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    put(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def _yaml(path: Path, draw: random.Random) -> None:
     data = _changed(yaml.safe_load(path.read_bytes()), draw)
-    _put(path, yaml.safe_dump(data, sort_keys=False).encode(errors="replace"))
+    put(path, yaml.safe_dump(data, sort_keys=False).encode(errors="replace"))
 
 
 def _csv(path: Path, draw: random.Random) -> None:
@@ -169,7 +171,7 @@ def _csv(path: Path, draw: random.Random) -> None:
             del other[column : column + 1]
     file_text = io.StringIO()
     csv.writer(file_text, lineterminator="\n").writerows(rows)
-    _put(path, file_text.getvalue().encode())
+    put(path, file_text.getvalue().encode())
 
 
 def _npz(path: Path, draw: random.Random) -> None:
@@ -180,12 +182,13 @@ def _npz(path: Path, draw: random.Random) -> None:
     kinds = ("<U3", "f2", "f8", "c16", "i8", "u1", "?", "O", "M8[s]", "S2")
     with np.errstate(all="ignore"):
         choices = [
-            lambda: array.ravel(), lambda: array[None], lambda: array.T, lambda: array[:0], lambda: array[..., :1], lambda: array[:1],
-            lambda: np.full_like(array, draw.choice((0, 1, 7))), lambda: np.array(array.item(0)), lambda: np.concatenate([array, array]),
+            lambda: array.ravel(), lambda: array[None], lambda: array.T, lambda: array[:0], lambda: array[..., :1],
+            lambda: array[:1], lambda: np.array(array.item(0)), lambda: np.concatenate([array, array]), lambda: np.array(None),
+            lambda: np.full_like(array, draw.choice((0, 1, 7))), lambda: np.empty((0, 0)),
             lambda: np.full(array.shape, draw.choice((np.nan, np.inf, -np.inf, -1, 2.0**62, 1e300))),
             lambda: np.random.default_rng(draw.randrange(99)).integers(-3, 300, array.shape),
             lambda: array.astype(draw.choice(kinds)), lambda: np.zeros(array.shape, draw.choice(kinds)),
-            lambda: np.zeros(array.shape, [("a", "i4"), ("b", "f4")]), lambda: np.array(None), lambda: np.empty((0, 0)),
+            lambda: np.zeros(array.shape, [("a", "i4"), ("b", "f4")]),
         ]  # fmt: skip
         try:
             arrays[name] = draw.choice(choices)()
@@ -199,13 +202,13 @@ def _npz(path: Path, draw: random.Random) -> None:
                 draw.choice(("notes.txt", "logits", "classes", "../x.npy", "a.npy")),
                 draw.choice((b"", b"text", b"\x93NUMPY\1\0")),
             )
-    _put(path, buffer.getvalue())
+    put(path, buffer.getvalue())
 
 
 def _state(path: Path, draw: random.Random) -> None:
     strange = (*STRANGE, torch.zeros(3), torch.full((2, 2), torch.nan), torch.zeros(0, dtype=torch.int8))
     torch.save(_changed(torch.load(path, weights_only=True), draw, strange), buffer := io.BytesIO())
-    _put(path, buffer.getvalue())
+    put(path, buffer.getvalue())
 
 
 def _weights(path: Path, draw: random.Random) -> None:
@@ -215,11 +218,11 @@ def _weights(path: Path, draw: random.Random) -> None:
     name = draw.choice(list(tensors))
     tensor = tensors.pop(name)
     choices = (
-        lambda: {}, lambda: {name: tensor.flatten()}, lambda: {name: tensor.to(torch.int8)}, lambda: {name: torch.full_like(tensor, torch.nan)},
-        lambda: {name: tensor[None]}, lambda: {f"{name}.x": tensor}, lambda: {name: tensor.double()},
+        lambda: {}, lambda: {name: tensor.flatten()}, lambda: {name: tensor.to(torch.int8)}, lambda: {name: tensor[None]},
+        lambda: {name: torch.full_like(tensor, torch.nan)}, lambda: {f"{name}.x": tensor}, lambda: {name: tensor.double()},
     )  # fmt: skip
     try:
         new = draw.choice(choices)()
     except RuntimeError:  # no NaN among integers
         new = {}
-    _put(path, save(tensors | {key: value.contiguous() for key, value in new.items()}))
+    put(path, save(tensors | {key: value.contiguous() for key, value in new.items()}))

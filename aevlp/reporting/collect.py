@@ -58,7 +58,10 @@ class Run:
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl that close an epoch."""
-        rows = self._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing") or []
+        rows = self._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing")
+        if rows == [] and self.finished:
+            self.say("metrics.jsonl is empty")
+        rows = rows or []
         return [self._flat("metrics.jsonl", row) for row in rows if "train/loss" in row]
 
     @cached_property
@@ -115,8 +118,12 @@ class Run:
         return self._read(name, read_npz) or {}
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of that name, readable or not."""
-        return os.path.lexists(self.path / name)
+        """Whether there is a file of that name, or it cannot be told because the folder is another user's."""
+        try:
+            os.lstat(self.path / name)
+        except OSError as error:
+            return isinstance(error, PermissionError)
+        return True
 
     def say(self, problem: str) -> None:
         """Add a problem, once."""

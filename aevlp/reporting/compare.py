@@ -10,7 +10,7 @@ from typing import Any
 
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.budget import first_of
-from aevlp.reporting.collect import collect
+from aevlp.reporting.collect import Run, collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (
@@ -42,7 +42,7 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     """
     found = collect(paths)
     groups = group_runs([run for run in found.runs if run.finished])
-    notes = found.notes + [f"{run.path.name}: {run.problems[0]}" for run in found.runs if not run.finished]
+    notes = found.notes + [f"{run.path.name}: {_why(run)}" for run in found.runs if not run.finished]
     notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
     console = console or console_for_tables(form)
@@ -58,6 +58,11 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
             print_sheet(console, sheet)
     else:
         write_out(_written(form, data))
+
+
+def _why(run: Run) -> str:
+    """Why a run has not finished; of a damaged one also the first damage."""
+    return "; ".join(run.problems[: 2 if run.state == "damaged" else 1])
 
 
 def _say(console: Terminal, what: str, lines: list[str]) -> None:
