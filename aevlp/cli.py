@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from aevlp import __version__
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, suggest
+from aevlp.config.errors import AevlpError, shortened, suggest
 from aevlp.text import SayHandler, printable, say
 from aevlp.verbs import train
 
@@ -22,6 +22,9 @@ VERBS = (
     "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch", "dashboard",
     "sweep", "suite", "cache", "bench",
 )  # fmt: skip
+
+
+MAX_LETTERS = 2000  # of a line of an error, which may repeat a word of a file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         others = os.environ.get("RANK", "0") != "0"
         for line in [] if (others if error.silent is None else error.silent) else str(error).split("\n"):
             # Each line is an error of its own, unless it is indented; a clean stop is no error.
+            line = shortened(line, MAX_LETTERS)
             say(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, error=True)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`

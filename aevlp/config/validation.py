@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.errors import ConfigError, shortened, suggest
 from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 from aevlp.masking import holds_secret
 
@@ -21,7 +21,8 @@ _MESSAGES = {
     "tuple_type": "must be a list, such as [a, b]",
 }
 
-_TOLD = "holds a password or a key, which config.yaml, W&B and reports would show; leave it to the environment"
+MAX_PROBLEMS = 20  # told at once
+_HELD = "holds a password or a key, which config.yaml, W&B and reports would show; leave it to the environment"
 
 
 def validate(draft: Draft) -> ExperimentConfig:
@@ -50,9 +51,9 @@ def validate(draft: Draft) -> ExperimentConfig:
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
         else:
-            problems = [_problem(draft, path, _TOLD) for path in _secrets(config.to_dict(), "")]
+            problems = [_problem(draft, path, _HELD) for path in _secrets(config.to_dict(), "")]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(_told(problems))
     return config
 
 
@@ -68,7 +69,12 @@ def validate_model(model: type[Model], draft: Draft) -> Model:
     try:
         return model.model_validate(draft.values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_problems(draft, error, "", model))) from error
+        raise ConfigError(_told(_problems(draft, error, "", model))) from error
+
+
+def _told(problems: list[str]) -> str:
+    more = [f"and {len(problems) - MAX_PROBLEMS} more like these"] if len(problems) > MAX_PROBLEMS else []
+    return "\n".join(problems[:MAX_PROBLEMS] + more)
 
 
 def _component(values: Any, kind: str) -> Config:
@@ -96,7 +102,7 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
         if detail["type"] == "extra_forbidden":
             text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
         elif detail["type"] not in ("missing", "value_error"):
-            text = f"{text[0].lower()}{text[1:]} (got {detail['input']!r})"
+            text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))
     return result
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,8 @@ from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import expanded
+
+MAX_CLASSES = 50_000
 
 
 class ArraysConfig(DatasetConfig):
@@ -131,9 +134,16 @@ def read_class_names(path: Path) -> list[str]:
         class_names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
-    twice = {name for name in class_names if class_names.count(name) > 1}
+    twice = [name for name, count in Counter(class_names).items() if count > 1]
     if twice or not class_names:
-        raise DataError(f"{path}: " + (f"{sorted(twice)[0]!r} appears twice" if twice else "names no class"))
+        raise DataError(f"{path}: " + (f"{min(twice)!r} appears twice" if twice else "names no class"))
+    return check_number(class_names, path)
+
+
+def check_number(class_names: list[str], path: Path) -> list[str]:
+    """The names; DataError where they are more than a matrix of images and classes could be made for."""
+    if len(class_names) > MAX_CLASSES:
+        raise DataError(f"{path}: names {len(class_names):,} classes; at most {MAX_CLASSES:,}")
     return class_names
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.formats.arrays import ArraysConfig, dataset_root, leads_outside, read_class_names
+from aevlp.data.formats.arrays import ArraysConfig, check_number, dataset_root, leads_outside, read_class_names
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
@@ -123,7 +123,7 @@ def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) ->
     """Class names: dataset.classes or classes.txt where there is one, else all labels of the table in alphabetical order."""
     listed = root / (config.classes or "classes.txt")
     if config.classes is None and not listed.is_file():
-        return sorted({word for row in rows for word in (*row.labels, row.label) if word})
+        return check_number(sorted({word for row in rows for word in (*row.labels, row.label) if word}), path)
     names = read_class_names(listed)
     known = set(names)
     for row in rows:
