@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from aevlp.config.errors import DataError
 
@@ -18,7 +18,7 @@ MAX_NUMBER = 1e100  # of a metric: its square is still a number
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading; pipes and devices are not waited for.
 
     Raises:
@@ -77,7 +77,7 @@ def parse_json(text: str | bytes) -> Any:
         ):  # half a character: it cannot be written again
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError as error:
-        raise ValueError(f"not UTF-8: {error.reason}") from error
+        raise ValueError(f"not UTF-8: {error}") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return data

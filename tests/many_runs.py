@@ -8,6 +8,9 @@ import random
 import sys
 from pathlib import Path
 
+from aevlp.config.loading import from_dict
+from aevlp.config.yaml_reading import read_yaml
+
 OWN = ("config.yaml", "summary.json", "metrics.jsonl", "per_class.csv")  # the rest is the same file in all of them
 UNFINISHED = 20  # one of so many was stopped
 
@@ -18,6 +21,7 @@ def make(source: Path, root: Path, runs: int, experiments: int) -> None:
     texts = {name: (source / name).read_text() for name in OWN}
     summary, rows = json.loads(texts["summary.json"]), [json.loads(line) for line in texts["metrics.jsonl"].splitlines()]
     shared = [path for path in source.iterdir() if path.is_file() and path.name not in (*OWN, ".lock")]
+    hashes = {}
     for number in range(runs):
         draw, seed = random.Random(number), number // experiments
         name = f"{summary['experiment']}_{number % experiments:05d}"
@@ -33,7 +37,9 @@ def make(source: Path, root: Path, runs: int, experiments: int) -> None:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(_moved(row, shift)) + "\n" for row in rows))
         if number % UNFINISHED == UNFINISHED - 1:
             continue
-        found = {"experiment": name, "run_id": folder.name, "seed": seed, "config_hash": f"{number % experiments:012x}"}
+        if name not in hashes:
+            hashes[name] = from_dict(read_yaml(config, "config.yaml")[0], "config.yaml").hash
+        found = {"experiment": name, "run_id": folder.name, "seed": seed, "config_hash": hashes[name]}
         (folder / "summary.json").write_text(json.dumps(_moved(summary, shift) | found, indent=1))
         header, *classes = texts["per_class.csv"].splitlines()
         cells = [line.rsplit(",", 2) for line in classes]

@@ -126,9 +126,9 @@ def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Bud
             "scored": budget.add(SCORED, group.name, partial(_of_first, known, "val_scores.npz", scored)),
             "samples": None if found is None else found["about"],
         }
-    for run in rows:  # now that all has been read
-        if isinstance(run, Run) and "curves" in rows[run]:
-            rows[run]["problems"] = budget.add("problems", run.path.name, partial(_problems, run)) or []
+    for subject, row in rows.items():  # now that all has been read
+        if isinstance(subject, Run) and "curves" in row:
+            row["problems"] = budget.add("problems", subject.path.name, partial(_problems, subject)) or []
     return details, images.uris
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import optuna
 from optuna.trial import TrialState
@@ -51,5 +51,5 @@ def require_intact(study: optuna.Study, mark: Any) -> None:
             )
 
 
-def _is_words(value: Any) -> bool:
+def _is_words(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
