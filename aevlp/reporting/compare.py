@@ -31,6 +31,7 @@ from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
 SHOWN_SETTINGS = 12  # experiments with a column of settings
+SHOWN_SEEDS = 5  # one by one
 SHOWN_NOTES = 50
 
 
@@ -82,7 +83,7 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
     """The comparison as tables of text; those that would be empty are left out."""
     experiments = data["experiments"]
     ranking = [
-        [entry["name"], ",".join(map(str, entry["seeds"])), *(value(entry["metrics"][metric]) for metric in METRICS.values())]
+        [entry["name"], _seeds(entry["seeds"]), *(value(entry["metrics"][metric]) for metric in METRICS.values())]
         for entry in experiments
     ]
     found = [Sheet("", ["experiment", "seed", *METRICS], ranking)]
@@ -104,6 +105,15 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
         first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
         found.append(Sheet(f"settings that differ{first}", ["", *(entry["name"] for entry in shown)], rows, numeric=False))
     return found
+
+
+def _seeds(seeds: list[int]) -> str:
+    """Seeds in order; of many, neighbours as one: 0-49,60."""
+    if len(seeds) <= SHOWN_SEEDS:
+        return ",".join(map(str, seeds))
+    known = set(seeds)
+    first, last = ([seed for seed in seeds if seed + step not in known] for step in (-1, 1))
+    return ",".join(f"{one}-{other}" if one != other else str(one) for one, other in zip(first, last, strict=True))
 
 
 def _difference(found: dict[str, Any] | None) -> str:

@@ -117,6 +117,8 @@ def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Bud
         rows[run] |= budget.add(OF_RUN, rows[run]["name"], partial(_of_run, run)) or {}
     for group in groups:
         known = [run for run in group.runs if "curves" in rows.get(run, ())]
+        if group.runs and not known:
+            budget.leave_out(f"{PSEUDO}, {SCORED} and {SAMPLES}", group.name)
         before = len(images.uris)
         found = budget.add(SAMPLES, group.name, partial(_samples, known, images))
         if found is None:
