@@ -18,11 +18,11 @@ from aevlp import folders
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
-from aevlp.input import open_file
+from aevlp.reading import open_regular
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
@@ -102,18 +102,21 @@ def _display(path: Path) -> str:
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
+    shown = _display(path)
     try:
-        with open_file(path) as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise too_large(_display(path))
+            raise too_large(shown)
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_display(path)}: cannot be read: {error}") from error
-    data, lines = read_yaml(text, _display(path))
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{shown}: cannot be read: {error}") from error
+    except DataError as error:
+        raise ConfigError(str(error).replace(str(path), shown, 1)) from error
+    data, lines = read_yaml(text, shown)
     if not isinstance(data, dict):
-        raise ConfigError(f"{_display(path)}: must hold `key: value` lines")
-    return data, {dotted: f"{_display(path)}:{line}" for dotted, line in lines.items() if dotted}
+        raise ConfigError(f"{shown}: must hold `key: value` lines")
+    return data, {dotted: f"{shown}:{line}" for dotted, line in lines.items() if dotted}
 
 
 def _find_experiment(name: str, where: str = "") -> Path:

@@ -97,3 +97,29 @@ def _array(content: bytes, limit: int) -> np.ndarray:
         if ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters < 0xE000))).any():
             raise ValueError("holds words that are no Unicode")
     return (array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)).copy()
+
+
+def require(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> None:
+    """Raise ValueError unless the arrays of these names have their forms.
+
+    A form is the kinds that numpy's `dtype.kind` may be, and a letter for each axis, equal where they must be as long: with
+    {"scores": "f NC", "rows": "iu N"} there is a row for each of the N lines of scores. An array whose form ends in ? may lack.
+    """
+    sides: dict[str, int] = {}
+    for name, form in forms.items():
+        kinds, axes = form.removesuffix("?").split()
+        array = arrays.get(name)
+        if array is None:
+            if not form.endswith("?"):
+                raise ValueError(f"{name} is missing")
+            continue
+        fits = array.dtype.kind in kinds and array.ndim == len(axes)
+        if not fits or any(sides.setdefault(axis, side) != side for axis, side in zip(axes, array.shape, strict=True)):
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, which does not fit {_form(kinds, axes, sides)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds values that are no finite numbers")
+
+
+def _form(kinds: str, axes: str, sides: dict[str, int]) -> str:
+    words = {"b": "bool", "i": "int", "u": "uint", "f": "float", "U": "str"}
+    return f"{'/'.join(words[kind] for kind in kinds)} ({', '.join(str(sides.get(axis, axis)) for axis in axes)})"

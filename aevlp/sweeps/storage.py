@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.folders import user_path
 from aevlp.masking import mask
+from aevlp.reading import parse_json, read_bytes
 from aevlp.system import sync
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 CONNECT_SECONDS = 10
+MAX_JOURNAL_BYTES = 1_000_000_000  # 10,000 trials of 100 epochs are a fifth of it
 _OWN_TABLES = {"studies", "trials", "version_info"}
 
 
@@ -77,7 +78,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the file is no journal, or is damaged before its end.
     """
-    content = path.read_bytes()
+    content = read_bytes(path, MAX_JOURNAL_BYTES)
     whole, problem, number = 0, None, 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if _is_entry(line):
@@ -102,7 +103,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
 
 def _is_entry(line: bytes) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return False
     return line.endswith(b"\n") and isinstance(entry, dict) and "op_code" in entry

@@ -18,6 +18,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
+from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
@@ -60,7 +61,8 @@ def open_study(
     source = _load(new_from, storage, notify) if new_from is not None else None
     if source is not None:
         _check_source(source, plan, new_from or "", notify)
-    kept_in = open_storage(storage or folder / JOURNAL, notify)
+    with replaying(storage or folder / JOURNAL):
+        kept_in = open_storage(storage or folder / JOURNAL, notify)
     sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
     is_new = name not in {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
     if new_from is not None and not is_new:
@@ -91,14 +93,16 @@ def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optu
     if storage is None and not (folder / JOURNAL).is_file():
         known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
         raise ConfigError(f"there is no study {name!r} in {runs_root() / 'sweeps'}/{suggest(name, known)}")
-    kept_in: BaseStorage = open_storage(storage or folder / JOURNAL, notify)
-    try:
-        study = optuna.load_study(study_name=name, storage=kept_in)
-    except KeyError as error:
+    place = storage or folder / JOURNAL
+    with replaying(place):
+        kept_in: BaseStorage = open_storage(place, notify)
         names = [summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)]
-        raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}") from error
-    if MARK not in study.user_attrs:
-        raise ConfigError(f"study {name}: was not made by `sweep run`")
+        if name not in names:
+            raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}")
+        study = optuna.load_study(study_name=name, storage=kept_in)
+        if MARK not in study.user_attrs:
+            raise ConfigError(f"study {name}: was not made by `sweep run`")
+        require_intact(study, study.user_attrs[MARK])
     return study
 
 
