@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import multiprocessing
 import os
 import struct
 import sys
@@ -76,6 +77,19 @@ def _limit(group: Path) -> float:
         if limit > 0:  # -1 is no limit
             return limit
     return math.inf
+
+
+def memory_file(name: str) -> int | None:
+    """Descriptor of a new file in memory, which ends with the last process that has it; None where there are none, as on macOS.
+
+    Unlike those in /dev/shm, such files have no limit but the memory.
+    """
+    return os.memfd_create(name) if hasattr(os, "memfd_create") else None
+
+
+def shares_memory() -> bool:
+    """Whether processes that multiprocessing starts can share this one's memory: forked ones inherit it, others need a file."""
+    return multiprocessing.get_start_method() == "fork" or hasattr(os, "memfd_create")
 
 
 def take_record_lock(file: IO[str]) -> bool | None:

@@ -44,7 +44,7 @@ def files(folder: str) -> dict[str, Path]:
     """YAML files in `folder` of the configuration roots by name, the first root winning."""
     found: dict[str, Path] = {}
     for root in config_roots():
-        for path in sorted((root / folder).glob("*.yaml")):
+        for path in sorted((root / folder).glob("[!.]*.yaml")):
             found.setdefault(path.stem, path)
     return found
 

@@ -15,7 +15,8 @@ SPEED_AND_METERS = (
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
     "labeler.encoder.cache",
 )  # fmt: skip
-STOP_SIGNALS = ("HUP", "USR1", "USR2")
+StopSignal = Literal["HUP", "USR1", "USR2"]
+STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
 
 class Config(BaseModel):
@@ -109,7 +110,7 @@ class TrainerConfig(Config):
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
 
-    stop_signals: tuple[Literal["HUP", "USR1", "USR2"], ...] = STOP_SIGNALS
+    stop_signals: tuple[StopSignal, ...] = STOP_SIGNALS
     """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 

@@ -15,11 +15,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
-from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
+from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
@@ -36,6 +37,8 @@ SPLITS = {"train": "official train", "val": "official val (test)"}
 def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) -> None:
     """Prepare dataset `name`: write its arrays to `out` (or `root`), decode every image, report, name the next command.
 
+    All files appear together at the end, or none does.
+
     Raises:
         ConfigError: a dataset that needs no preparation.
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
@@ -48,22 +51,41 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     if name == "folder":
         from aevlp.data.prepare_folder import survey
 
-        images = survey(console, root, folder)
+        images, contents = survey(console, root)
     else:
         official = _reader(name)(root)
         for split in SPLITS:
             if not len(getattr(official, split).names):
                 raise DataError(f"{root}: the {SPLITS[split]} part of {name} holds no image with a label")
-        kept = write_official(official, folder)
+        contents, kept = contents_of(official, folder)
         _report(console, name, official)
         for note in official.notes + kept:
             say(console, note)
-        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
         images = ImageFiles(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
-    if check:
-        _check(console, images, folder)
+    bad: dict[str, str] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.remove_leftovers(folder)
+        with files.together(folder, UNFINISHED) as put:
+            for file, content in contents.items():
+                path = put(file)
+                if content is not None:
+                    path.write_bytes(content)
+            if check:
+                bad = _check(console, images)
+                put(FILE_NAME).write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            else:
+                console.print("images       not looked at (--no-image-check)")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
+    if name == "folder":
+        written = ", ".join(file for file, content in contents.items() if content is not None)
+        console.print(f"arrays       {written} in {folder}", markup=False)
     else:
-        console.print("images       not looked at (--no-image-check)")
+        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy", markup=False)
+    if bad:
+        first, count = next(iter(bad.values())), len(bad)
+        raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
     console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
@@ -80,10 +102,11 @@ def _reader(name: str) -> Callable[[Path], Official]:
     return reader
 
 
-def write_official(official: Official, folder: Path) -> list[str]:
-    """Write arrays and class names, nothing where something else would be overwritten; returns what the user should know.
+def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | None], list[str]]:
+    """Arrays and class names that `folder` lacks, by name of their file, and what the user should know.
 
     A formatted_*_labels_obs.npy that is there already is kept: it is what other runs were trained on, or a published one.
+    DataError where something else would be overwritten.
     """
     contents = {folder / "classes.txt": ("\n".join(official.class_names) + "\n").encode()}
     notes = []
@@ -103,10 +126,7 @@ def write_official(official: Official, folder: Path) -> list[str]:
     for path, content in contents.items():
         if path.exists() and _read(path) != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
-    for path, content in contents.items():
-        if not path.exists():
-            write_aside(path, content)
-    return notes
+    return {path.name: content for path, content in contents.items() if not path.exists()}, notes
 
 
 def _read(path: Path) -> bytes:
@@ -148,18 +168,15 @@ def _report(console: Console, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Console, images: ImageFiles, folder: Path) -> None:
+def _check(console: Console, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
         bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
-    write_aside(folder / FILE_NAME, (json.dumps(bad, indent=1, ensure_ascii=False) + "\n").encode())
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
         say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
-    if bad:
-        first, count = next(iter(bad.values())), len(bad)
-        raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
+    return bad
 
 
 def _settings(name: str, root: Path, folder: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aevlp.data.formats.arrays import array_bytes, write_aside
+from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
 from aevlp.data.images import ImageFiles
 from aevlp.input import open_file, require_file
@@ -19,15 +19,18 @@ from aevlp.input import open_file, require_file
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Console, root: Path, out: Path) -> ImageFiles:
-    """Report splits, classes, duplicates and tiny classes of the table in `root`; write arrays to `out`; return all images."""
+def survey(console: Console, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
+    """Report splits, classes, duplicates and tiny classes of the table in `root`.
+
+    Returns:
+        all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
+    """
     from aevlp.data.prepare import say
 
     config = FolderConfig(name="folder", root=str(root))
     rows = read_table(root / config.table)
     class_names = class_list(config, root, root / config.table, rows)
     parts = divide(rows)
-    _write(console, out, parts, class_names)
     table = Table(box=None, pad_edge=False)
     table.add_column("folder")
     for title in ("images", "classes seen", "full labels"):
@@ -51,19 +54,17 @@ def survey(console: Console, root: Path, out: Path) -> ImageFiles:
             console,
             f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
         )
-    return ImageFiles(root, [row.image for row in rows])
+    return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)
 
 
-def _write(console: Console, out: Path, parts: dict[str, list[Row]], class_names: list[str]) -> None:
-    written = []
+def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:
+    contents = {}
     for split, rows in (("train", sorted(parts["train"] + parts["val"], key=lambda row: row.line)), ("val", parts["test"])):
         observed, targets = label_arrays(rows, class_names)
         arrays = {"images": np.array([row.image for row in rows], dtype=np.str_), "labels_obs": observed, "labels": targets}
         for part, array in arrays.items():
-            if rows and array is not None:
-                written.append(f"formatted_{split}_{part}.npy")
-                write_aside(out / written[-1], array_bytes(array))
-    console.print(f"arrays       {', '.join(written)} in {out}")
+            contents[f"formatted_{split}_{part}.npy"] = array_bytes(array) if rows and array is not None else None
+    return contents
 
 
 def _duplicates(root: Path, rows: list[Row]) -> list[list[Row]]:

@@ -16,6 +16,7 @@ from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.files import aside, remove, remove_leftovers
 from aevlp.sweeps.ledger import RUNS
 from aevlp.sweeps.study import MARK, study_folder
 from aevlp.sweeps.summary import best_trials
@@ -69,19 +70,20 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     config = config_of(study, trial)
     base = study.user_attrs[MARK]["base"]
     text = _header(study, trial, target) + _body(config, base, target)
-    aside = target.with_name(f".saving-{os.getpid()}-{target.name}")
+    remove_leftovers(target.parent)
+    checked = aside(target, ".yaml")
     try:
-        aside.write_text(text, encoding="utf-8")
-        same = load_experiment(str(aside), ["name=saved"])
+        checked.write_text(text, encoding="utf-8")
+        same = load_experiment(str(checked), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
-        give_name(aside, target)
+        give_name(checked, target)
     except FileExistsError as error:
         raise ConfigError(f"--save {target}: exists; remove it or choose another name") from error
     except OSError as error:
         raise AevlpError(f"--save {target}: cannot be written: {error.strerror}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        remove(checked)
 
 
 def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from aevlp import files
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.yaml_reading import write_yaml
@@ -49,7 +50,9 @@ def open_study(
         DataError: the data are absent or wrong.
     """
     folder = study_folder(name)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").exists():
+    # Killed as it began, a study may have no more than its journal.
+    strangers = folder.is_dir() and any(not path.name.startswith((JOURNAL, ".")) for path in folder.iterdir())
+    if strangers and not (folder / "study.yaml").exists():
         raise ConfigError(f"{folder}: holds files, but no study; move them, or give the study another name with --name")
     data = plan.data  # absent data leave nothing behind
     source = _load(new_from, storage, notify) if new_from is not None else None
@@ -156,10 +159,9 @@ def _write_files(folder: Path, plan: Plan, storage: str | None) -> None:
         "study.yaml": f"# What this study searches, as it was last run.\n{write_yaml(content)}",
         "base.yaml": f"# What holds where a trial does not say otherwise.\n{write_yaml(plan.values)}",
     }
+    files.remove_leftovers(folder)
     for name, text in texts.items():
-        aside = folder / f".{name}"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(folder / name)
+        files.write(folder / name, text.encode())
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+from aevlp import files
 from aevlp.config.errors import CheckpointError
 from aevlp.system import sync
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
-# A full disk, an exhausted quota, a file size limit: training goes on, only rows are lost.
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
@@ -68,13 +66,8 @@ class JsonlTracker(Tracker):
             # A checkpoint made during validation has the last step of its epoch, but not the epoch's row.
             return row["trainer/step"] <= step and ("train/loss" not in row or row["trainer/epoch"] <= epochs)
 
-        aside = self.path.with_suffix(".jsonl.tmp")
         rows = [row for row in read_metrics(self.path) if known(row)]
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(_line(row) for row in rows)
-            file.flush()
-            sync(file.fileno())
-        os.replace(aside, self.path)
+        files.write(self.path, "".join(map(_line, rows)).encode(), sync=True)
 
     def log(self, metrics: Row) -> None:
         """Append one row; ValueError, naming the metric, for NaN or infinity: JSON has no word for them."""
@@ -84,7 +77,7 @@ class JsonlTracker(Tracker):
         try:
             _write_all(self._descriptor, data)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in files.NO_SPACE:  # else training goes on, only rows are lost
                 raise
             # Cut off what was written of this row, so that the next one starts on a line of its own.
             os.ftruncate(self._descriptor, self._size)
@@ -107,7 +100,7 @@ class JsonlTracker(Tracker):
         try:
             sync(descriptor)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in files.NO_SPACE:
                 raise
             self.notify(f"no space left for {self.path}: the last rows may be missing")
         finally:

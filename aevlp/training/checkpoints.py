@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aevlp import system
+from aevlp import files, system
 from aevlp.config.errors import CheckpointError
 
 SCHEMA_VERSION = 2
@@ -74,46 +73,41 @@ class CheckpointStore:
         """
         from safetensors.torch import save
 
-        aside = self.folder / f".tmp-{name}-{os.getpid()}"
+        target = self.folder / name
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            files = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            contents = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
             buffer = io.BytesIO()
             torch.save(state, buffer)
-            files["state.pt"] = buffer.getvalue()
-            for file, content in files.items():
-                _write(aside / file, content)
+            contents["state.pt"] = buffer.getvalue()
             manifest = {
                 "schema_version": SCHEMA_VERSION, "step": step, "epochs_done": epochs_done, "best": best,
-                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in files.items()},
+                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()},
             }  # fmt: skip
-            _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
-            system.sync_folder(aside)
-            target = self.folder / name
-            if target.exists():  # the same position saved twice; or a damaged one, which this replaces
-                shutil.rmtree(target)
-            os.replace(aside, target)
+            with files.replacing(target) as aside:
+                aside.mkdir()
+                for file, content in contents.items():
+                    _write(aside / file, content)
+                _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
+                system.sync_folder(aside)
+                before = files.aside(target)
+                if target.exists():  # the same position saved twice; or a damaged one, which this replaces
+                    os.replace(target, before)
+            files.remove(before)
             system.sync_folder(self.folder)
-            system.point(self.folder / "last", name)
-            if best is not None:
-                system.point(self.folder / "best", best)
-            self._prune(keep_best=best)
+            self._settle(name, best)
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
             what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
             raise CheckpointError(
                 f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched"
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint, None before the first; damaged or half-written ones are passed over, and said so.
+        """The newest complete checkpoint, None before the first; damaged ones are passed over, and said so.
 
         Raises:
             CheckpointError: there are checkpoints, but none is complete.
         """
-        for leftover in self.folder.glob(".tmp-*"):
-            self.notify(f"a half-written checkpoint ({leftover.name}) is ignored")
         for checkpoint in self._newest_first():
             problem = _problem(checkpoint)
             if problem is None:
@@ -142,13 +136,22 @@ class CheckpointStore:
             found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True
         )
 
-    def _prune(self, keep_best: str | None) -> None:
-        whole = [checkpoint for checkpoint in self._newest_first() if checkpoint.manifest]
-        for old in whole[2:]:
-            if old.folder.name != keep_best:
-                shutil.rmtree(old.folder)
-        for leftover in self.folder.glob(".tmp-*"):  # of a process that was killed while it saved
-            shutil.rmtree(leftover, ignore_errors=True)
+    def settle(self, latest: Checkpoint) -> None:
+        """Do what was left to do when a process was killed just after it saved its newest checkpoint."""
+        try:
+            self._settle(latest.folder.name, latest.manifest["best"])
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be tidied up: {error.strerror}") from error
+
+    def _settle(self, last: str, best: str | None) -> None:
+        system.point(self.folder / "last", last)
+        if best is not None:
+            system.point(self.folder / "best", best)
+        found = self._newest_first()
+        kept = {best, *[checkpoint.folder.name for checkpoint in found if checkpoint.manifest][:2]}
+        for old in found:
+            if old.folder.name not in kept:
+                files.discard(old.folder)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,10 +160,7 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        system.sync(file.fileno())
+    files.write_content(path, content, sync=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import ImageFiles, resize
 from aevlp.metrics.thresholds import sigmoid
-from aevlp.output import output_file
+from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 from aevlp.training.trained import Scorer, Trained
 
@@ -105,35 +105,36 @@ def predict(
     images, names = found.images, trained.names()
     thresholds = _thresholds(trained, threshold, len(names))
     limit = max(MAX_BAD_COUNT, int(MAX_BAD_SHARE * len(images))) if on_bad_image == "quarantine" else 0
-    list_path = output.with_name(f"{output.name}.quarantine.csv")
     bad, count = dict(found.closed), len(images) + len(found.closed)
     if len(bad) > limit:
         raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
     # Names of files need not be UTF-8: what Python could not decode is written back byte for byte.
-    with output_file(output) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        scorer = Scorer(trained, len(names))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", *names, "labels"])
-        with progress_bar("predict", len(images)) as progress:
-            done = 0
-            for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
-                bad |= {images.name(row): problem for row, problem in problems.items()}
-                if len(bad) > limit:
-                    raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
-                if len(rows):
-                    probabilities = sigmoid(scorer.logits(pixels).numpy())
-                    for row, values in zip(rows, probabilities, strict=True):
-                        labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
-                        writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
-                done += len(rows) + len(problems)
-                progress(done)
-        if len(bad) == count:
-            raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
-    if bad:
-        with output_file(list_path) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
-    else:
-        list_path.unlink(missing_ok=True)  # of an earlier call, and no longer true
+    with output_files(output.parent, output) as put:
+        listed = put(f"{output.name}.quarantine.csv")
+        with put(output.name).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            scorer = Scorer(trained, len(names))
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", *names, "labels"])
+            with progress_bar("predict", len(images)) as progress:
+                done = 0
+                for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
+                    bad |= {images.name(row): problem for row, problem in problems.items()}
+                    if len(bad) > limit:
+                        raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
+                    if len(rows):
+                        probabilities = sigmoid(scorer.logits(pixels).numpy())
+                        for row, values in zip(rows, probabilities, strict=True):
+                            labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
+                            writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
+                    done += len(rows) + len(problems)
+                    progress(done)
+            if len(bad) == count:
+                raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
+        if bad:
+            with listed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
+        else:
+            listed.unlink()  # and with it the list of an earlier call, which is no longer true
     return bad
 
 

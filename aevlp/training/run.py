@@ -202,6 +202,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
+        if ranks.is_main():
+            trainer.store.settle(checkpoint)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
@@ -214,9 +216,12 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         trackers.message(
             f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
         )
+        if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
+            labeler.prepare(blind(data.train), _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
-    folder.remove("summary.json")  # of a run that had ended and goes on: it is no longer true
+    for name in ("summary.json", "samples.npz"):  # of a run that had ended and goes on: no longer true
+        folder.remove(name)
     labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))

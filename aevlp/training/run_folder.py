@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import datetime
-import errno
 import glob
 import io
 import json
-import os
 import secrets
 import socket
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevlp import ranks
+from aevlp import files, ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
@@ -85,15 +82,18 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """Make a new folder and write config.yaml and environment.json; CheckpointError where it is not writable."""
+        """A new folder, which appears with its config.yaml and environment.json; CheckpointError where it is not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
-            folder.path.mkdir(parents=True)
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            files.remove_leftovers(folder.path.parent, own=True)
+            with files.replacing(folder.path) as aside:
+                aside.mkdir()
+                (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
+                (aside / "config.yaml").write_bytes(_as_yaml(config))
         except OSError as error:
             raise _not_writable(folder.path, error) from error
-        folder.write_config(config)
-        folder.write("environment.json", json.dumps(environment(), indent=1).encode())
         return folder
 
     def read_config(self) -> ExperimentConfig:
@@ -120,6 +120,8 @@ class RunFolder:
             raise _not_writable(self.path, error) from error
         if not taken:
             raise CheckpointError(f"{self.path}: another process is running this run")
+        for folder in (self.path, self.path / "checkpoints"):
+            files.remove_leftovers(folder, own=True)
 
     def unlock(self, state: str | None = None) -> None:
         """Release the lock, with a note of how the run ended: "finished", "stopped" or "failed"."""
@@ -129,13 +131,9 @@ class RunFolder:
         """Write a file of the folder, complete or not at all; CheckpointError where the disk is full or not writable."""
         if not self._writes:
             return
-        aside = self.path / f".tmp-{name}"
         try:
-            aside.write_bytes(content)
-            os.replace(aside, self.path / name)
+            files.write(self.path / name, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
             raise _not_writable(self.path / name, error) from error
 
     def remove(self, name: str) -> None:
@@ -149,7 +147,7 @@ class RunFolder:
 
     def write_config(self, config: ExperimentConfig) -> None:
         """Write config.yaml, resolved."""
-        self.write("config.yaml", write_yaml(config.to_dict()).encode())
+        self.write("config.yaml", _as_yaml(config))
 
     def write_fingerprint(self, found: Fingerprint) -> None:
         """data.json: what the run is trained on."""
@@ -222,7 +220,11 @@ class RunFolder:
         self.write("per_class.csv", text.getvalue().encode())
 
 
+def _as_yaml(config: ExperimentConfig) -> bytes:
+    return write_yaml(config.to_dict()).encode()
+
+
 def _not_writable(path: Path, error: OSError) -> CheckpointError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in files.NO_SPACE
     remedy = "free some space, or set AEVLP_RUNS to another disk" if full else "set AEVLP_RUNS to a folder that can"
     return CheckpointError(f"{path}: cannot be written: {error.strerror}; {remedy}")

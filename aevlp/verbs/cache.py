@@ -92,8 +92,8 @@ def verify(_: argparse.Namespace) -> int:
 
 def clear(arguments: argparse.Namespace) -> None:
     """Remove what the flags say."""
+    from aevlp.files import discard
     from aevlp.vision_language.embedding_cache import leftovers, stores
-    from aevlp.vision_language.embedding_store import discard
 
     if not (arguments.keys or arguments.all or arguments.older_than is not None):
         raise ConfigError("cache clear: say what: KEY as `cache list` prints it, --older-than DAYS, or --all")

@@ -73,12 +73,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     from aevlp.sweeps.study import load_existing
-    from aevlp.sweeps.summary import show, write_rows
+    from aevlp.sweeps.summary import as_csv, show
 
     study = load_existing(arguments.study, arguments.storage, print)
     show(study, limit=arguments.limit)
     if arguments.csv is not None:
-        write_rows(study, arguments.csv)
+        from aevlp.output import output_file
+
+        with output_file(arguments.csv, "--csv") as aside:
+            aside.write_text(as_csv(study), encoding="utf-8")
         print(f"trials  {arguments.csv}")
     if arguments.html is not None:
         from aevlp.sweeps.plots import write_page

@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -27,8 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aevlp import files
 from aevlp.folders import cache_root
-from aevlp.vision_language.embedding_store import Store, UnusableStoreError, discard
+from aevlp.vision_language.embedding_store import Store, UnusableStoreError
 
 Notify = Callable[[str], None]
 _REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then known by path, size and time
@@ -78,6 +78,8 @@ class CachedRows:
         self.works = True
         """False once the disk has failed."""
         try:
+            for path in leftovers():
+                files.remove(path)
             self._store = self._open(self.folder)
             if borrow:
                 self._borrow()
@@ -129,7 +131,7 @@ class CachedRows:
             return None
         except UnusableStoreError as error:
             self.notify(f"embedding cache {folder.name} {error}; encoded anew")
-            discard(folder)
+            files.discard(folder)
             return None
         with contextlib.suppress(OSError):  # somebody else's cache can still be read
             os.utime(folder / "meta.json")  # when it was last used
@@ -178,9 +180,8 @@ def stores() -> list[Path]:
 
 
 def leftovers() -> list[Path]:
-    """Folders that a killed process left half made or half removed, a day ago or earlier."""
-    limit = time.time() - 86_400
-    return [path for path in (cache_root() / "embeddings").glob(".tmp-*") if path.stat().st_mtime < limit]
+    """What killed processes left half made or half removed."""
+    return [path for folder in (cache_root(), cache_root() / "embeddings") for path in files.leftovers(folder, own=True)]
 
 
 def damage(folder: Path) -> str | None:
@@ -221,13 +222,9 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 
 def _remember(path: Path, known: dict[str, list]) -> None:
-    aside = path.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
+    with contextlib.suppress(OSError):  # hashed again next time; whether the disk works is told by the stores
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(known))
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)  # hashed again next time; whether the disk works is told by the stores
+        files.write(path, json.dumps(known).encode())
 
 
 def _hash(content: bytes) -> str:

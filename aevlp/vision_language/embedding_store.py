@@ -17,13 +17,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-import shutil
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from aevlp import files
 
 VERSION = 1
 """Raised with any change of the layout, of the views or of how they are encoded: older stores are then encoded anew."""
@@ -68,20 +68,19 @@ class Store:
     @classmethod
     def create(cls, folder: Path, meta: dict[str, Any], identities: np.ndarray, width: int) -> Store:
         """Make an empty store, complete or not at all, and open it; where another process was faster, open that one's."""
-        aside = folder.with_name(f".tmp-{secrets.token_hex(8)}")
-        aside.mkdir(parents=True)
+        meta = meta | {"version": VERSION, "images": len(identities), "width": width}
+        meta["identities"] = zlib.crc32(identities.tobytes())
+        row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            meta = meta | {"version": VERSION, "images": len(identities), "width": width}
-            meta["identities"] = zlib.crc32(identities.tobytes())
-            (aside / "identities").write_bytes(identities.tobytes())
-            row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
-            for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
-                with (aside / name).open("wb") as file:
-                    file.truncate(size)
-            (aside / "meta.json").write_text(json.dumps(meta, indent=1))
-            aside.rename(folder)
+            with files.replacing(folder) as aside:
+                aside.mkdir()
+                (aside / "identities").write_bytes(identities.tobytes())
+                for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
+                    with (aside / name).open("wb") as file:
+                        file.truncate(size)
+                (aside / "meta.json").write_text(json.dumps(meta, indent=1))
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         return cls(folder)
@@ -143,16 +142,6 @@ def usable(embeddings: np.ndarray) -> np.ndarray:
     bits = embeddings.view(f"u{embeddings.itemsize}")
     largest = (bits & (np.iinfo(bits.dtype).max >> 1)).max(axis=-1)
     return (largest > 0) & (largest < np.array(np.inf, dtype=embeddings.dtype).view(bits.dtype))
-
-
-def discard(folder: Path) -> None:
-    """Remove a store; renamed first, so that no other process ever finds half of it."""
-    aside = folder.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
-        folder.rename(aside)
-    except FileNotFoundError:
-        return  # another process was faster
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _open(path: Path) -> Any:

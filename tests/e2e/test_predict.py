@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -227,10 +228,10 @@ def test_a_wrong_command_says_what_is_wrong(trained_run, photos, tmp_path, monke
 
 
 def test_output_that_cannot_be_written_is_refused_before_anything_is_computed(trained_run, photos, tmp_path, monkeypatch, capsys):
-    def no_space(self, content):
+    def no_space(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predicting.Path, "write_bytes", no_space)
+    monkeypatch.setattr(Path, "touch", no_space)
     monkeypatch.setattr(predicting, "Scorer", None)
     assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv")]) == 1
     assert capsys.readouterr().err == f"error: -o {tmp_path}/s.csv: cannot be written: No space left on device\n"

@@ -9,7 +9,6 @@ The official training set is divided 80/20 into train and validation; the offici
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
@@ -29,6 +29,9 @@ from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file, read_text
+
+UNFINISHED = ".unfinished"
+"""In a folder of arrays while the files of one `prepare` take their places."""
 
 
 class ArraysConfig(DatasetConfig):
@@ -52,7 +55,7 @@ def write_arrays(folder: Path, split: str, names: np.ndarray, labels: np.ndarray
     """Write names, labels and drawn observed labels of "train" or "val", each complete or not at all."""
     arrays = {"images": names, "labels": labels, "labels_obs": draw_single_positives(labels)}
     for part, array in arrays.items():
-        write_aside(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
+        files.write(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
 
 
 def array_bytes(array: np.ndarray) -> bytes:
@@ -62,17 +65,10 @@ def array_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file, complete or not at all; DataError where the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise DataError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from error
+def refuse_unfinished(folder: Path) -> None:
+    """DataError where a `prepare` died while it put its files in place, so that they may not belong together."""
+    if (folder / UNFINISHED).exists():
+        raise DataError(f"{folder}: `prepare` was ended while it put its files in place; run it again ({UNFINISHED} tells)")
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -178,6 +174,7 @@ def build_formatted(
     """
     root = dataset_root(config)
     arrays = arrays_folder(config, root)
+    refuse_unfinished(arrays)
     listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
     if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
