@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.collect import collect
@@ -24,16 +21,17 @@ from aevlp.reporting.sheets import (
     markdown,
     neutral,
     print_sheet,
-    printable,
     value,
 )
 from aevlp.reporting.statistics import group_runs
+from aevlp.terminal import Terminal
+from aevlp.text import write_out
 from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
 
 
-def compare(paths: list[Path], console: Console | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
+def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
     """Print the comparison, best test mAP first: the ranking, then differences, classes and settings against a baseline.
 
     Raises:
@@ -46,18 +44,18 @@ def compare(paths: list[Path], console: Console | None = None, *, form: str | No
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
     console = console or console_for_tables(form)
     for note in notes:
-        console.print(f"left out  {printable(note)}", style="yellow", soft_wrap=True, markup=False)
+        console.say(f"left out  {note}", style="yellow")
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
     against = choose_baseline(groups, baseline)
     for note in data_notes({group.name: group.runs[0] for group in groups}, against.name):
-        console.print(f"data  {printable(note)}", style="yellow", soft_wrap=True, markup=False)
+        console.say(f"data  {note}", style="yellow")
     data = compare_groups(groups, against)
     if form is None:
         for sheet in sheets(data):
             print_sheet(console, sheet)
     else:
-        sys.stdout.write(_written(form, data))
+        write_out(_written(form, data))
 
 
 def _written(form: str, data: dict[str, Any]) -> str:

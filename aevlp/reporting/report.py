@@ -10,6 +10,7 @@ from typing import Any
 
 from aevlp import __version__
 from aevlp.config.describe import flatten
+from aevlp.masking import mask_words
 from aevlp.reporting.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, difference, settings, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
@@ -158,7 +159,7 @@ def _environment(run: Run) -> dict[str, str]:
         rows["git commit"] = str(git.get("commit"))[:10]
         rows["uncommitted changes"] = "unknown" if git.get("dirty") is None else "yes" if git["dirty"] else "no"
     if isinstance(command, list):
-        rows["command"] = " ".join(map(str, command))
+        rows["command"] = " ".join(mask_words([str(word) for word in command]))
     return {key: str(value) for key, value in rows.items() if value is not None}
 
 

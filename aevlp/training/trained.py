@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.data.npz import read_npz
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
@@ -121,12 +121,12 @@ def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:
 def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Logits and labels (N,C) of the run's best epoch on validation: full labels where they are known; None if not there."""
     path = folder / "val_scores.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["logits"], file["targets"] if "targets" in file else file["observed"]
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    try:
+        arrays = read_npz(path)
+        return arrays["logits"], arrays["targets"] if "targets" in arrays else arrays["observed"]
+    except (DataError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and --resume the run") from error
 
 
