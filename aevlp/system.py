@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 
 try:
     import fcntl
@@ -121,7 +122,7 @@ def _lock(take: Callable[[], None]) -> bool | None:
 
 @cache  # said once
 def _tell(reason: str) -> None:
-    print(f"note  files cannot be locked here ({reason}): see to it that no two processes continue one run", file=sys.stderr)
+    say(f"note  files cannot be locked here ({reason}): see to it that no two processes continue one run", error=True)
 
 
 def has_record_lock(file: IO[str]) -> bool | None:

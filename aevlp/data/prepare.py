@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -27,6 +26,8 @@ from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
 from aevlp.system import usable_cores
+from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +46,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
             or unreadable (which quarantine.json then lists).
     """
     root, folder = user_path(root), user_path(out or root)
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to respect
+    console = terminal_for_tables(soft_wrap=True)
     if name == "folder":
         from aevlp.data.prepare_folder import survey
 
@@ -89,9 +88,9 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
-def say(console: Console, note: str) -> None:
+def say(console: Terminal, note: str) -> None:
     """Print a note."""
-    console.print(f"[yellow]note[/yellow]  {escape(note)}")
+    console.print(f"[yellow]note[/yellow]  {escape(printable(note))}", markup=True)
 
 
 def _reader(name: str) -> Callable[[Path], Official]:
@@ -144,7 +143,7 @@ def _same_array(path: Path, content: bytes) -> bool:
     return old.shape == new.shape and bool((old == new).all())
 
 
-def _report(console: Console, name: str, official: Official) -> None:
+def _report(console: Terminal, name: str, official: Official) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(name)
     for title in ("images", "classes", "positives per image", "without a positive", "rarest class"):
@@ -168,7 +167,7 @@ def _report(console: Console, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Console, images: ImageFiles) -> dict[str, str]:
+def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
         bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))

@@ -8,18 +8,18 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
 from aevlp.data.images import ImageFiles
 from aevlp.input import open_file, require_file
+from aevlp.terminal import Terminal
 
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Console, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
+def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
     """Report splits, classes, duplicates and tiny classes of the table in `root`.
 
     Returns:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 
 HELP = "scores and labels of photos, by a run or an export"
 
@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     found = find_images(arguments.images)
     for link in found.links:
-        print(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", file=sys.stderr)
+        say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
         open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
-        print(f"left out  {problem}", file=sys.stderr)
+        say(f"left out  {problem}", error=True)
     left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    print(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")
+    say(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")

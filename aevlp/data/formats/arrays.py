@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -25,11 +26,13 @@ from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
+from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, user_path
-from aevlp.input import open_file, read_text
+from aevlp.input import read_text
 
+MAX_CLASSES = 50_000
 UNFINISHED = ".unfinished"
 """In a folder of arrays while the files of one `prepare` take their places."""
 
@@ -73,19 +76,12 @@ def refuse_unfinished(folder: Path) -> None:
 
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
-    try:
-        with open_file(path) as file:
-            array = np.load(file, allow_pickle=False)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
             f"formatted_{{train,val}}_{{images,labels}}.npy, which `{COMMAND} prepare` writes"
-        ) from error
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy array: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: not a readable .npy array, but an archive of several")
-    return array
+        )
+    return read_npy(path)
 
 
 def read_names(folder: Path, split: str) -> np.ndarray:
@@ -135,9 +131,16 @@ def read_class_names(path: Path) -> list[str]:
         class_names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
-    twice = {name for name in class_names if class_names.count(name) > 1}
+    twice = [name for name, count in Counter(class_names).items() if count > 1]
     if twice or not class_names:
-        raise DataError(f"{path}: " + (f"{sorted(twice)[0]!r} appears twice" if twice else "names no class"))
+        raise DataError(f"{path}: " + (f"{min(twice)!r} appears twice" if twice else "names no class"))
+    return check_number(class_names, path)
+
+
+def check_number(class_names: list[str], path: Path) -> list[str]:
+    """The names; DataError where they are more than a matrix of images and classes could be made for."""
+    if len(class_names) > MAX_CLASSES:
+        raise DataError(f"{path}: names {len(class_names):,} classes; at most {MAX_CLASSES:,}")
     return class_names
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, dataset_root, leads_outside, read_class_names
+from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, leads_outside, read_class_names
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
@@ -125,7 +125,7 @@ def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) ->
     """Class names: dataset.classes or classes.txt where there is one, else all labels of the table in alphabetical order."""
     listed = root / user_path(config.classes or "classes.txt", "dataset.classes")
     if config.classes is None and not os.path.lexists(listed):
-        return sorted({word for row in rows for word in (*row.labels, row.label) if word})
+        return check_number(sorted({word for row in rows for word in (*row.labels, row.label) if word}), path)
     names = read_class_names(listed)
     known = set(names)
     for row in rows:
