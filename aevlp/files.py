@@ -21,27 +21,28 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from aevlp import system
+
 PREFIX = ".tmp-"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, an exhausted quota, a file size limit."""
-_NAME = re.compile(r"\.tmp-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]+")  # once without machine and process
+_NAME = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.yaml)?")
 _FORGOTTEN_SECONDS = 86_400.0
 
 
-def aside(target: Path) -> Path:
+def aside(target: Path, suffix: str = "") -> Path:
     """A new name in the folder of `target`, whose own name may be as long as the file system takes."""
-    return target.with_name(f"{PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
+    return target.with_name(f"{PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
 
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A path to write a file or a folder to; it takes the place of `target` at the end, or is removed if anything goes wrong."""
     path = aside(target)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove, path)
         yield path
         os.replace(path, target)
-    finally:
-        remove(path)
 
 
 def write(target: Path, content: bytes, *, sync: bool = False) -> None:
@@ -56,61 +57,63 @@ def write_content(path: Path, content: bytes, *, sync: bool) -> None:
         file.write(content)
         if sync:
             file.flush()
-            os.fsync(file.fileno())
+            system.sync(file.fileno())
 
 
 @contextlib.contextmanager
 def together(folder: Path, mark: str | None = None) -> Iterator[Callable[[str], Path]]:
     """A function from the name of a file to a path to write it to; at the end all files take their places, or none does.
 
-    Where nothing was written to a path, the file of that name is removed. The last file asked for is replaced last.
+    Where nothing was written to a path, the file of that name is removed.
 
     Args:
         folder: of the files.
         mark: name of a file that is there while they take their places: a reader who finds it knows that a process died then.
     """
     paths: dict[Path, Path] = {}
+    with contextlib.ExitStack() as stack:
 
-    def put(name: str) -> Path:
-        paths[folder / name] = aside(folder / name)
-        return paths[folder / name]
+        def put(name: str) -> Path:
+            path = paths[folder / name] = aside(folder / name)
+            stack.callback(remove, path)
+            return path
 
-    try:
         yield put
-        _place(paths, None if mark is None else folder / mark)
-    finally:
-        for path in paths.values():
-            remove(path)
+        _place(paths, None if mark is None else folder / mark, stack)
 
 
-def _place(paths: dict[Path, Path], mark: Path | None) -> None:
-    # Until the last has its place, what was there before is kept, to be put back.
-    *before_last, last = paths
-    kept = {target: aside(target) for target in before_last if os.path.lexists(target)}
-    written = {target for target, path in paths.items() if path.exists()}
+def _place(paths: dict[Path, Path], mark: Path | None, stack: contextlib.ExitStack) -> None:
+    """Put files into place. What was there before is kept aside until all have theirs, and put back where that fails."""
+    several = len(paths) > 1
+    kept = {target: aside(target) for target in paths if several and os.path.lexists(target)}
+    written = [target for target, path in paths.items() if path.exists()]
+    spent = contextlib.ExitStack()
+    for path in kept.values():
+        spent.callback(remove, path)
     try:
-        if mark is not None and before_last:
+        if mark is not None and several:
             mark.touch()
         for target, path in paths.items():
             if target in kept:
-                os.replace(target, kept[target])
+                with contextlib.suppress(FileNotFoundError):  # another process does the same in this moment
+                    os.replace(target, kept[target])
             if target in written:
                 os.replace(path, target)
-        if last not in written:
-            last.unlink(missing_ok=True)
+            elif target not in kept:
+                target.unlink(missing_ok=True)
+        if mark is not None:
+            mark.unlink(missing_ok=True)
+        stack.push(spent)
     except BaseException:
-        for target in before_last:
-            if target in kept and kept[target].exists():
-                os.replace(kept[target], target)
-            elif target not in kept and target in written and not paths[target].exists():
+        for target, path in paths.items():
+            if target in kept:
+                with contextlib.suppress(FileNotFoundError):  # not yet moved
+                    os.replace(kept[target], target)
+            elif target in written and not path.exists():
                 target.unlink()
         if mark is not None:
             mark.unlink(missing_ok=True)
         raise
-    if mark is not None:
-        mark.unlink(missing_ok=True)
-    for path in kept.values():
-        remove(path)
 
 
 def remove(path: Path) -> None:
@@ -130,25 +133,28 @@ def discard(path: Path) -> None:
     remove(gone)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """What killed processes left aside in a folder."""
+def leftovers(folder: Path, *, own: bool = False) -> list[Path]:
+    """What killed processes left aside in a folder.
+
+    own: nobody but this program writes there, so that names of its earlier versions, and their kind, count as well.
+    """
     try:
-        return [Path(entry) for entry in os.scandir(folder) if entry.name.startswith(PREFIX) and _is_left(Path(entry))]
+        return [Path(entry) for entry in os.scandir(folder) if entry.name.startswith(PREFIX) and _is_left(Path(entry), own)]
     except OSError:
         return []
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, own: bool = False) -> None:
     """Remove what killed processes left aside in a folder, as far as that can be done."""
-    for path in leftovers(folder):
+    for path in leftovers(folder, own=own):
         remove(path)
 
 
-def _is_left(path: Path) -> bool:
+def _is_left(path: Path, own: bool) -> bool:
     found = _NAME.fullmatch(path.name)
-    if found is None:
+    if found is None and not own:
         return False
-    if found[1] == _machine() and not _lives(int(found[2])):
+    if found is not None and found[1] == _machine() and not _lives(int(found[2])):
         return True
     try:  # of another machine, or its process id is another's now
         return time.time() - path.lstat().st_mtime > _FORGOTTEN_SECONDS

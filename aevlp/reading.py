@@ -7,35 +7,31 @@ import errno
 import io
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import DataError
+from aevlp.input import open_file
 
 MAX_BYTES = 100_000_000  # of a text file; the rows of a run of ten million steps are a quarter of it
 MAX_NUMBER = 1e100  # of a metric: its square is still a number
-_MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading; pipes and devices are not waited for.
+    """Open a regular file for reading.
 
     Raises:
         FileNotFoundError: there is none.
         DataError: it cannot be read; `<path>: cannot be read: <why>`.
     """
     try:
-        # Without O_NONBLOCK, to open a named pipe waits for whoever writes to it.
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        return open_file(path)
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if error.errno in _MISSING:
+        if error.errno == errno.ENOTDIR:
             raise FileNotFoundError(*error.args) from error
         raise _unreadable(path, error.strerror or str(error)) from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise _unreadable(path, "not a regular file")
-    return file
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:

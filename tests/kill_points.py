@@ -48,8 +48,8 @@ def go_on() -> Path:
 
 def left(root: Path) -> dict[str, Any]:
     """All that may not depend on having been killed: the outcome of the one run, and which files there are."""
-    (run,) = (root / "runs").iterdir()
-    files = sorted(str(path.relative_to(run)) for path in run.rglob("*"))
+    (run,) = [*(root / "runs").iterdir()]
+    files = {str(path.relative_to(run)) for path in run.rglob("*")}
     cache = {str(path.relative_to(root)): path.read_bytes() for path in (root / "cache").rglob("*") if path.is_file()}
     return {"files": files, "cache": cache, **runs.outcome(run)}
 
@@ -79,7 +79,9 @@ def killed_and_gone_on(root: Path, point: Point, expected: dict[str, Any]) -> li
 
     def run() -> list[str]:
         go_on()
-        return runs.differences(left(root), expected)
+        found = left(root)
+        files = [f"{name}: in one of the two" for kind in ("files", "cache") for name in {*found[kind]} ^ {*expected[kind]}]
+        return files + runs.differences(found, expected)
 
     code, result = forked(root, run)
     shutil.rmtree(root)

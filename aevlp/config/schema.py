@@ -17,11 +17,15 @@ from pydantic import (
     model_validator,
 )
 
-# Speed and meters: they change how long a run takes, or what is measured beside it, and its result by no more than rounding.
-NO_RESULT = (
+# Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
+# than rounding.
+SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
-    "trainer.eval_batch_size", "trainer.evaluate_labeler", "labeler.encoder.batch_size", "labeler.encoder.cache",
+    "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
+    "labeler.encoder.cache",
 )  # fmt: skip
+StopSignal = Literal["HUP", "USR1", "USR2"]
+STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
 
 class Config(BaseModel):
@@ -115,6 +119,9 @@ class TrainerConfig(Config):
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
 
+    stop_signals: tuple[StopSignal, ...] = STOP_SIGNALS
+    """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
+
 
 class SelectionConfig(Config):
     """Which validation labels choose the checkpoint."""
@@ -201,7 +208,7 @@ class ExperimentConfig(Config):
         Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
         data = self.to_dict()
-        for path in ("name", "seed", "tracking", *NO_RESULT):
+        for path in ("name", "seed", "tracking", *SPEED_AND_METERS):
             *sections, key = path.split(".")
             found: Any = data
             for section in sections:  # not every labeler has an encoder

@@ -21,7 +21,7 @@ from aevlp.config.schema import DatasetConfig
 if TYPE_CHECKING:
     from aevlp.data.dataset import Split, SPMLData
 
-FILE_NAME = "data.json"
+DATA_FILE = "data.json"
 ROWS = 65_536  # hashed at a time, so that 1.7 million rows of 300 classes are not copied whole
 TITLES = {"train": "training", "val": "validation", "test": "test"}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
+from aevlp.input import open_file
 
 MAX_BYTES = 1 << 30  # of all arrays of an .npz together, unpacked: 50 times what a run writes
 KINDS = "biufSU"  # numbers and words: all that a run writes
@@ -29,7 +30,7 @@ def read_npz(path: Path, limit: int = MAX_BYTES) -> dict[str, np.ndarray]:
         DataError: whatever is wrong with the file, in one line; it is read only as far as `limit` allows.
     """
     try:
-        with _regular(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > limit:
@@ -46,18 +47,13 @@ def read_npy(path: Path) -> np.ndarray:
         DataError: whatever is wrong with the file, in one line.
     """
     try:
-        content = _regular(path).read_bytes()
+        with open_file(path) as file:
+            content = file.read()
         if content.startswith(b"PK"):
             raise ValueError("an archive of several arrays")
         return _array(content, MAX_BYTES)
     except (OSError, ValueError, MemoryError) as error:
         raise DataError(f"{path}: not a readable .npy array: {_reason(error)}") from error
-
-
-def _regular(path: Path) -> Path:
-    if path.exists() and not path.is_file():
-        raise ValueError("not a regular file")  # opening a named pipe would wait for ever
-    return path
 
 
 def _reason(error: BaseException) -> str:

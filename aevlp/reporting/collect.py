@@ -13,7 +13,7 @@ import numpy as np
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
-from aevlp.data.fingerprint import FILE_NAME, Fingerprint
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.data.npz import read_npz
 from aevlp.reading import number, read_json, read_table
 from aevlp.tracking.jsonl import read_metrics
@@ -94,7 +94,7 @@ class Run:
     @property
     def data(self) -> Fingerprint | None:
         """What the run was trained on, read anew; None where it does not tell."""
-        found: Fingerprint | None = self._read(FILE_NAME, lambda path: Fingerprint.from_dict(_read_object(path)))
+        found: Fingerprint | None = self._read(DATA_FILE, lambda path: Fingerprint.from_dict(_read_object(path)))
         return found
 
     @property

@@ -227,7 +227,7 @@ def _environment(run: Run) -> dict[str, str]:
     rows = {key.replace("packages.", ""): value for key, value in flatten(values).items()}
     if isinstance(git, dict):
         rows["git commit"] = str(git.get("commit"))[:10]
-        rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
+        rows["uncommitted changes"] = "unknown" if git.get("dirty") is None else "yes" if git["dirty"] else "no"
     if isinstance(command, list):
         rows["command"] = " ".join(mask_words([str(word) for word in command]))
     return {key[:MAX_TEXT]: str(value)[:MAX_TEXT] for key, value in rows.items() if value is not None}

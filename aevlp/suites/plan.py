@@ -15,9 +15,10 @@ from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
+from aevlp.folders import runs_root
 from aevlp.reporting.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Job:
     title: str
     config: ExperimentConfig
     data: Fingerprint | None = None
-    """Of what it is to be trained on; None takes a run on any data for it: they are drawn, or cannot be read here."""
+    """Of what it is to be trained on; where None, as data are drawn or cannot be read here, a run on any data is its run."""
     path: Path | None = None
     """Its folder, once there is one."""
     failure: str | None = None
@@ -169,10 +170,11 @@ def find_runs(jobs: list[Job]) -> list[str]:
     for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
         for job in wanted.get(_hash_and_seed(path), ()):
             other = _other_data(path, job.data)
-            others[other] += bool(other)
-            if not other and job.run is None:
+            if other:
+                others[other] += 1
+            elif job.run is None:
                 job.path = path
-    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items() if other]
+    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
 
 
 def _hash_and_seed(path: Path) -> tuple[str, int]:
@@ -205,7 +207,7 @@ def _other_data(path: Path, wanted: Fingerprint | None) -> str:
     if found is None:
         return "an older version began it and did not write down on what data"
     told = found.difference(wanted)
-    return told and f"trained on other data, {told}"
+    return told and f"on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

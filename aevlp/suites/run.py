@@ -27,7 +27,7 @@ def run_suite(
     Raises:
         ConfigError: before anything is run.
         TrainingError: a run failed; the others were finished and the table printed all the same.
-        RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state; the same command continues.
+        RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
     console = console_for_tables(form)
@@ -37,7 +37,8 @@ def run_suite(
     except AevlpError as error:
         if not table_only:
             raise
-        console.say(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
+        reason = str(error).splitlines()[0]
+        console.say(f"the data cannot be read here, so runs on any data are taken: {reason}", style="yellow")
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)

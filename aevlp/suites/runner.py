@@ -40,7 +40,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
     After three failures in a row for the same reason no further run is begun.
 
     Raises:
-        RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
+        RunStopped: after a signal, once every run has saved its state.
     """
     for note in find_runs(jobs):
         console.say(note, style="yellow")
@@ -51,7 +51,8 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
     reasons: list[str | None] = []
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with StopFlag() as stop, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    signals = {name for job in jobs for name in job.config.trainer.stop_signals}
+    with StopFlag(signals) as stop, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(waiting))
 
         def ended(job: Job, took: float | None = None) -> None:

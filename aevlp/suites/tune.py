@@ -10,6 +10,7 @@ from typing import Any
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.folders import runs_root
 from aevlp.machine import Machine
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.sweeps.best import choose
@@ -18,7 +19,7 @@ from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
 from aevlp.terminal import Terminal
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"
@@ -58,7 +59,7 @@ def prepare(plan: Plan, trials: int) -> list[Tuning]:
 def _check(line: Line, study: str) -> None:
     with tempfile.TemporaryDirectory() as aside:
         file = Path(aside) / "study.yaml"
-        file.write_text(study)
+        file.write_text(study, encoding="utf-8")
         try:
             StudyPlan.load(str(file))
         except ConfigError as error:
@@ -71,7 +72,7 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
     A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
 
     Raises:
-        RunStopped: after Ctrl-C or SIGTERM; the same command continues.
+        RunStopped: after a signal; the same command continues.
     """
 
     def say(text: str) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.folders import user_path
 from aevlp.masking import mask
 from aevlp.reading import parse_json, read_bytes
+from aevlp.system import sync
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -30,7 +31,7 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
         ConfigError: it cannot be reached, or holds something that is not Optuna's; nothing was written.
     """
     if isinstance(place, Path) or "://" not in place:
-        return _open_journal(Path(place), notify)
+        return _open_journal(user_path(place), notify)
     try:
         if place.startswith("grpc://"):
             return _open_proxy(place)
@@ -54,17 +55,19 @@ def storage_errors(place: str | Path) -> Iterator[None]:
 
 def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+    # Not the other kind, a symbolic link: some file systems have none, and from a relative path it leads nowhere, so that the
+    # lock of a process that was killed would be waited for without end instead of 30 s.
+    lock = JournalFileOpenLock(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             with contextlib.ExitStack() as stack:
-                lock = JournalFileSymlinkLock(str(path))
                 lock.acquire()
                 stack.callback(lock.release)
                 repair(path, notify)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be opened: {error.strerror}") from error
 
@@ -93,7 +96,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     shutil.copy2(path, backup)
     with path.open("r+b") as file:
         file.truncate(whole)
-        os.fsync(file.fileno())
+        sync(file.fileno())
     count = number - problem + 1
     notify(f"{path}: {count} damaged lines at its end were removed; the file as it was is {backup.name}")
 

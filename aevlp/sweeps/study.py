@@ -11,10 +11,12 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from aevlp import files
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
 from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
@@ -22,7 +24,6 @@ from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
 from aevlp.sweeps.space import UnfitError, by_name
 from aevlp.sweeps.storage import JOURNAL, open_storage
-from aevlp.training.run_folder import runs_root
 
 MARK = "aevlp"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -51,10 +52,12 @@ def open_study(
         DataError: the data are absent or wrong.
     """
     folder = study_folder(name)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").exists():
+    # Killed as it began, a study may have no more than its journal.
+    strangers = folder.is_dir() and any(not path.name.startswith((JOURNAL, ".")) for path in folder.iterdir())
+    if strangers and not (folder / "study.yaml").exists():
         raise ConfigError(f"{folder}: holds files, but no study; move them, or give the study another name with --name")
-    data = plan.data  # absent data leave nothing behind
     _require_storage(folder, storage)
+    data = plan.data  # absent data leave nothing behind
     source = _load(new_from, storage, notify) if new_from is not None else None
     if source is not None:
         _check_source(source, plan, new_from or "", notify)
@@ -167,10 +170,9 @@ def _write_files(folder: Path, plan: Plan) -> None:
         "study.yaml": f"# What this study searches, as it was last run.\n{write_yaml(content)}",
         "base.yaml": f"# What holds where a trial does not say otherwise.\n{write_yaml(plan.values)}",
     }
+    files.remove_leftovers(folder)
     for name, text in texts.items():
-        aside = folder / f".{name}"
-        aside.write_text(text)
-        aside.replace(folder / name)
+        files.write(folder / name, text.encode())
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from aevlp import files
 from aevlp.config.errors import CheckpointError
 from aevlp.reading import number, parse_json, read_bytes
+from aevlp.system import sync
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
@@ -101,7 +102,7 @@ class JsonlTracker(Tracker):
             return
         descriptor, self._descriptor = self._descriptor, None
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         except OSError as error:
             if error.errno not in files.NO_SPACE:
                 raise

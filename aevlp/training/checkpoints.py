@@ -2,13 +2,14 @@
 
     checkpoints/epoch-003/            after epoch 3 and its validation
     checkpoints/epoch-004-step-120/   in mid-epoch, when a signal came
-    checkpoints/last, best            links to two of them
+    checkpoints/last, best            links to two of them, or small files with their names where there are no links
 
 Weights are safetensors, the rest is loaded with `weights_only=True`: a checkpoint cannot run code.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aevlp import files
+from aevlp import files, system
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.reading import open_regular, read_json
 
@@ -94,18 +95,15 @@ class CheckpointStore:
                 for file, content in contents.items():
                     _write(aside / file, content)
                 _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
-                _sync_folder(aside)
+                system.sync_folder(aside)
                 before = files.aside(target)
                 if target.exists():  # the same position saved twice; or a damaged one, which this replaces
                     os.replace(target, before)
             files.remove(before)
-            _sync_folder(self.folder)
-            self._link("last", name)
-            if best is not None:
-                self._link("best", best)
-            self._prune(keep_best=best)
+            system.sync_folder(self.folder)
+            self._settle(name, best)
         except OSError as error:
-            what = "the disk is full" if error.errno in files.NO_SPACE else str(error)
+            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
             raise CheckpointError(
                 f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched"
             ) from error
@@ -144,17 +142,21 @@ class CheckpointStore:
             found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True
         )
 
-    def _link(self, link: str, name: str) -> None:
-        aside = self.folder / f".link-{link}"
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(name)
-        os.replace(aside, self.folder / link)
+    def settle(self, latest: Checkpoint) -> None:
+        """Do what was left to do when a process was killed just after it saved its newest checkpoint."""
+        try:
+            self._settle(latest.folder.name, latest.manifest["best"])
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be tidied up: {error.strerror}") from error
 
-    def _prune(self, keep_best: str | None) -> None:
+    def _settle(self, last: str, best: str | None) -> None:
+        system.point(self.folder / "last", last)
+        if best is not None:
+            system.point(self.folder / "best", best)
         found = self._newest_first()
-        whole = [checkpoint for checkpoint in found if checkpoint.manifest]
-        for old in [checkpoint for checkpoint in found if checkpoint not in whole[:2]]:
-            if old.folder.name != keep_best:
+        kept = {best, *[checkpoint.folder.name for checkpoint in found if checkpoint.manifest][:2]}
+        for old in found:
+            if old.folder.name not in kept:
                 files.discard(old.folder)
 
 
@@ -165,14 +167,6 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _write(path: Path, content: bytes) -> None:
     files.write_content(path, content, sync=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -22,8 +22,10 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
+from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
@@ -55,8 +57,9 @@ def train(config: ExperimentConfig) -> RunResult:
     """Run an experiment in a new folder under $AEVLP_RUNS or runs/.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
+        AevlpError: with a message for the user; RunStopped after a signal, once the state is saved.
     """
+    refuse_in_worker()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
@@ -76,6 +79,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     Raises:
         ConfigError: the data have changed; nothing is written then.
     """
+    refuse_in_worker()
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
@@ -140,7 +144,7 @@ def _run(
     state = "failed"
     summary: dict[str, Any] = {}
     try:
-        with StopFlag() as stop:
+        with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
             data = data or registry.build("datasets", config.dataset)
             known = _know_data(folder, data)
             if known is None:
@@ -169,8 +173,7 @@ def _run(
 
 def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_sizes(data)
     small, cached = cache_images(data, config)
@@ -197,6 +200,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
+        if ranks.is_main():
+            trainer.store.settle(checkpoint)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,19 +21,16 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.data import fingerprint
-from aevlp.data.dataset import SPMLData
-from aevlp.data.fingerprint import Fingerprint
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
+from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
 from aevlp.training.run_lock import RunLock
 
+if TYPE_CHECKING:
+    from aevlp.data.dataset import SPMLData
+
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
-
-
-def runs_root() -> Path:
-    """$AEVLP_RUNS, or runs/ in the working folder."""
-    return Path(os.environ.get("AEVLP_RUNS", "runs"))
 
 
 def find_run(name: str) -> Path:
@@ -92,7 +89,7 @@ class RunFolder:
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            files.remove_leftovers(folder.path.parent)
+            files.remove_leftovers(folder.path.parent, own=True)
             with files.replacing(folder.path) as aside:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
@@ -126,7 +123,7 @@ class RunFolder:
         if not taken:
             raise CheckpointError(f"{self.path}: another process is running this run")
         for folder in (self.path, self.path / "checkpoints"):
-            files.remove_leftovers(folder)
+            files.remove_leftovers(folder, own=True)
 
     def unlock(self, state: str | None = None) -> None:
         """Release the lock, with a note of how the run ended: "finished", "stopped" or "failed"."""
@@ -156,7 +153,7 @@ class RunFolder:
 
     def write_fingerprint(self, found: Fingerprint) -> None:
         """data.json: what the run is trained on."""
-        self.write(fingerprint.FILE_NAME, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+        self.write(DATA_FILE, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
 
     def read_fingerprint(self) -> Fingerprint | None:
         """What the run was trained on; None where it does not tell, as an older version began it.
@@ -164,7 +161,7 @@ class RunFolder:
         Raises:
             CheckpointError: data.json is damaged.
         """
-        path = self.path / fingerprint.FILE_NAME
+        path = self.path / DATA_FILE
         try:
             return Fingerprint.from_dict(read_json(path))
         except FileNotFoundError:

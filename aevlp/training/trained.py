@@ -15,19 +15,18 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError, ConfigError, DataError
+from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.reading import read_json, read_table
+from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
-from aevlp.training.run_folder import RunFolder, find_run
-
-DESCRIPTION = "model.json"  # what makes a folder an exported one
-_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.sources import DESCRIPTION, find_trained
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,12 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
         ConfigError: there is no such thing, or an override changes what was trained.
         CheckpointError: it is there, but cannot be used.
     """
-    if Path(source).is_file():
+    path = find_trained(source, overrides, experiment)
+    if path.is_file():
         from aevlp.training.published import open_published
 
-        return open_published(Path(source), experiment, overrides)
-    if experiment is not None:
-        raise ConfigError("--exp goes with a published checkpoint file; a run or an export knows its own")
-    wrong = [word for word in overrides if not word.startswith(_EVALUATION)]
-    if wrong:
-        raise ConfigError(f"--set {wrong[0]}: of a trained model only dataset.* and {', '.join(_EVALUATION[1:])[:-1]} can be set")
-    if (Path(source) / DESCRIPTION).is_file():
-        return _open_export(Path(source), overrides)
-    return _open_run(find_run(source), overrides)
+        return open_published(path, experiment, overrides)
+    return _open_export(path, overrides) if (path / DESCRIPTION).is_file() else _open_run(path, overrides)
 
 
 def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
@@ -172,8 +165,7 @@ class Scorer:
 
     def __init__(self, trained: Trained, num_classes: int):
         settings = trained.config.trainer
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        limit_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device

@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
@@ -100,7 +101,7 @@ def clear(arguments: argparse.Namespace) -> None:
     chosen = stores()
     for key in arguments.keys:
         if not any(folder.name.startswith(key) for folder in chosen):
-            raise ConfigError(f"cache clear: no store begins with {key!r} (see `python run.py cache list`)")
+            raise ConfigError(f"cache clear: no store begins with {key!r} (see `{COMMAND} cache list`)")
     if arguments.keys:
         chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]
     if arguments.older_than is not None:

@@ -17,6 +17,8 @@ from aevlp.training import precision
 from aevlp.training.run import resume
 from aevlp.training.task import build_optimizer
 
+pytestmark = pytest.mark.processor
+
 
 def measured(monkeypatch, fp32: float, bf16: float, calls: list | None = None) -> None:
     def times(steps):

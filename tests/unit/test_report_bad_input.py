@@ -117,7 +117,7 @@ def test_empty_folders_are_said_and_nothing_at_all_is_an_error(run, tmp_path, ca
 
 def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(run, tmp_path, capsys):
     assert main(["report", str(run()), "-o", str(tmp_path / "absent" / "report.html")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_numbers_that_are_none_do_not_reach_the_page(run):
