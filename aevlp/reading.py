@@ -15,10 +15,11 @@ from aevlp.input import open_file
 
 MAX_BYTES = 100_000_000  # of a text file; the rows of a run of ten million steps are a quarter of it
 MAX_NUMBER = 1e100  # of a metric: its square is still a number
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading.
+    """Open a regular file for reading; pipes and devices are not waited for.
 
     Raises:
         FileNotFoundError: there is none.
@@ -26,10 +27,8 @@ def open_regular(path: Path) -> io.BufferedReader:
     """
     try:
         return open_file(path)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        if error.errno == errno.ENOTDIR:
+        if error.errno in _MISSING:
             raise FileNotFoundError(*error.args) from error
         raise _unreadable(path, error.strerror or str(error)) from error
 
@@ -68,9 +67,8 @@ def parse_json(text: str | bytes) -> Any:
     """Plain data; ValueError for whatever is no JSON, nested too deeply, or holds words that are no Unicode."""
     try:
         data = json.loads(text)
-        if (
-            b"\\ud" in (text if isinstance(text, bytes) else text.encode()).lower()
-        ):  # half a character: it cannot be written again
+        # Half a character, which cannot be written again.
+        if b"\\ud" in (text if isinstance(text, bytes) else text.encode()).lower():
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError as error:
         raise ValueError(f"not UTF-8: {error}") from error

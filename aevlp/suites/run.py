@@ -37,8 +37,7 @@ def run_suite(
     except AevlpError as error:
         if not table_only:
             raise
-        reason = str(error).splitlines()[0]
-        console.say(f"the data cannot be read here, so runs on any data are taken: {reason}", style="yellow")
+        console.say(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)

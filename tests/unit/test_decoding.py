@@ -67,6 +67,9 @@ def test_whole_numbers_of_32_bits_without_a_sign_keep_their_upper_half(tmp_path)
     pixels = scaled(2**32 - 1, np.uint32).view(np.int32)
     path = save(tmp_path / "a.tif", pixels, **{str(SAMPLE_FORMAT): (2, 1)})
     np.testing.assert_array_equal(decoded(path)[:, :, 0], GRAY)
+    told = struct.pack("<HHIHH", SAMPLE_FORMAT, 3, 1, 1, 0)
+    path.write_bytes(path.read_bytes().replace(told, struct.pack("<HHIHH", 65_000, 3, 1, 1, 0)))  # nothing told means the same
+    np.testing.assert_array_equal(decoded(path)[:, :, 0], GRAY)
 
 
 def test_a_picture_whose_0_is_white_is_turned_round(tmp_path):

@@ -30,7 +30,8 @@ def make_sparse(path):
 
 KINDS = {
     make_pipe: "is a named pipe, not a file", os.mkdir: "is a folder, not a file", make_loop: "symbolic links",
-    make_device: "is a device, not a file", make_sparse: "it has 1,099,511,627,776 bytes; at most 100,000,000 are read",
+    make_device: "is a device, not a file",
+    make_sparse: "it has 1,099,511,627,776 bytes; at most 100,000,000 are read",
 }  # fmt: skip
 
 
