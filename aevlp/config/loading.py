@@ -18,7 +18,7 @@ from aevlp import folders
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, DataError, suggest
+from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
@@ -109,10 +109,8 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         if len(content) > MAX_BYTES:
             raise too_large(shown)
         text = content.decode()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{shown}: cannot be read: {error}") from error
-    except DataError as error:
-        raise ConfigError(str(error).replace(str(path), shown, 1)) from error
     data, lines = read_yaml(text, shown)
     if not isinstance(data, dict):
         raise ConfigError(f"{shown}: must hold `key: value` lines")

@@ -22,6 +22,7 @@ from aevlp.training.run_lock import look
 
 OWN_FILES = ("config.yaml", "metrics.jsonl", "summary.json")
 SCHEMA_VERSION = 1
+MAX_LETTERS = 300  # of a name or a problem, which may repeat what a damaged file holds
 ENDINGS = {
     "running": "under way",
     "stopped": "stopped by a signal",
@@ -52,7 +53,7 @@ class Run:
         config = self._read("config.yaml", lambda path: read_mapping(path)[0], "config.yaml is missing") or {}
         version = config.get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
-            self.problems.append(f"written with layout version {version}, this is {SCHEMA_VERSION}")
+            self.say(f"written with layout version {version}, this is {SCHEMA_VERSION}")
         return config
 
     @cached_property
@@ -127,8 +128,8 @@ class Run:
 
     def say(self, problem: str) -> None:
         """Add a problem, once."""
-        if problem not in self.problems:
-            self.problems.append(problem)
+        if problem[:MAX_LETTERS] not in self.problems:
+            self.problems.append(problem[:MAX_LETTERS])
 
     def _read(self, name: str, read: Callable[[Path], Any], missing: str | None = None) -> Any:
         path = self.path / name
@@ -159,7 +160,7 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:MAX_LETTERS] if isinstance(value, str) else ""
 
 
 @dataclass
@@ -233,7 +234,8 @@ def read_run(folder: Path) -> Run:
         trainer = run.config.get("trainer")
         planned = trainer.get("epochs") if isinstance(trainer, dict) else None
         last = run.epochs[-1].get("trainer/epoch", len(run.epochs)) if run.epochs else 0
-        run.problems.insert(0, f"not finished: {last} of {planned if planned is not None else '?'} epochs{ending}")
+        told = f"not finished: {last} of {planned if planned is not None else '?'} epochs{ending}"
+        run.problems.insert(0, told[:MAX_LETTERS])
     elif "experiment" not in run.summary or "config_hash" not in run.summary:
         run.say("summary.json is of an older version")
     return run

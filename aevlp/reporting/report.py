@@ -130,7 +130,7 @@ def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Bud
         }
     for subject, row in rows.items():  # now that all has been read
         if isinstance(subject, Run) and "curves" in row:
-            row["problems"] = budget.add("problems", subject.path.name, partial(_problems, subject)) or []
+            row["problems"] = budget.add("problems", subject.path.name, partial(_problems, subject)) or row["problems"]
     return details, images.uris
 
 

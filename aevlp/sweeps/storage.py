@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.folders import user_path
 from aevlp.masking import mask
 from aevlp.reading import parse_json, read_bytes
@@ -70,6 +70,8 @@ def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be opened: {error.strerror}") from error
+    except DataError as error:
+        raise ConfigError(str(error)) from error
 
 
 def repair(path: Path, notify: Callable[[str], None]) -> None:

@@ -65,10 +65,7 @@ class JsonlTracker(Tracker):
     def _keep_rows_until(self, step: int, epochs: int) -> None:
         def known(row: dict[str, Any]) -> bool:
             # A checkpoint made during validation has the last step of its epoch, but not the epoch's row.
-            position = number(row.get("trainer/step")), number(row.get("trainer/epoch"))
-            if position[0] is None or position[1] is None:
-                raise ValueError("a row does not tell its trainer/step and trainer/epoch")
-            return position[0] <= step and ("train/loss" not in row or position[1] <= epochs)
+            return _told(row, "trainer/step") <= step and ("train/loss" not in row or _told(row, "trainer/epoch") <= epochs)
 
         rows = [row for row in read_metrics(self.path) if known(row)]
         files.write(self.path, "".join(map(_line, rows)).encode(), sync=True)
@@ -109,6 +106,13 @@ class JsonlTracker(Tracker):
             self.notify(f"no space left for {self.path}: the last rows may be missing")
         finally:
             os.close(descriptor)
+
+
+def _told(row: dict[str, Any], name: str) -> float:
+    value = number(row.get(name))
+    if value is None:
+        raise ValueError(f"a row does not tell its {name}")
+    return value
 
 
 def _line(row: dict[str, Any]) -> str:
