@@ -165,7 +165,7 @@ def find_runs(jobs: list[Job]) -> list[str]:
     for job in jobs:
         job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
-    for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
+    for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
         try:
             config = RunFolder(path).read_config()
         except AevlpError:  # of another version, or damaged; nothing here is for it

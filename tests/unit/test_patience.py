@@ -72,7 +72,12 @@ class Server:
             self.finish_timeout = settings.finish_timeout
         run_settings = types.SimpleNamespace(sync_dir="run", base_url="http://server")
         return types.SimpleNamespace(
-            settings=run_settings, url="", define_metric=lambda *_, **__: None, finish=self.finish, summary={}, log=lambda row: None
+            settings=run_settings,
+            url="",
+            define_metric=lambda *_, **__: None,
+            finish=self.finish,
+            summary={},
+            log=lambda row: None,
         )
 
     def finish(self, exit_code):
@@ -120,6 +125,8 @@ def test_a_server_that_answers_gets_the_time_that_large_weights_take(clock, monk
     granted = []
     monkeypatch.setattr(wandb_media, "upload_seconds", lambda folder: 100.0)
     join = wandb_module.threading.Thread.join
-    monkeypatch.setattr(wandb_module.threading.Thread, "join", lambda self, timeout: granted.append(timeout) or join(self, timeout))
+    monkeypatch.setattr(
+        wandb_module.threading.Thread, "join", lambda self, timeout: granted.append(timeout) or join(self, timeout)
+    )
     waited(clock, monkeypatch, tmp_path, Server(clock, 0.5, 1.0, 0.5), lambda *_: None)
     assert granted[-1] == 100 + 15 - 0.5 - 1 - 0.5 - wandb_module.FINISH_SECONDS
