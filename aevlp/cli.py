@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import io
+import logging
 import os
 import re
 import signal
@@ -18,15 +20,19 @@ from typing import Any, NoReturn
 from aevlp import __version__
 from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, suggest
+from aevlp.config.errors import AevlpError, shortened, suggest
 from aevlp.folders import user_path
 from aevlp.system import require_posix
+from aevlp.text import SayHandler, printable, say
 from aevlp.verbs import train
 
 VERBS = (
     "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch", "dashboard",
     "sweep", "suite", "cache", "bench",
 )  # fmt: skip
+
+
+MAX_LETTERS = 2000  # of a line of an error, which may repeat a word of a file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require_posix()  # before a verb imports what only these systems have
         parser = build_parser()
+        if any("\0" in word for word in words):
+            parser.error("an argument holds a zero byte")
         if not words:
             parser.print_help()
             return 2
         arguments = parser.parse_args(words)
+        logging.getLogger("aevlp").handlers = [SayHandler()]
         for name, value in vars(arguments).items():
             setattr(arguments, name, _from_home(value))
         for plugin in arguments.plugin:
@@ -54,15 +63,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except AevlpError as error:
         others = os.environ.get("RANK", "0") != "0"
-        for line in [] if (others if error.silent is None else error.silent) else str(error).splitlines():
+        for line in [] if (others if error.silent is None else error.silent) else str(error).split("\n"):
             # Each line is an error of its own, unless it is indented; a clean stop is no error.
-            print(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, file=sys.stderr)
+            line = shortened(line, MAX_LETTERS)
+            say(f"error: {line}" if error.exit_code in (1, 2) and not line.startswith(" ") else line, error=True)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in `list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"error: {os.fsdecode(error.filename)}: {error.strerror}", error=True)
+        return 2 if error.errno == errno.ENAMETOOLONG else 1
     except KeyboardInterrupt as error:
-        print("error: interrupted", file=sys.stderr)
+        say("error: interrupted", error=True)
         return 143 if isinstance(error, _Terminated) else 130
 
 
@@ -95,6 +110,8 @@ def _from_home(value: Any) -> Any:
 
 
 class _Parser(argparse.ArgumentParser):
+    color = property(lambda _: False, lambda *_: None)  # Python 3.14 would put escapes into help and errors
+
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if wrong:
@@ -104,7 +121,12 @@ class _Parser(argparse.ArgumentParser):
                 if "=" in word
                 else f"unknown {word!r}{suggest(word, known)}"
             )
-        super().error(message)
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """All that argparse prints: help, usage, what is wrong with an argument."""
+        if message:
+            say(*message.removesuffix("\n").split("\n"), error=file is sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import multiprocessing
 import os
 import struct
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 
 try:
     import fcntl
@@ -78,6 +80,19 @@ def _limit(group: Path) -> float:
     return math.inf
 
 
+def memory_file(name: str) -> int | None:
+    """Descriptor of a new file in memory, which ends with the last process that has it; None where there are none, as on macOS.
+
+    Unlike those in /dev/shm, such files have no limit but the memory.
+    """
+    return os.memfd_create(name) if hasattr(os, "memfd_create") else None
+
+
+def shares_memory() -> bool:
+    """Whether processes that multiprocessing starts can share this one's memory: forked ones inherit it, others need a file."""
+    return multiprocessing.get_start_method() == "fork" or hasattr(os, "memfd_create")
+
+
 def take_record_lock(file: IO[str]) -> bool | None:
     """A POSIX lock, which on NFS holds between machines and which child processes do not inherit.
 
@@ -107,7 +122,7 @@ def _lock(take: Callable[[], None]) -> bool | None:
 
 @cache  # said once
 def _tell(reason: str) -> None:
-    print(f"note  files cannot be locked here ({reason}): see to it that no two processes continue one run", file=sys.stderr)
+    say(f"note  files cannot be locked here ({reason}): see to it that no two processes continue one run", error=True)
 
 
 def has_record_lock(file: IO[str]) -> bool | None:

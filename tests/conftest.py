@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("suite", deadline=None, derandomize=True)  # a busy machine or another draw makes no test fail
+settings.load_profile("suite")
 
 SMALL = (
     "dataset.num_train=64", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16", "trainer.eval_batch_size=40",
@@ -19,6 +23,20 @@ def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
+
+
+@pytest.fixture
+def never_waits():
+    """Fails a test that takes a minute, as one would that waits for the other end of a named pipe."""
+
+    def too_long(*_):
+        raise AssertionError("waits for a file")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from aevlp.bench.kernels import compare_losses, compare_views
@@ -20,6 +19,7 @@ from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
 from aevlp.config.snapshot import environment
 from aevlp.data.formats.coco import CLASS_NAMES
+from aevlp.terminal import Terminal
 
 BATCH = 16  # of coco_gpr, for which costs are composed
 EPOCHS, TRIALS = 8, 10
@@ -35,7 +35,7 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
         output: file for everything that was measured.
         changes: `--set` words for both sides.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         material = Path(folder)
         console.print(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
@@ -96,7 +96,7 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
+def show(console: Terminal, result: dict[str, Any]) -> None:
     """Print ratios, stages and machine."""
     plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
     table = Table(box=None, pad_edge=False)

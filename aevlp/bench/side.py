@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from aevlp.bench.stages import Stopwatch
+from aevlp.text import say
 
 EXPERIMENT = "coco_gpr"
 EPOCHS = 2  # of the real pair
@@ -147,7 +148,7 @@ def main() -> None:
     np.random.seed(0)
     torch.manual_seed(0)
     result = {"baseline": measure_baseline, "aevlp": measure_project}[name](material, batch, sys.argv[4:])
-    print(json.dumps(result | {"peak_memory_mb": peak_memory_mb()}))
+    say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()}))
 
 
 if __name__ == "__main__":

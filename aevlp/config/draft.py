@@ -13,13 +13,16 @@ class Draft:
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    files: int = 0
+    """How many files were read for it."""
 
     def merge(self, section: str, new: Any, origins: dict[str, str]) -> None:
         """Merge `new` into `section`; `origins` holds the origin of each dotted path in `new`."""
         old = self.values.get(section)
         if not (isinstance(old, dict) and isinstance(new, dict)) or new.get("name", old.get("name")) != old.get("name"):
+            if old is not None:
+                self.forget(section)
             old = None
-            self.forget(section)
         self.values[section] = _merged(old, new)
         self.origins |= origins
 

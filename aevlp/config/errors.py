@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 
 WORKER_DIED = "a loader worker died"  # how the message of a WorkerDiedError begins
+MAX_KNOWN = 1000  # names that a word is compared with, and letters of it that are compared: both cost more than their number
+MAX_LETTERS = 100
 
 
 class AevlpError(Exception):
@@ -44,8 +46,15 @@ class TrainingError(AevlpError, RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'gpr'?`, or the known names where none is near and they are not too many."""
-    known = sorted(known)
+    known, name = sorted(known), name[:MAX_LETTERS]
+    if len(known) > MAX_KNOWN:
+        known = [other for other in known if other[:2] == name[:2]][:MAX_KNOWN]
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 25 else ""
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """Text of at most `most` letters, such as a value that an error repeats."""
+    return text if len(text) <= most else f"{text[:most]}..."

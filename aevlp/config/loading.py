@@ -7,6 +7,7 @@ is left behind.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +18,18 @@ from aevlp import folders
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
-from aevlp.config.yaml_reading import read_yaml
+from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
+from aevlp.reading import open_regular
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
+
+
+MAX_FILES = 100  # of one experiment
+MAX_OVERRIDES = 1000  # each costs as much as there are values
 
 
 @dataclass
@@ -51,7 +57,7 @@ def files(folder: str) -> dict[str, Path]:
 def file_of(kind: str, plural: str, name: str, folder: str) -> Path:
     """The file of a study or suite, given by its path or by its name in `folder`; ConfigError where there is none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not Path(name).is_file():
+        if not os.path.isfile(name):
             raise ConfigError(f"{kind} {name}: no such file")
         return Path(name)
     known = files(folder)
@@ -74,8 +80,11 @@ def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved
     path = _find_experiment(str(name_or_path))
     draft = Draft(values={"name": path.stem})
     _add_experiment(draft, path, ())
-    for override in [overrides] if isinstance(overrides, str) else overrides:
-        _add_override(draft, override)
+    words = [overrides] if isinstance(overrides, str) else list(overrides)
+    if len(words) > MAX_OVERRIDES:
+        raise ConfigError(f"{len(words)} changes by --set; at most {MAX_OVERRIDES}")
+    for word in words:
+        _add_override(draft, word)
     return Resolved(validate(draft), draft.origins)
 
 
@@ -93,20 +102,27 @@ def _display(path: Path) -> str:
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
+    shown = _display(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_display(path)}: cannot be read: {error}") from error
-    data, lines = read_yaml(text, _display(path))
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise too_large(shown)
+        text = content.decode()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{shown}: cannot be read: {error}") from error
+    except DataError as error:
+        raise ConfigError(str(error).replace(str(path), shown, 1)) from error
+    data, lines = read_yaml(text, shown)
     if not isinstance(data, dict):
-        raise ConfigError(f"{_display(path)}: must hold `key: value` lines")
-    return data, {dotted: f"{_display(path)}:{line}" for dotted, line in lines.items() if dotted}
+        raise ConfigError(f"{shown}: must hold `key: value` lines")
+    return data, {dotted: f"{shown}:{line}" for dotted, line in lines.items() if dotted}
 
 
 def _find_experiment(name: str, where: str = "") -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = folders.user_path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ConfigError(f"{where}experiment {name}: no such file")
         return path.resolve()
     known = files("experiments")
@@ -118,7 +134,7 @@ def _find_experiment(name: str, where: str = "") -> Path:
 def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
     if path in above:
         raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
-    data, lines = read_mapping(path)
+    data, lines = _read_for(draft, path)
     bases = data.pop("base", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -129,14 +145,23 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
             _add_fragment(draft, section, name, where=lines["base"])
         else:
             beside = path.parent / folders.user_path(base, lines["base"])  # a file is named relative to the one that names it
-            found = beside.resolve() if beside.is_file() else _find_experiment(base, f"{lines['base']}: ")
+            found = beside.resolve() if os.path.isfile(beside) else _find_experiment(base, f"{lines['base']}: ")
             _add_experiment(draft, found, (*above, path))
+    merged = set()
     for section, value in data.items():
         if isinstance(value, str) and section in FRAGMENT_SECTIONS:
             _add_named(draft, section, value, lines[section])
         else:
-            own = {p: origin for p, origin in lines.items() if p == section or p.startswith((section + ".", section + "["))}
-            draft.merge(section, value, own)
+            draft.merge(section, value, {})
+            merged.add(section)
+    draft.origins |= {path: origin for path, origin in lines.items() if path not in data or path in merged}
+
+
+def _read_for(draft: Draft, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    draft.files += 1
+    if draft.files > MAX_FILES:
+        raise ConfigError(f"{_display(path)}: more than {MAX_FILES} files by way of `base`")
+    return read_mapping(path)
 
 
 def _add_fragment(draft: Draft, section: str, name: str, where: str) -> None:
@@ -145,13 +170,14 @@ def _add_fragment(draft: Draft, section: str, name: str, where: str) -> None:
     known = files(f"configs/{section}")
     if name not in known:
         raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, known)}")
-    data, lines = read_mapping(known[name])
+    data, lines = _read_for(draft, known[name])
     draft.merge(section, data, {f"{section}.{path}": origin for path, origin in lines.items()})
 
 
 def _add_named(draft: Draft, section: str, name: str, where: str) -> None:
     """A plain word stands for a fragment, or for a component with its defaults; `timm/NAME` for a timm backbone."""
-    draft.values.pop(section, None)
+    if draft.values.pop(section, None) is not None:
+        draft.forget(section)
     if name in files(f"configs/{section}"):
         _add_fragment(draft, section, name, where)
         return

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
 # than rounding.
@@ -15,7 +24,8 @@ SPEED_AND_METERS = (
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
     "labeler.encoder.cache",
 )  # fmt: skip
-STOP_SIGNALS = ("HUP", "USR1", "USR2")
+StopSignal = Literal["HUP", "USR1", "USR2"]
+STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
 
 class Config(BaseModel):
@@ -109,7 +119,7 @@ class TrainerConfig(Config):
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
 
-    stop_signals: tuple[Literal["HUP", "USR1", "USR2"], ...] = STOP_SIGNALS
+    stop_signals: tuple[StopSignal, ...] = STOP_SIGNALS
     """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 
@@ -120,20 +130,32 @@ class SelectionConfig(Config):
     """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank, which W&B refuses")
+    return text
+
+
+def _in_an_address(text: str) -> str:
+    if wrong := sorted(set(text) & set("/\\#?%:")):
+        raise ValueError(f"holds {' '.join(wrong)}, which W&B refuses in a name")
+    return _not_blank(text)
+
+
 class TrackingConfig(Config):
     """Weights & Biases. metrics.jsonl is written in any case."""
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
     """auto goes online where there is a login and the server answers, else offline."""
-    project: str = Field("aevlp", min_length=1, max_length=128)
+    project: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_in_an_address)] = "aevlp"
     """Project to log to."""
-    entity: str | None = None
+    entity: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_in_an_address)] | None = None
     """User or team; null is the login's default."""
-    tags: tuple[str, ...] = ()
-    """Tags of the run."""
-    group: str | None = Field(None, min_length=1, max_length=128)
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_blank)], ...] = ()
+    """Tags of the run, each of 1 to 64 characters."""
+    group: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_not_blank)] | None = None
     """Runs shown together; null is the name of the experiment."""
-    job_type: str = Field("train", min_length=1, max_length=64)
+    job_type: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_blank)] = "train"
     """Kind of run within its group."""
 
 

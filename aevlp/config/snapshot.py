@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, git commit and uncommitted changes. No environment variables, so no secrets."""
+"""What a run ran on: versions, machine, git commit and uncommitted changes. No environment variables, and no secrets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.folders import checkout
+from aevlp.masking import mask_known, mask_words
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "accelerate", "timm", "wandb", "optuna",
@@ -26,7 +27,7 @@ GIT_SECONDS = 10.0
 def environment() -> dict[str, Any]:
     """Plain data for environment.json. Values that cannot be told are None."""
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *mask_words(sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -60,7 +61,7 @@ def _git(root: Path) -> dict[str, Any] | None:
     diff = _ask_git(root, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
     return {
         "commit": commit.decode(), "dirty": None if diff is None else bool(diff),
-        "diff": None if diff is None else diff.decode(errors="replace"),
+        "diff": None if diff is None else mask_known(diff.decode(errors="replace")),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -9,8 +10,9 @@ from pydantic import ValidationError
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.errors import ConfigError, shortened, suggest
 from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
+from aevlp.masking import holds_secret
 
 Model = TypeVar("Model", bound=Config)
 _MESSAGES = {
@@ -19,6 +21,9 @@ _MESSAGES = {
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list, such as [a, b]",
 }
+
+MAX_PROBLEMS = 20  # told at once
+_HELD = "holds a password or a key, which config.yaml, W&B and reports would show; leave it to the environment"
 
 
 def validate(draft: Draft) -> ExperimentConfig:
@@ -43,10 +48,21 @@ def validate(draft: Draft) -> ExperimentConfig:
             problems += _problems(draft, error, section, model)
     if not problems:
         try:
-            return ExperimentConfig.model_validate(values)
+            config = ExperimentConfig.model_validate(values)
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
-    raise ConfigError("\n".join(problems))
+        else:
+            problems = [_problem(draft, path, _HELD) for path in _secrets(config.to_dict(), "")]
+    if problems:
+        raise ConfigError(_told(problems))
+    return config
+
+
+def _secrets(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, str) and holds_secret(value):
+        yield path
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _secrets(below, f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".removeprefix("."))
 
 
 def validate_model(model: type[Model], draft: Draft) -> Model:
@@ -54,7 +70,12 @@ def validate_model(model: type[Model], draft: Draft) -> Model:
     try:
         return model.model_validate(draft.values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_problems(draft, error, "", model))) from error
+        raise ConfigError(_told(_problems(draft, error, "", model))) from error
+
+
+def _told(problems: list[str]) -> str:
+    more = [f"and {len(problems) - MAX_PROBLEMS} more like these"] if len(problems) > MAX_PROBLEMS else []
+    return "\n".join(problems[:MAX_PROBLEMS] + more)
 
 
 def _component(values: Any, kind: str) -> Config:
@@ -82,7 +103,7 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
         if detail["type"] == "extra_forbidden":
             text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
         elif detail["type"] not in ("missing", "value_error"):
-            text = f"{text[0].lower()}{text[1:]} (got {detail['input']!r})"
+            text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))
     return result
 

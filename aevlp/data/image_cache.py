@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import mmap
-import multiprocessing
 import os
 import shutil
 import weakref
@@ -25,10 +24,11 @@ import torch
 from torch import Tensor
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, SPMLData, identity
+from aevlp.data.dataset import ImageSource, SPMLData, identities
 from aevlp.data.images import resize
 from aevlp.files import NO_SPACE
 from aevlp.folders import cache_root
+from aevlp.system import memory_file, shares_memory
 
 _LAYOUT = "1"  # of the files; in their names, like everything else that a row depends on
 _SPARE = 2**30  # bytes that a cache on disk leaves free
@@ -43,7 +43,7 @@ def cache_images(data: SPMLData, config: ExperimentConfig) -> tuple[SPMLData, li
     if kind == "off":
         return data, []
     budget, notes = config.trainer.image_cache_mb * 2**20, []
-    if kind == "ram" and config.trainer.num_workers and not _Memory.is_shared():
+    if kind == "ram" and config.trainer.num_workers and not shares_memory():
         kind = "disk"
         notes.append("image cache: on this system ram takes trainer.num_workers=0; the images are kept on disk instead")
     splits: dict[str, Any] = {}
@@ -126,12 +126,8 @@ class _Memory(_Store):
 
     def __init__(self, count: int, size: int):
         super().__init__(count, size)
-        self._open(os.memfd_create("aevlp images") if hasattr(os, "memfd_create") else -1)
-
-    @staticmethod
-    def is_shared() -> bool:
-        """Whether workers get the same memory: they inherit it if they are forked; a descriptor can also be sent to others."""
-        return hasattr(os, "memfd_create") or multiprocessing.get_start_method() == "fork"
+        descriptor = memory_file("aevlp images")
+        self._open(-1 if descriptor is None else descriptor)
 
     def _open(self, descriptor: int) -> None:
         """Map a file without a name, which ends with the last process that has it; or, with -1, memory for forked ones."""
@@ -195,8 +191,7 @@ class _File(_Store):
 def _on_disk(images: ImageSource, size: int, budget: int) -> tuple[_File | None, str]:
     """The file for these images, by what they are and how they are squashed; or None, and why there is none."""
     digest = hashlib.sha256(f"{_LAYOUT} {size} {torch.__version__}".encode())
-    for row in range(len(images)):
-        known = identity(images, row)
+    for known in identities(images):
         if known is None:
             return None, f"off: {type(images).__name__} has no identity() to tell whether an image has changed; use ram"
         digest.update(known)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -23,9 +22,12 @@ from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
-from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
+from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
+from aevlp.input import open_file
 from aevlp.system import usable_cores
+from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +46,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
             or unreadable (which quarantine.json then lists).
     """
     root, folder = user_path(root), user_path(out or root)
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to respect
+    console = terminal_for_tables(soft_wrap=True)
     if name == "folder":
         from aevlp.data.prepare_folder import survey
 
@@ -88,9 +88,9 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
-def say(console: Console, note: str) -> None:
+def say(console: Terminal, note: str) -> None:
     """Print a note."""
-    console.print(f"[yellow]note[/yellow]  {escape(note)}")
+    console.print(f"[yellow]note[/yellow]  {escape(printable(note))}", markup=True)
 
 
 def _reader(name: str) -> Callable[[Path], Official]:
@@ -123,9 +123,17 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
         if not np.array_equal(there == 1, drawn == 1):
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
-        if path.exists() and path.read_bytes() != content and not _same_array(path, content):
+        if path.exists() and _read(path) != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
     return {path.name: content for path, content in contents.items() if not path.exists()}, notes
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}; move it away, or write elsewhere with --out") from error
 
 
 def _same_array(path: Path, content: bytes) -> bool:
@@ -135,7 +143,7 @@ def _same_array(path: Path, content: bytes) -> bool:
     return old.shape == new.shape and bool((old == new).all())
 
 
-def _report(console: Console, name: str, official: Official) -> None:
+def _report(console: Terminal, name: str, official: Official) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(name)
     for title in ("images", "classes", "positives per image", "without a positive", "rarest class"):
@@ -159,11 +167,14 @@ def _report(console: Console, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Console, images: ImageFiles) -> dict[str, str]:
+def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
+        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    if tiny:
+        names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
+        say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
     return bad
 
 

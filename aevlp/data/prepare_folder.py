@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
 from aevlp.data.images import ImageFiles
+from aevlp.input import open_file, require_file
+from aevlp.terminal import Terminal
 
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Console, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
+def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
     """Report splits, classes, duplicates and tiny classes of the table in `root`.
 
     Returns:
@@ -69,11 +71,11 @@ def _duplicates(root: Path, rows: list[Row]) -> list[list[Row]]:
     """Groups of rows whose files are equal byte for byte."""
     by_size: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        path = root / row.image
-        if path.is_file():
-            by_size[path.stat().st_size].append(row)
+        with contextlib.suppress(OSError, ValueError):  # named by the check of all images
+            by_size[require_file(root / row.image).st_size].append(row)
     by_content: dict[bytes, list[Row]] = defaultdict(list)
     for group in by_size.values():
         for row in group if len(group) > 1 else []:
-            by_content[hashlib.blake2b((root / row.image).read_bytes()).digest()].append(row)
+            with contextlib.suppress(OSError), open_file(root / row.image) as file:
+                by_content[hashlib.file_digest(file, "blake2b").digest()].append(row)
     return [group for group in by_content.values() if len(group) > 1]

@@ -8,6 +8,7 @@ import pickle
 import re
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Listener, arbitrary_address  # type: ignore[attr-defined]
 from typing import Any
@@ -35,7 +36,7 @@ def check_sockets() -> None:
     except OSError as error:
         folder = tempfile.gettempdir()
         raise ConfigError(
-            f"TMPDIR={folder}: workers can open no sockets below this folder of {len(folder)} characters ({error}); "
+            f"TMPDIR={folder}: workers can open no sockets in a folder whose name has {len(folder)} characters ({error}); "
             "set TMPDIR to a short one, such as /tmp, or trainer.num_workers=0"
         ) from error
 
@@ -56,13 +57,16 @@ def start(loader: DataLoader) -> Iterator[Any]:
         DataError: the dataset cannot be sent to workers.
         WorkerDiedError: a worker died before it was told what to do.
     """
-    if loader.num_workers:
-        multiprocessing.set_forkserver_preload(["torch"])  # once, and not by each worker
+    if not loader.num_workers:
+        return iter(loader)
+    multiprocessing.set_forkserver_preload(["torch"])  # once, and not by each worker
     # What is blocked stays so in new processes: in workers until they have their own handlers, which is seconds after their
     # start where they are not forked, and in the helpers of multiprocessing for good.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        return iter(loader)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got pickle error")  # which is told below
+            return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise DataError(
             f"the dataset cannot be sent to worker processes ({error}): its classes must not be nested in functions, nor hold "

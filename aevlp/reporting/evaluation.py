@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aevlp.config import registry
@@ -20,6 +19,8 @@ from aevlp.data.workers import deaths_told
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import not_writable, output_files
+from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.text import printable
 from aevlp.training.progress import progress_bar
 from aevlp.training.trained import Scorer, Trained, with_data_names
 
@@ -98,15 +99,13 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
         return scorer.all_logits(batches, progress)
 
 
-def print_evaluation(found: Evaluation, source: str, console: Console | None = None) -> None:
+def print_evaluation(found: Evaluation, source: str, console: Terminal | None = None) -> None:
     """Two tables and what they rest on."""
-    console = console or Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = console or terminal_for_tables()
     count = len(found.class_names)
-    console.print(f"{source}  {found.split} split, {found.num_images} images, {count} classes", soft_wrap=True)
+    console.say(f"{source}  {found.split} split, {found.num_images} images, {count} classes")
     for note in found.notes:
-        console.print(note, soft_wrap=True)
+        console.say(note)
     console.print(f"mAP {found.mean_average_precision:.2f}\n")
     table = Table(box=None, pad_edge=False)
     for title in ("threshold", *(f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1"))):
@@ -117,13 +116,13 @@ def print_evaluation(found: Evaluation, source: str, console: Console | None = N
     told = f"best: one threshold a class, that of the highest F1 on {found.chosen_on}"
     if found.split == "test":
         told += "; the test labels had no part in it"
-    console.print(told, soft_wrap=True)
+    console.say(told)
     if found.split == "val":
-        console.print("these figures are optimistic: the same images chose thresholds and checkpoint", soft_wrap=True)
+        console.say("these figures are optimistic: the same images chose thresholds and checkpoint")
     if found.unchosen:
         names = ", ".join(found.unchosen[:5]) + (", ..." if len(found.unchosen) > 5 else "")
         text = f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {names}"
-        console.print(text, soft_wrap=True)
+        console.say(text)
     console.print()
     order = np.argsort(-found.precisions, kind="stable")
     rows = [int(j) for j in (range(count) if count <= MANY else (*order[:10], *order[-10:]))]
@@ -135,7 +134,8 @@ def print_evaluation(found: Evaluation, source: str, console: Console | None = N
         if count > MANY and number == 10:
             table.add_row(f"... {count - 20} more")
         name, positives, *values = _row(found, j)
-        table.add_row(name, str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{value:.1f}" for value in values[2:]))
+        numbers = (str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{value:.1f}" for value in values[2:]))
+        table.add_row(printable(name), *numbers)
     console.print(table)
 
 

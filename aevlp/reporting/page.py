@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from aevlp.output import output_file
+from aevlp.reporting.budget import embedded
 from aevlp.reporting.report import report_data
 
 ASSETS = Path(__file__).with_name("page")
@@ -44,12 +44,6 @@ def render(data: dict[str, Any]) -> str:
     before, *rest = page.split("{{")
     pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
     return before + "".join(parts[name] + after for name, after in pieces)
-
-
-def embedded(data: dict[str, Any]) -> str:
-    """JSON that can stand in a script element: ASCII only, and no character that could end the element."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _hash(text: str) -> str:

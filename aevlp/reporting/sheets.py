@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.text import HARMFUL, printable
 
 NONE = "–"  # noqa: RUF001
 
@@ -37,35 +38,29 @@ def value(summary: dict[str, Any] | None, sign: str = "") -> str:
     return mean if summary["half"] is None else f"{mean} ± {summary['half']:.1f}"
 
 
-def console_for_tables(form: str | None = None) -> Console:
+def console_for_tables(form: str | None = None) -> Terminal:
     """Where tables and what is said beside them go; with a `form`, stdout is left to it and nothing else."""
-    console = Console(stderr=form is not None, highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to respect
-    return console
+    return terminal_for_tables(stderr=form is not None)
 
 
-def print_sheet(console: Console, sheet: Sheet) -> None:
+def print_sheet(console: Terminal, sheet: Sheet) -> None:
     """Print title and table."""
     if sheet.title:
-        console.print(f"\n{printable(sheet.title)}", style="bold", markup=False, soft_wrap=True)
+        console.print()
+        console.say(sheet.title, style="bold")
     table = Table(box=None, pad_edge=bool(sheet.title))
     for i, title in enumerate(sheet.header):
         justify = "right" if sheet.is_number(i) else "left"
-        table.add_column(Text(printable(title)), justify=justify, no_wrap=sheet.is_number(i) or i == 0)  # type: ignore[arg-type]
+        table.add_column(printable(title), justify=justify, no_wrap=sheet.is_number(i) or i == 0)  # type: ignore[arg-type]
     for row in sheet.rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*map(printable, row))
     console.print(table)
-
-
-def printable(text: str) -> str:
-    """Text as one harmless line: names come from files, and a control character would rewrite the terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def as_json(data: dict[str, Any]) -> str:
     """JSON text of a comparison."""
-    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return HARMFUL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
 def neutral(cell: str) -> str:

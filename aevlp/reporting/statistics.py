@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from aevlp.reading import number
 from aevlp.reporting.collect import Run
 
 
@@ -19,6 +20,13 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
 
     quantile = float(stdtrit(len(values) - 1, 0.975))
     return float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def quantiles(count: int) -> list[float]:
+    """Student's t at 97.5 % for 1, 2, ... degrees of freedom, up to those of `count` values."""
+    from scipy.special import stdtrit
+
+    return stdtrit(np.arange(1, count), 0.975).tolist() if count > 1 else []
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float]:
@@ -43,7 +51,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """The runs of one experiment with one set of settings on the same data."""
 
@@ -66,8 +74,8 @@ class Group:
 
     def values(self, metric: str) -> dict[int, float]:
         """Value of a summary metric by seed, where it is known."""
-        known = {seed: run.summary.get(metric) for seed, run in sorted(self.by_seed.items())}
-        return {seed: float(value) for seed, value in known.items() if isinstance(value, int | float) and math.isfinite(value)}
+        known = {seed: number(run.summary.get(metric)) for seed, run in sorted(self.by_seed.items())}
+        return {seed: value for seed, value in known.items() if value is not None}
 
     def mean(self, metric: str) -> float:
         """Mean over seeds, minus infinity where no run knows the metric."""
@@ -152,11 +160,11 @@ def _paired_t_test(differences: Sequence[float]) -> float | None:
     return 2 * float(stdtr(len(differences) - 1, -abs(t)))
 
 
-def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str, float]:
-    """Test AP of each class, the mean over seeds (all, or those given); empty where no run has a per_class.csv."""
+def mean_per_class(runs: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Test AP of each class, the mean over runs; empty where none tells it."""
     found: dict[str, list[float]] = {}
-    for seed in sorted(group.by_seed) if seeds is None else seeds:
-        for name, precision in class_precisions(group.by_seed[seed]).items():
+    for precisions in runs:
+        for name, precision in precisions.items():
             found.setdefault(name, []).append(precision)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
@@ -164,7 +172,9 @@ def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str
 def class_precisions(run: Run) -> dict[str, float]:
     """Test AP by class name, from per_class.csv."""
     try:
-        return {row["class"]: float(row["test_AP"]) for row in run.table("per_class.csv")}
-    except (KeyError, TypeError, ValueError):
-        run.problems.append("per_class.csv has not the columns class, test_AP")
-        return {}
+        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv")}
+    except (KeyError, ValueError):
+        found = {"": None}
+    if None in found.values():
+        run.say("per_class.csv has not the columns class, test_AP, or no number there")
+    return {name: precision for name, precision in found.items() if precision is not None}

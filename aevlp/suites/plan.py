@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from aevlp.config.describe import adaptations
@@ -166,17 +168,31 @@ def find_runs(jobs: list[Job]) -> list[str]:
         job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
     for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
-        try:
-            config = RunFolder(path).read_config()
-        except AevlpError:  # of another version, or damaged; nothing here is for it
-            continue
-        for job in wanted.get((config.hash, config.seed), ()):
+        for job in wanted.get(_hash_and_seed(path), ()):
             other = _other_data(path, job.data)
             if other:
                 others[other] += 1
             elif job.run is None:
                 job.path = path
     return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
+
+
+def _hash_and_seed(path: Path) -> tuple[str, int]:
+    """Of a run, by its config.yaml; ("", 0) where it is of another version, or damaged: nothing here is for it."""
+    try:
+        status = os.stat(path / "config.yaml")
+    except OSError:
+        return "", 0
+    return _read_hash_and_seed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=100_000)  # a suite looks at all runs before each run it begins, at 10 ms a file
+def _read_hash_and_seed(path: Path, version: tuple[int, ...]) -> tuple[str, int]:
+    try:
+        config = RunFolder(path).read_config()
+    except AevlpError:
+        return "", 0
+    return config.hash, config.seed
 
 
 def _other_data(path: Path, wanted: Fingerprint | None) -> str:

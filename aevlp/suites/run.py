@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-from rich.console import Console
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
-from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet, printable
+from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
 from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.suites.tune import prepare, tune
 from aevlp.suites.wandb_summary import log_suite
+from aevlp.terminal import Terminal
+from aevlp.text import write_out
 
 
 def run_suite(
@@ -38,14 +37,13 @@ def run_suite(
     except AevlpError as error:
         if not table_only:
             raise
-        console.print(f"the data cannot be read here, so runs on any data are taken: {printable(str(error).splitlines()[0])}",
-                      style="yellow", markup=False, soft_wrap=True)  # fmt: skip
+        console.say(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)
     else:
         console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
-                      "Ctrl-C stops it, the same command continues", markup=False)  # fmt: skip
+                      "Ctrl-C stops it, the same command continues")  # fmt: skip
         run_jobs(plan.jobs, machine, console)
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
@@ -58,25 +56,25 @@ def run_suite(
     data = measure(plan)
     _print(data, form, console)
     if not table_only:
-        log_suite(plan, data, lambda text: console.print(text, markup=False, soft_wrap=True))
+        log_suite(plan, data, console.say)
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
         raise TrainingError(f"{_failures(plan)}; the same command tries again")
 
 
-def _find(jobs: list[Job], console: Console) -> None:
+def _find(jobs: list[Job], console: Terminal) -> None:
     for note in find_runs(jobs):
-        console.print(printable(note), style="yellow", markup=False, soft_wrap=True)
+        console.say(note, style="yellow")
 
 
-def _print(data: dict[str, Any], form: str | None, console: Console) -> None:
+def _print(data: dict[str, Any], form: str | None, console: Terminal) -> None:
     if form is None:
         print_sheet(console, sheet(data))
     else:
         writes = {"json": as_json, "csv": as_csv}
         as_text = {"markdown": markdown, "latex": latex}
-        sys.stdout.write(writes[form](data) if form in writes else as_text[form](sheet(data)))
+        write_out(writes[form](data) if form in writes else as_text[form](sheet(data)))
     for note in notes(data):
-        console.print(printable(note), style="dim", markup=False, soft_wrap=True)
+        console.say(note, style="dim")
 
 
 def _failed(plan: Plan) -> list[Job]:

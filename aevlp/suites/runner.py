@@ -8,14 +8,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from aevlp.config.errors import AevlpError
 from aevlp.config.loading import from_dict
 from aevlp.machine import Machine
-from aevlp.reporting.sheets import printable
 from aevlp.suites.plan import Job, find_runs
+from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 from aevlp.training import child
 from aevlp.training.run_folder import RunFolder
@@ -35,7 +34,7 @@ class _Running:
     began: float
 
 
-def run_jobs(jobs: list[Job], machine: Machine, console: Console) -> None:
+def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
     """Finish every job that has not: `job.path` is its folder then, and `job.failure` is set where it failed.
 
     After three failures in a row for the same reason no further run is begun.
@@ -44,10 +43,10 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Console) -> None:
         RunStopped: after a signal, once every run has saved its state.
     """
     for note in find_runs(jobs):
-        console.print(printable(note), style="yellow", markup=False, soft_wrap=True)
+        console.say(note, style="yellow")
     waiting = deque(job for job in jobs if job.run is None)
     if len(waiting) < len(jobs):
-        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before", markup=False)
+        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before")
     running: dict[int, _Running] = {}
     reasons: list[str | None] = []
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -57,7 +56,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Console) -> None:
         task = bar.add_task("runs", total=len(waiting))
 
         def ended(job: Job, took: float | None = None) -> None:
-            console.print(printable(_outcome(job, took)), style="red" if job.failure else "", markup=False, soft_wrap=True)
+            console.say(_outcome(job, took), style="red" if job.failure else "")
             reasons.append(job.failure)
             bar.advance(task)
 

@@ -13,6 +13,7 @@ from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.study_file import ParameterConfig
 
+MAX_ROWS = 200  # each is resolved before the first begins
 FOLDER = "experiments/suites"
 
 
@@ -38,7 +39,7 @@ class RowConfig(Config):
 class SuiteConfig(Config):
     """A suite, as read from its file."""
 
-    rows: dict[str, RowConfig] = Field(min_length=1)
+    rows: dict[str, RowConfig] = Field(min_length=1, max_length=MAX_ROWS)
     """Title of each row, and what it runs; a plain word is a method."""
     overrides: tuple[str, ...] = Field((), alias="set")
     """Changes to every row, as `--set` words: what makes the protocol one."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
@@ -20,6 +18,7 @@ from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
+from aevlp.terminal import Terminal
 from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped
 
@@ -67,7 +66,7 @@ def _check(line: Line, study: str) -> None:
             raise ConfigError(f"--tune: row {line.title!r}: {str(error).replace(f'{file}:', 'line ')}") from error
 
 
-def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, console: Console, run: bool = True) -> None:
+def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, console: Terminal, run: bool = True) -> None:
     """Run or continue every study, and give its row a tuned job for each seed, or the reason why there is none.
 
     A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
@@ -77,7 +76,7 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
     """
 
     def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.say(text)
 
     for one in tunings:
         try:

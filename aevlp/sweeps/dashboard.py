@@ -7,6 +7,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.sweeps.study import load_existing
+from aevlp.text import say
 
 
 class _Quiet(WSGIRequestHandler):
@@ -16,14 +17,14 @@ class _Quiet(WSGIRequestHandler):
 
 def serve(name: str, storage: str | None, port: int) -> None:
     """Serve the storage of a study on 127.0.0.1 until Ctrl-C."""
-    study = load_existing(name, storage, print)
+    study = load_existing(name, storage, say)
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
         raise ConfigError("sweep dashboard needs a package: pip install 'aevlp[sweeps]'") from error
     try:
         with make_server("127.0.0.1", port, wsgi(study._storage), handler_class=_Quiet) as server:
-            print(f"http://127.0.0.1:{server.server_port}/dashboard/studies/{study._study_id} (Ctrl-C ends it)", flush=True)
+            say(f"http://127.0.0.1:{server.server_port}/dashboard/studies/{study._study_id} (Ctrl-C ends it)")
             server.serve_forever()
     except KeyboardInterrupt:
         return

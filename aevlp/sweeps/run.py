@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-
-from rich.console import Console
+import shlex
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
+from aevlp.masking import STORAGE_VARIABLE, mask
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
@@ -16,12 +17,13 @@ from aevlp.sweeps.study import open_study, study_folder
 from aevlp.sweeps.summary import describe_best
 from aevlp.sweeps.view import View
 from aevlp.sweeps.wandb_summary import log_study
+from aevlp.terminal import Terminal
 
 
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
     machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
-    keep_checkpoints: bool = False, console: Console | None = None,
+    keep_checkpoints: bool = False, console: Terminal | None = None,
 ) -> None:  # fmt: skip
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
@@ -41,7 +43,18 @@ def run_study(
             trials, timeout
         )
         log_study(plan, study, study_folder(name), view.say)
-        view.say(describe_best(study))
-    more = f" --storage {storage}" if storage else ""
+        for line in describe_best(study).split("\n"):
+            view.say(line)
+    more = _storage_words(storage, view)
     view.say(f"look   {COMMAND} sweep show {name}{more} --html {name}.html")
     view.say(f"save   {COMMAND} sweep best {name}{more} --save experiments/{name}_best.yaml")
+
+
+def _storage_words(storage: str | None, view: View) -> str:
+    """How a further command names the storage: not at all where the environment does, and never with a password."""
+    if storage is None or storage == os.environ.get(STORAGE_VARIABLE):
+        return ""
+    if mask(storage) == storage:
+        return f" --storage {shlex.quote(storage)}"
+    view.say(f"keep   the URL in {STORAGE_VARIABLE}: everybody on this machine can read the password on a command line")
+    return f' --storage "${STORAGE_VARIABLE}"'

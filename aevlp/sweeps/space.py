@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from aevlp.config.describe import lookup
+from aevlp.config.errors import ConfigError
 from aevlp.config.yaml_reading import read_yaml
 from aevlp.sweeps.study_file import ParameterConfig
+
+MAX_COMBINATIONS = 10_000
 
 
 class UnfitError(ValueError):
@@ -167,9 +171,12 @@ class Space:
 
     def combinations(self, base: dict[str, Any]) -> list[dict[str, Any]]:
         """Codes of every combination of choices, in the order of the space, each once."""
+        count = math.prod(len(parameter.codes) for parameter in self.parameters)
+        if count > MAX_COMBINATIONS:
+            raise ConfigError(f"space: a grid of {count:,} combinations; at most {MAX_COMBINATIONS:,}, or take another sampler")
         found: list[dict[str, Any]] = [{}]
         for parameter in self.parameters:
             found = [chosen | {parameter.name: code} for chosen in found for code in parameter.codes]
         # Where a condition does not hold the parameter is left out, and several become one.
-        walked = [self.walk(base, by_name(chosen))[0] for chosen in found]
-        return [codes for i, codes in enumerate(walked) if codes not in walked[:i]]
+        walked = (self.walk(base, by_name(chosen))[0] for chosen in found)
+        return list({json.dumps(codes): codes for codes in walked}.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.folders import user_path
+from aevlp.masking import mask
+from aevlp.reading import parse_json, read_bytes
 from aevlp.system import sync
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 CONNECT_SECONDS = 10
+MAX_JOURNAL_BYTES = 1_000_000_000  # 10,000 trials of 100 epochs are a fifth of it
 _OWN_TABLES = {"studies", "trials", "version_info"}
 
 
@@ -35,7 +37,7 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
             return _open_proxy(place)
         return _open_database(place)
     except ImportError as error:
-        raise ConfigError(f"--storage {_hidden(place)}: needs the package {error.name}: pip install {error.name}") from error
+        raise ConfigError(f"--storage {mask(str(place))}: needs the package {error.name}: pip install {error.name}") from error
 
 
 @contextlib.contextmanager
@@ -46,8 +48,9 @@ def storage_errors(place: str | Path) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error.__cause__ or error).splitlines()[0]
-        raise AevlpError(f"{_hidden(str(place))}: the study's storage failed: {reason}; the same command continues") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        reason = reason or str(error.__cause__ or error).split("\n")[0]
+        raise AevlpError(f"{mask(str(place))}: the study's storage failed: {mask(reason)}; the same command continues") from error
 
 
 def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
@@ -75,7 +78,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the file is no journal, or is damaged before its end.
     """
-    content = path.read_bytes()
+    content = read_bytes(path, MAX_JOURNAL_BYTES)
     whole, problem, number = 0, None, 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if _is_entry(line):
@@ -100,7 +103,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
 
 def _is_entry(line: bytes) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return False
     return line.endswith(b"\n") and isinstance(entry, dict) and "op_code" in entry
@@ -112,8 +115,8 @@ def _open_database(url: str) -> BaseStorage:
 
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError as error:
-        raise ConfigError(f"--storage {_hidden(url)}: is no database URL such as postgresql://user@host/name") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise ConfigError(f"--storage {mask(url)}: is no database URL such as postgresql://user@host/name") from error
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     waits = {"connect_timeout": CONNECT_SECONDS} if not parsed.drivername.startswith("sqlite") else {"timeout": 60}
@@ -126,13 +129,13 @@ def _open_database(url: str) -> BaseStorage:
             engine.dispose()
         if tables and not tables >= _OWN_TABLES:
             some = ", ".join(sorted(tables)[:3])
-            raise ConfigError(f"--storage {_hidden(url)}: holds tables that are not Optuna's ({some}); name an empty database")
+            raise ConfigError(f"--storage {mask(url)}: holds tables that are not Optuna's ({some}); name an empty database")
         return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
     except sqlalchemy.exc.NoSuchModuleError as error:
-        raise ConfigError(f"--storage {_hidden(url)}: {error}") from error
+        raise ConfigError(f"--storage {mask(url)}: {error}") from error
     except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError) as error:
         reason = str(error.orig or error).strip().splitlines()[0]
-        raise ConfigError(f"--storage {_hidden(url)}: cannot be opened: {reason}") from error
+        raise ConfigError(f"--storage {mask(url)}: cannot be opened: {mask(reason)}") from error
 
 
 def _open_proxy(url: str) -> BaseStorage:
@@ -146,14 +149,5 @@ def _open_proxy(url: str) -> BaseStorage:
         storage = GrpcStorageProxy(host=parsed.hostname or "localhost", port=parsed.port or 13000)
         storage.wait_server_ready(timeout=CONNECT_SECONDS)
     except (grpc.RpcError, grpc.FutureTimeoutError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"--storage {url}: no Optuna server answers there within {CONNECT_SECONDS} s") from error
+        raise ConfigError(f"--storage {mask(url)}: no Optuna server answers there within {CONNECT_SECONDS} s") from error
     return storage
-
-
-def _hidden(url: str) -> str:
-    """The URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"

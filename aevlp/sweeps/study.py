@@ -17,6 +17,8 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
+from aevlp.masking import STORAGE_VARIABLE
+from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
@@ -54,11 +56,13 @@ def open_study(
     strangers = folder.is_dir() and any(not path.name.startswith((JOURNAL, ".")) for path in folder.iterdir())
     if strangers and not (folder / "study.yaml").exists():
         raise ConfigError(f"{folder}: holds files, but no study; move them, or give the study another name with --name")
+    _require_storage(folder, storage)
     data = plan.data  # absent data leave nothing behind
     source = _load(new_from, storage, notify) if new_from is not None else None
     if source is not None:
         _check_source(source, plan, new_from or "", notify)
-    kept_in = open_storage(storage or folder / JOURNAL, notify)
+    with replaying(storage or folder / JOURNAL):
+        kept_in = open_storage(storage or folder / JOURNAL, notify)
     sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
     is_new = name not in {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
     if new_from is not None and not is_new:
@@ -71,7 +75,7 @@ def open_study(
         raise ConfigError(f"study {name}: {error}; give the study another name with --name") from error
     _check(study, plan, data, name, notify)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_files(folder, plan, storage)
+    _write_files(folder, plan)
     if source is not None:
         _import(source, study, plan, new_from or "", notify)
     _lay_out(study, plan)
@@ -85,20 +89,29 @@ def load_existing(name: str, storage: str | None, notify: Callable[[str], None])
 
 def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
     folder = study_folder(name)
-    if storage is None and (folder / "study.yaml").is_file():
-        storage = read_mapping(folder / "study.yaml")[0].get("storage")
+    _require_storage(folder, storage)
     if storage is None and not (folder / JOURNAL).is_file():
         known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
         raise ConfigError(f"there is no study {name!r} in {runs_root() / 'sweeps'}/{suggest(name, known)}")
-    kept_in: BaseStorage = open_storage(storage or folder / JOURNAL, notify)
-    try:
-        study = optuna.load_study(study_name=name, storage=kept_in)
-    except KeyError as error:
+    place = storage or folder / JOURNAL
+    with replaying(place):
+        kept_in: BaseStorage = open_storage(place, notify)
         names = [summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)]
-        raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}") from error
-    if MARK not in study.user_attrs:
-        raise ConfigError(f"study {name}: was not made by `sweep run`")
+        if name not in names:
+            raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}")
+        study = optuna.load_study(study_name=name, storage=kept_in)
+        if MARK not in study.user_attrs:
+            raise ConfigError(f"study {name}: was not made by `sweep run`")
+        require_intact(study, study.user_attrs[MARK])
     return study
+
+
+def _require_storage(folder: Path, storage: str | None) -> None:
+    """A study that is kept elsewhere does not say where: its folder is shown to others, and a URL may hold a password."""
+    if storage is None and (folder / "study.yaml").is_file() and not (folder / JOURNAL).is_file():
+        raise ConfigError(
+            f"study {folder.name}: no {JOURNAL} in {folder}; name its storage by --storage, or in ${STORAGE_VARIABLE}"
+        )
 
 
 def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str, notify: Callable[[str], None]) -> None:
@@ -151,10 +164,8 @@ def _other_data(mark: dict[str, Any], data: Fingerprint | None, name: str, notif
         raise ConfigError(f"study {name}: its note of the data is damaged: {error}; begin another with --name NEW") from error
 
 
-def _write_files(folder: Path, plan: Plan, storage: str | None) -> None:
+def _write_files(folder: Path, plan: Plan) -> None:
     content = plan.study.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    if storage is not None and "@" not in storage:  # which may hold a password
-        content["storage"] = storage
     texts = {
         "study.yaml": f"# What this study searches, as it was last run.\n{write_yaml(content)}",
         "base.yaml": f"# What holds where a trial does not say otherwise.\n{write_yaml(plan.values)}",

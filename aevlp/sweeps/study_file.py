@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from aevlp.config.draft import Draft
-from aevlp.config.errors import suggest
+from aevlp.config.errors import shortened, suggest
 from aevlp.config.loading import file_of, read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.metrics import EPOCH_METRICS, Direction, preferred_direction
 
+# Each choice, parameter and beginning is tried out before a study begins, at some milliseconds.
+MAX_CHOICES = 200
+MAX_PARAMETERS = 100
+MAX_START = 1000
 Scalar = bool | int | float | str | None
 
 
@@ -23,7 +27,7 @@ class ParameterConfig(Config):
     """Lowest and highest number."""
     int_: tuple[int, int] | None = Field(None, alias="int")
     """Lowest and highest whole number."""
-    choice: list[Any] | None = Field(None, min_length=1)
+    choice: list[Any] | None = Field(None, min_length=1, max_length=MAX_CHOICES)
     """Values to choose from, all of one type; lists are allowed."""
     fraction_of: str | None = None
     """Another number of the configuration; this one is a share of it, between `low` and `high`."""
@@ -31,7 +35,7 @@ class ParameterConfig(Config):
     """Lowest share, with fraction_of."""
     high: float | None = None
     """Highest share, with fraction_of."""
-    cases: dict[str, list[str]] | None = Field(None, min_length=1)
+    cases: dict[str, list[str]] | None = Field(None, min_length=1, max_length=MAX_CHOICES)
     """Named sets of `--set` words to choose from."""
     log: bool = False
     """Whether equal ratios are equally likely, instead of equal differences."""
@@ -75,7 +79,7 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
 def _check_choice(choice: list[Any]) -> None:
     kinds = {float if type(value) is int else type(value) for value in choice if value is not None}
     if len(kinds) > 1:
-        raise ValueError(f"choice mixes types: {', '.join(repr(value) for value in choice)}; all must be of one")
+        raise ValueError(f"choice mixes types: {shortened(', '.join(map(repr, choice)))}; all must be of one")
     if any(value in choice[:i] for i, value in enumerate(choice)):
         raise ValueError("choice names a value twice")
 
@@ -134,7 +138,7 @@ class StudyConfig(Config):
     """Changes to the base, as `--set` words."""
     objective: tuple[ObjectiveConfig, ...] = Field((ObjectiveConfig(metric="best/val_mAP"),), min_length=1)
     """What the study is for: a metric, or several."""
-    space: dict[str, ParameterConfig] = Field(min_length=1)
+    space: dict[str, ParameterConfig] = Field(min_length=1, max_length=MAX_PARAMETERS)
     """Dotted path of each parameter and what it may be."""
     sampler: SamplerConfig = SamplerConfig()
     """How values are chosen."""
@@ -148,7 +152,7 @@ class StudyConfig(Config):
     """Minutes after which no further trial is begun."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the sampler; that of the runs is the base's."""
-    start: tuple[tuple[str, ...], ...] = ((),)
+    start: Annotated[tuple[tuple[str, ...], ...], Field(max_length=MAX_START)] = ((),)
     """Trials to begin with, each as changes to the base; by default the base itself. Left out where the space lacks it."""
 
     @field_validator("objective", mode="before")

@@ -10,13 +10,13 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
 
 from aevlp import files
 from aevlp.config.errors import AevlpError
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
 from aevlp.sweeps.study import MARK
+from aevlp.terminal import Terminal, terminal_for_tables
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
           TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
@@ -99,11 +99,9 @@ def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
             return {}
 
 
-def show(study: optuna.Study, console: Console | None = None, limit: int = 20) -> None:
+def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) -> None:
     """Print states, the best trials and the importances."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = console or terminal_for_tables()
     metrics: list[str] = study.user_attrs[MARK]["metrics"]
     trials = study.get_trials(deepcopy=False)
     ended = counted(trials)
@@ -112,7 +110,7 @@ def show(study: optuna.Study, console: Console | None = None, limit: int = 20) -
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     ]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    console.print(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running", markup=False)
+    console.print(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running")
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     front = {trial.number for trial in best_trials(study)}
@@ -126,7 +124,7 @@ def show(study: optuna.Study, console: Console | None = None, limit: int = 20) -
         )
     console.print(table)
     for name, share in importances(study).items():
-        console.print(f"  {100 * share:5.1f} %  {name}", markup=False)
+        console.print(f"  {100 * share:5.1f} %  {name}")
     failed = [trial for trial in ended if trial.state == TrialState.FAIL]
     for trial in failed[:5]:
-        console.print(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}", markup=False, soft_wrap=True)
+        console.say(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}")

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import optuna
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "crashed": "
 class View:
     """Shows a sitting; used as a context manager."""
 
-    def __init__(self, name: str, metrics: list[str], console: Console | None = None):
+    def __init__(self, name: str, metrics: list[str], console: Terminal | None = None):
         self.name, self.metrics = name, metrics
-        self.console = console or Console(highlight=False)
+        self.console = console or Terminal()
         self._live: Live | None = None
         self._wanted = self._ended = self._ended_before = 0
         self._states: dict[str, int] = {}
@@ -42,7 +42,7 @@ class View:
 
     def say(self, text: str, style: str = "") -> None:
         """A line that stays."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self.console.say(text, style)
 
     def begin(self, wanted: int, ended: int) -> None:
         """Say what is ahead."""

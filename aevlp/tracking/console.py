@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aevlp.text import printable
 from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ class ConsoleTracker(Tracker):
 
     def __init__(self, next_steps: NextSteps = (), console: Console | None = None) -> None:
         """Print nothing yet; `console` is the standard output unless given."""
-        from rich.console import Console
+        from aevlp.terminal import Terminal
 
-        self.console = console or Console()
+        self.console = console or Terminal()
         self.console.on_broken_pipe = self._go_quiet  # type: ignore[method-assign]  # rich would exit the program
         self._next_steps = next_steps
         self._live: Live | None = None
@@ -196,7 +197,7 @@ class ConsoleTracker(Tracker):
 
     def _print(self, what: RenderableType) -> None:
         # soft_wrap: a long path or command stays one line to the terminal, so that it can be copied.
-        self._guard(lambda: self.console.print(what, soft_wrap=isinstance(what, str), highlight=False, emoji=False))
+        self._guard(lambda: self.console.print(what, soft_wrap=isinstance(what, str), highlight=False, emoji=False, markup=True))
 
     def _guard(self, write: Callable[[], object]) -> None:
         try:
@@ -215,13 +216,14 @@ class ConsoleTracker(Tracker):
     def _bar(self) -> RenderableType:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         grid = Table.grid(padding=(0, 2))
         for _ in range(4):
             grid.add_column(no_wrap=True)
         if self._stage:
             bar = ProgressBar(total=max(self._total, 1), completed=self._done, width=20)
-            grid.add_row(self._stage, bar, f"{self._done}/{self._total}", f"[dim]{self._remaining()}[/dim]")
+            grid.add_row(self._stage, bar, f"{self._done}/{self._total}", Text(self._remaining(), "dim"))
         return grid
 
     def _global_step(self) -> int:
@@ -247,7 +249,7 @@ def _cells(texts: list[str]) -> str:
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))
 
 
 def _number(value: float | None, digits: int) -> str:

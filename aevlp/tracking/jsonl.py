@@ -10,6 +10,7 @@ from typing import Any
 
 from aevlp import files
 from aevlp.config.errors import CheckpointError
+from aevlp.reading import number, parse_json, read_bytes
 from aevlp.system import sync
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
@@ -19,21 +20,21 @@ FILE_NAME = "metrics.jsonl"
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     """Return the rows of a ``metrics.jsonl``, oldest first; a torn last line is left out.
 
-    Raises ValueError, naming the line, where anything but the last line is no JSON object.
+    Raises ValueError, naming the line, where anything but the last line is no JSON object, or the file cannot be read.
     """
-    lines = Path(path).read_bytes().split(b"\n")
+    lines = read_bytes(Path(path)).split(b"\n")
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for place, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
-            if number == len(lines):  # no newline after it: the write was cut short
+            if place == len(lines):  # no newline after it: the write was cut short
                 break
-            raise ValueError(f"{path}:{number}: not a JSON object: {error}") from error
+            raise ValueError(f"{path}:{place}: not a JSON object: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}:{number}: not a JSON object")
+            raise ValueError(f"{path}:{place}: not a JSON object")
         rows.append(row)
     return rows
 
@@ -67,7 +68,10 @@ class JsonlTracker(Tracker):
     def _keep_rows_until(self, step: int, epochs: int) -> None:
         def known(row: dict[str, Any]) -> bool:
             # A checkpoint made during validation has the last step of its epoch, but not the epoch's row.
-            return row["trainer/step"] <= step and ("train/loss" not in row or row["trainer/epoch"] <= epochs)
+            position = number(row.get("trainer/step")), number(row.get("trainer/epoch"))
+            if position[0] is None or position[1] is None:
+                raise ValueError("a row does not tell its trainer/step and trainer/epoch")
+            return position[0] <= step and ("train/loss" not in row or position[1] <= epochs)
 
         rows = [row for row in read_metrics(self.path) if known(row)]
         files.write(self.path, "".join(map(_line, rows)).encode(), sync=True)

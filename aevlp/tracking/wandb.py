@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
@@ -12,7 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,7 +66,8 @@ class WandbTracker(Tracker):
         if os.environ.get("WANDB_MODE") == "disabled":
             return
         self._info = run
-        self._guarded("start", self._start)
+        with _without_arguments():
+            self._guarded("start", self._start)
 
     def _start(self) -> None:
         folder = self._info.run_dir.absolute() / "wandb"
@@ -238,6 +240,16 @@ class WandbTracker(Tracker):
                 kept = f"; what it has is kept in {shown_path(self._run_folder)}" if self._run_folder else ""
                 self.notify(f"W&B: {what} failed: {_short(error)}{kept}; {FILE_NAME} has everything")
             self._failed = True
+
+
+@contextlib.contextmanager
+def _without_arguments() -> Iterator[None]:
+    """W&B records the command line with every run, passwords included; what of it matters is in the configuration."""
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
 
 
 def _silent(url: str, seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aevlp.data.npz import read_npz
 from aevlp.system import pointed
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ def sample_images(run_dir: Path) -> dict[str, list[wandb.Image]]:
         return {}
     import wandb
 
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(path)
     samples = [_sample(arrays, i) for i in range(len(arrays["rows"]))]
     return {"samples": [wandb.Image(picture, caption=caption, file_type="jpg") for picture, caption in samples]}
 

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from aevlp import files, system
-from aevlp.config.errors import CheckpointError
+from aevlp.config.errors import CheckpointError, DataError
+from aevlp.reading import open_regular, read_json
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -37,10 +38,15 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def weights(self, name: str = "model") -> dict[str, Tensor]:
-        """Tensors of `<name>.safetensors`."""
+        """Tensors of `<name>.safetensors`; CheckpointError where the file is something else."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(self.folder / f"{name}.safetensors")
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}") from error
 
     def has(self, name: str) -> bool:
         """Whether there is a `<name>.safetensors`."""
@@ -164,13 +170,25 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    keys = {"schema_version", "step", "epochs_done", "best", "files"}
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        whole = keys <= manifest.keys() and all({"bytes", "sha256"} <= file.keys() for file in manifest["files"].values())
-    except (OSError, ValueError, AttributeError):  # AttributeError: something else than a mapping
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
         return None
-    return manifest if whole else None
+    return manifest if isinstance(manifest, dict) and _is_whole(manifest) else None
+
+
+def _is_whole(manifest: dict[str, Any]) -> bool:
+    files, best = manifest.get("files"), manifest.get("best", "")
+    return (
+        all(type(manifest.get(key)) is int for key in ("schema_version", "step", "epochs_done"))
+        and isinstance(files, dict)
+        and all(map(_is_name, files if best is None else [best, *files]))
+        and all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files.values())
+    )
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name
 
 
 def _problem(checkpoint: Checkpoint) -> str | None:
@@ -180,11 +198,14 @@ def _problem(checkpoint: Checkpoint) -> str | None:
         return f"it is of layout version {checkpoint.manifest['schema_version']}, this is {SCHEMA_VERSION}"
     for file, expected in checkpoint.manifest["files"].items():
         try:
-            content = (checkpoint.folder / file).read_bytes()
-        except OSError:
+            with open_regular(checkpoint.folder / file) as content:
+                size = os.fstat(content.fileno()).st_size
+                if size != expected["bytes"]:
+                    return f"{file} has {size} bytes instead of {expected['bytes']}"
+                if hashlib.file_digest(content, "sha256").hexdigest() != expected["sha256"]:
+                    return f"{file} has changed since it was written"
+        except FileNotFoundError:
             return f"{file} is missing"
-        if len(content) != expected["bytes"]:
-            return f"{file} has {len(content)} bytes instead of {expected['bytes']}"
-        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-            return f"{file} has changed since it was written"
+        except (OSError, DataError) as error:
+            return str(error)
     return None

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from aevlp import ranks
 from aevlp.config import registry
@@ -19,6 +18,7 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
 from aevlp.data.workers import deaths_told
 from aevlp.labelers import Labeler
+from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
@@ -68,8 +68,8 @@ def dry_run(config: ExperimentConfig) -> None:
         size = _save_and_reload(trainer)
     encoding = encode / max(views, 1) * _views_to_encode(task.labeler, config, data)
     training = settings.epochs * (step * -(-len(data.train) // settings.batch_size) + evaluate * len(data.val))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{config.name}[/bold]  dry run: two steps, one validation batch, saved and reloaded")
+    console = Terminal(soft_wrap=True)
+    console.print(f"[bold]{config.name}[/bold]  dry run: two steps, one validation batch, saved and reloaded", markup=True)
     console.print(f"  loss         {loss:.4f}")
     console.print(f"  step         {1000 * step:.0f} ms for {settings.batch_size} images")
     console.print(f"  views        {views // len(short.train)} per training image")

@@ -14,10 +14,11 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
     The bar is on stderr, only where that is a terminal, and leaves nothing behind.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from aevlp.terminal import Terminal
+
+    console = Terminal(stderr=True)
     with StopFlag() as stop, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
 

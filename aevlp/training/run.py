@@ -34,7 +34,7 @@ from aevlp.training.run_folder import RunFolder
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
-from aevlp.training.trainer import Trainer, flat_quality
+from aevlp.training.trainer import Progress, Trainer, flat_quality
 
 _UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
@@ -127,16 +127,14 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
     checkpoint = CheckpointStore(folder.path / "checkpoints", lambda _: None).latest()
     if checkpoint is None:
         return
-    progress = checkpoint.state()["progress"]
-    if progress["stopped_early"]:
+    progress = Progress.of(checkpoint.state())
+    if progress.stopped_early:
         raise ConfigError(
-            f"{folder.path.name} stopped early after epoch {progress['epochs_done']} and has no more epochs to train; "
+            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train; "
             "start a new run with trainer.patience=null trainer.max_drop=null"
         )
-    if epochs < progress["epochs_done"]:
-        raise ConfigError(
-            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress['epochs_done']} epochs"
-        )
+    if epochs < progress.epochs_done:
+        raise ConfigError(f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs")
 
 
 def _run(

@@ -7,6 +7,7 @@ import datetime
 import glob
 import io
 import json
+import os
 import secrets
 import socket
 from pathlib import Path
@@ -23,6 +24,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
+from aevlp.reading import read_json, read_table
 from aevlp.training.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def find_run(name: str) -> Path:
             raise ConfigError(f"there is no run in {runs_root()}/")
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
     for path in (Path(name), runs_root() / name):
-        if (path / "config.yaml").is_file():
+        if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path
     of_experiment = (
         sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml"))
@@ -53,7 +55,7 @@ def find_run(name: str) -> Path:
 def find_study(name: str | Path) -> Path | None:
     """Folder of a study given by path or by name; None where there is none."""
     for path in (Path(name), runs_root() / "sweeps" / name):
-        if any((path / file).is_file() for file in STUDY_FILES):
+        if any(os.path.isfile(path / file) for file in STUDY_FILES):
             return path
     return None
 
@@ -161,10 +163,10 @@ class RunFolder:
         """
         path = self.path / DATA_FILE
         try:
-            return Fingerprint.from_dict(json.loads(path.read_bytes()))
+            return Fingerprint.from_dict(read_json(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and changes of the data go unnoticed") from error
 
     def write_class_names(self, class_names: list[str]) -> None:
@@ -201,9 +203,11 @@ class RunFolder:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", "class", *counts])
         if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
-            writer.writerows(row for row in rows if int(row[0]) < epoch)  # a resumed run may repeat epochs
+            try:
+                rows = [[row[column] for column in ("epoch", "class", *counts)] for row in read_table(path)]
+                writer.writerows(row for row in rows if int(row[0]) < epoch)  # a resumed run may repeat epochs
+            except (KeyError, ValueError) as error:
+                raise CheckpointError(f"{path}: is damaged ({error}); remove it, and the epochs before are not told") from error
         for name, *numbers in zip(class_names, *counts.values(), strict=True):
             writer.writerow([epoch, name, *map(int, numbers)])
         self.write("pseudo_per_class.csv", text.getvalue().encode())

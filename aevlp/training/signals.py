@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable
 from types import FrameType
 
 from aevlp import ranks
 from aevlp.config.errors import AevlpError
 from aevlp.config.schema import STOP_SIGNALS
+
+ECHO_SECONDS = 2.0  # within which a SIGTERM is the one before it, on another way
 
 
 class RunStopped(AevlpError):
@@ -31,7 +34,7 @@ class StopFlag:
     """
 
     signal_number: int | None = None
-    _urged = False
+    _urged: float | None = None  # when the user or the system first said so
 
     def __init__(self, more: Iterable[str] = STOP_SIGNALS):
         self._more = [signal.Signals[f"SIG{name}"] for name in more]
@@ -53,10 +56,12 @@ class StopFlag:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
             # The others say no more when they come twice: a lost terminal sends SIGHUP by the shell and by the kernel, and
-            # Slurm sends SIGTERM where a job that was warned still saves.
-            if self._urged:
+            # Slurm sends SIGTERM where a job that was warned still saves. It signals torchrun and its ranks, to which torchrun
+            # hands it on: that is one SIGTERM.
+            now = time.monotonic()
+            if self._urged is not None and (number == signal.SIGINT or now - self._urged > ECHO_SECONDS):
                 os._exit(128 + number)
-            self._urged = True
+            self._urged = now if self._urged is None else self._urged
         if self.signal_number is None:
             self.signal_number = number
 

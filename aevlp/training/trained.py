@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import zipfile
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +19,9 @@ from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.reading import read_json, read_table
 from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
@@ -97,9 +97,9 @@ def _open_export(folder: Path, overrides: Iterable[str]) -> Trained:
     from safetensors.torch import load_file
 
     try:
-        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        about = read_json(folder / DESCRIPTION)
         thresholds = about["thresholds"]
-        class_names = [str(name) for name in about["class_names"]]
+        class_names = _words(about["class_names"])
         if thresholds is not None:
             thresholds = np.array([np.nan if value is None else value for value in thresholds], dtype=np.float64)
             if thresholds.shape != (len(class_names),):
@@ -121,33 +121,43 @@ def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:
 def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Logits and labels (N,C) of the run's best epoch on validation: full labels where they are known; None if not there."""
     path = folder / "val_scores.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["logits"], file["targets"] if "targets" in file else file["observed"]
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    try:
+        arrays = read_npz(path)
+        labels = "targets" if "targets" in arrays else "observed"
+        require(arrays, {"logits": "f NC", labels: "biuf NC"})
+    except ValueError as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and --resume the run") from error
+    return arrays["logits"], arrays[labels]
 
 
 def _class_names(folder: Path) -> list[str] | None:
     try:
-        if (folder / "classes.json").is_file():
-            return [str(name) for name in json.loads((folder / "classes.json").read_text(encoding="utf-8"))]
-        if (folder / "per_class.csv").is_file():  # runs from before classes.json
-            with (folder / "per_class.csv").open(newline="", encoding="utf-8") as file:
-                return [row["class"] for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        if os.path.lexists(folder / "classes.json"):
+            return _words(read_json(folder / "classes.json"))
+        if os.path.lexists(folder / "per_class.csv"):  # runs from before classes.json
+            return [row["class"] for row in read_table(folder / "per_class.csv")]
+    except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}: its class names cannot be read: {error}") from error
     return None
+
+
+def _words(names: Any) -> list[str]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class names must be a list of words")
+    return names
 
 
 def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except (OSError, ValueError, TypeError) as error:
+        summary = read_json(path) if os.path.lexists(path) else {}
+        if not isinstance(summary, dict) or any(isinstance(value, dict | list) for value in summary.values()):
+            raise ValueError("must be flat, names to numbers and words")
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return summary
 
 
 class Scorer:

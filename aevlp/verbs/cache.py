@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
+from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ def show(_: argparse.Namespace) -> None:
             (folder.name, meta["encoder"], precision, part, str(store.count), there, _megabytes(folder), _last_used(folder))
         )
     if len(rows) == 1:
-        print(f"{cache_root()}: nothing is cached")
+        say(f"{cache_root()}: nothing is cached")
         return
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"in {cache_root()}")
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    say(f"in {cache_root()}")
 
 
 def fill(arguments: argparse.Namespace) -> None:
@@ -82,11 +83,11 @@ def verify(_: argparse.Namespace) -> int:
         problem = damage(folder)
         damaged += problem is not None
         if problem is not None:
-            print(f"{folder.name} {problem}")
+            say(f"{folder.name} {problem}")
     if damaged:
-        print(f"{damaged} of {len(folders)} stores are damaged; the next run encodes such rows again")
+        say(f"{damaged} of {len(folders)} stores are damaged; the next run encodes such rows again")
         return 1
-    print(f"{len(folders)} stores, every checksum is right")
+    say(f"{len(folders)} stores, every checksum is right")
     return 0
 
 
@@ -112,7 +113,7 @@ def clear(arguments: argparse.Namespace) -> None:
             discard(folder)
     except OSError as error:
         raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    print(f"{len(chosen)} stores removed, {size / 2**20:.1f} MB")
+    say(f"{len(chosen)} stores removed, {size / 2**20:.1f} MB")
 
 
 def _encode(config: ExperimentConfig) -> None:
@@ -130,7 +131,7 @@ def _encode(config: ExperimentConfig) -> None:
     check_sizes(data)
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-        device=Accelerator().device, notify=print,
+        device=Accelerator().device, notify=say,
     )  # fmt: skip
     wanted = [("train", data.train, config.dataset.flip)]
     if config.trainer.evaluate_labeler:
@@ -141,7 +142,7 @@ def _encode(config: ExperimentConfig) -> None:
     missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
-    print(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")
+    say(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")
 
 
 def _used(folder: Path) -> float:

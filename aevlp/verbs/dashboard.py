@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from aevlp.text import say, write_out
+
 HELP = "build the project's workspaces in W&B: overview, pseudo-labels, classes, efficiency; and one for sweeps"
 
 
@@ -21,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     spec = specification(arguments.entity, arguments.project)
     if arguments.dry_run:
-        print(json.dumps(spec, indent=1))
+        write_out(json.dumps(spec, indent=1) + "\n")
         return
     for address in save(spec):
-        print(f"workspace  {address}")
+        say(f"workspace  {address}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, overrides
 
 HELP = "mAP, and precision, recall and F1 at thresholds, of a run, an export or a published checkpoint"
@@ -31,4 +32,4 @@ def run(arguments: argparse.Namespace) -> None:
     print_evaluation(found, trained.source)
     if arguments.output is not None:
         for path in write_evaluation(found, Path(arguments.output)):
-            print(f"written  {path}")
+            say(f"written  {path}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.text import say
+
 HELP = "a trained run as a folder that stands alone: safetensors, JSON and, if wanted, ONNX"
 
 
@@ -28,4 +30,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     export(open_trained(arguments.source), folder, arguments.onnx)
     for path in sorted(folder.iterdir()):
-        print(f"{path.stat().st_size / 1e6:8.2f} MB  {path}")
+        say(f"{path.stat().st_size / 1e6:8.2f} MB  {path}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 
 HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> None:
 
     labels, images, notes = write_pseudo_labels(config, Path(arguments.output))
     for note in notes:
-        print(note, file=sys.stderr)
-    print(f"{labels} pseudo-labels of {images} training images: {arguments.output}")
+        say(note, error=True)
+    say(f"{labels} pseudo-labels of {images} training images: {arguments.output}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config import registry
+from aevlp.text import say
 
 HELP = "what there is to run"
 LISTS = ("experiments", "suites", "sweeps", *registry.KINDS)
@@ -20,8 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.config.describe import describe
 
     for kind in [arguments.kind] if arguments.kind else LISTS:
-        print(kind)
+        say(kind)
         rows = describe(kind)
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
-            print(f"  {name:<{width}}  {text}")
+            say(f"  {name:<{width}}  {text}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 
 HELP = "scores and labels of photos, by a run or an export"
 
@@ -45,12 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.training.predicting import find_images, predict
     from aevlp.training.trained import open_trained
 
-    images = find_images(arguments.images)
+    found = find_images(arguments.images)
+    for link in found.links:
+        say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
-        open_trained(arguments.source), images, Path(arguments.output), threshold=arguments.threshold,
+        open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
-        print(f"left out  {problem}", file=sys.stderr)
+        say(f"left out  {problem}", error=True)
     left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    print(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")
+    say(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")

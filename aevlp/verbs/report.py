@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.text import say
+
 HELP = "one HTML page of runs: ranking, curves, classes, thresholds, images; opens without a network"
 
 
@@ -22,4 +24,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     paths = [Path(run) for run in arguments.runs] or [runs_root()]
     size = write_report(paths, Path(arguments.output), arguments.baseline)
-    print(f"report  {arguments.output}  {size / 1e6:.1f} MB")
+    say(f"report  {arguments.output}  {size / 1e6:.1f} MB")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from aevlp.text import write_out
+
 HELP = "JSON schema of experiments, for editors"
 
 
@@ -16,4 +18,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the schema."""
     from aevlp.config.describe import schema
 
-    print(json.dumps(schema(), indent=1))
+    write_out(json.dumps(schema(), indent=1) + "\n")

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from aevlp.config.errors import ConfigError
+from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, overrides
 
 HELP = "a resolved experiment, and where each value came from"
@@ -34,14 +35,14 @@ def run(arguments: argparse.Namespace) -> None:
         paths = [path for path in {**values, **second} if path != "name" and values.get(path) != second.get(path)]
         rows = [(path, _text(values, path), _text(second, path)) for path in paths]
         if not rows:
-            print("no differences")
+            say("no differences")
             return
         rows.insert(0, ("", " ".join([names[0], *changes]), names[1]))
     else:
         rows = [(path, _text(values, path), first.origins.get(path, "default")) for path in values]
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for path, value, last in rows:
-        print(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {last}")
+        say(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {last}")
 
 
 def _text(values: dict[str, Any], path: str) -> str:

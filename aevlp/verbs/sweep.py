@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError
+from aevlp.masking import STORAGE_VARIABLE
+from aevlp.text import say
 
 HELP = "search for better settings: run a study, look at it, save its best"
 
@@ -42,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _action(actions: Any, name: str, text: str, names: str = "a study that was run") -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("study", metavar="NAME", help=names)
-    parser.add_argument("--storage", metavar="URL", help="Optuna storage that machines share: postgresql://..., grpc://HOST:PORT")
+    parser.add_argument(
+        "--storage", metavar="URL", default=os.environ.get(STORAGE_VARIABLE) or None,
+        help=f"Optuna storage that machines share: postgresql://..., grpc://HOST:PORT (or in ${STORAGE_VARIABLE})",
+    )  # fmt: skip
     return parser
 
 
@@ -75,19 +81,19 @@ def _show(arguments: argparse.Namespace) -> None:
     from aevlp.sweeps.study import load_existing
     from aevlp.sweeps.summary import as_csv, show
 
-    study = load_existing(arguments.study, arguments.storage, print)
+    study = load_existing(arguments.study, arguments.storage, say)
     show(study, limit=arguments.limit)
     if arguments.csv is not None:
         from aevlp.output import output_file
 
         with output_file(arguments.csv, "--csv") as aside:
             aside.write_text(as_csv(study), encoding="utf-8")
-        print(f"trials  {arguments.csv}")
+        say(f"trials  {arguments.csv}")
     if arguments.html is not None:
         from aevlp.sweeps.plots import write_page
 
         write_page(study, arguments.html)
-        print(f"plots   {arguments.html}")
+        say(f"plots   {arguments.html}")
 
 
 def _best(arguments: argparse.Namespace) -> None:
@@ -95,16 +101,16 @@ def _best(arguments: argparse.Namespace) -> None:
     from aevlp.sweeps.study import load_existing
     from aevlp.sweeps.summary import describe_best
 
-    study = load_existing(arguments.study, arguments.storage, print)
+    study = load_existing(arguments.study, arguments.storage, say)
     if arguments.save is None and arguments.trial is None:
-        print(describe_best(study))
+        say(*describe_best(study).split("\n"))
         return
     trial = choose(study, arguments.trial)
     if arguments.save is not None:
         save(study, trial, arguments.save)
-        print(f"saved trial {trial.number} as {arguments.save}")
+        say(f"saved trial {trial.number} as {arguments.save}")
     else:
-        print(describe_best(study, trial))
+        say(*describe_best(study, trial).split("\n"))
 
 
 def _dashboard(arguments: argparse.Namespace) -> None:

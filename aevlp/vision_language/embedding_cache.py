@@ -140,7 +140,9 @@ class CachedRows:
     def _borrow(self) -> None:
         """Find the missing rows that other stores of the family hold."""
         missing = np.ones(len(self._identities), bool) if self._store is None else ~self._store.marked()
-        wanted = {self._identities[row].tobytes(): row for row in np.flatnonzero(missing).tolist()}
+        wanted: dict[bytes, list[int]] = {}  # a photo may be there twice
+        for row in np.flatnonzero(missing).tolist():
+            wanted.setdefault(self._identities[row].tobytes(), []).append(row)
         num_wanted = len(wanted)
         for folder in sorted(self.folder.parent.glob(f"{self.family.key}-*")):
             if folder == self.folder or not wanted:
@@ -150,13 +152,13 @@ class CachedRows:
                 continue
             identities, num_borrowed = store.identities(), len(self._borrowed)
             for source in np.flatnonzero(store.marked()).tolist():
-                row = wanted.pop(identities[source].tobytes(), None)
-                if row is not None:
+                for row in wanted.pop(identities[source].tobytes(), []):
                     self._borrowed[row] = store, source
             if len(self._borrowed) == num_borrowed:
                 store.close()
         if 0 < len(wanted) < num_wanted:
-            self.notify(f"embedding cache: {len(wanted)} of {len(missing)} images are new or have changed, and are encoded")
+            count = sum(map(len, wanted.values()))
+            self.notify(f"embedding cache: {count} of {len(missing)} images are new or have changed, and are encoded")
 
     def _read(self, store: Store, rows: range) -> tuple[np.ndarray, np.ndarray]:
         values, found, damaged = store.read(rows)

@@ -105,7 +105,10 @@ class Store:
         return self._read_marks(range(self.count)) != 0
 
     def read(self, rows: range) -> tuple[np.ndarray, np.ndarray, int]:
-        """Values (n,V,D) of consecutive rows, (n,) bool which of them are there and whole, and the number of damaged ones."""
+        """Values (n,V,D) of consecutive rows, (n,) bool which of them are there and whole, and the number of damaged ones.
+
+        Rows that are no embeddings, though their checksum is right, count as damaged: older versions kept them.
+        """
         marks = self._read_marks(rows)
         buffer = bytearray(self.row_bytes * len(rows))
         os.preadv(self._rows.fileno(), [buffer], self.row_bytes * rows.start)
@@ -115,7 +118,9 @@ class Store:
             if int(marks[i]) != _MARKED + zlib.crc32(row):
                 found[i] = False
                 damaged += 1
-        return np.frombuffer(buffer, dtype=self.dtype).reshape(len(rows), *self.shape), found, damaged
+        values = np.frombuffer(buffer, dtype=self.dtype).reshape(len(rows), *self.shape)
+        unusable = found & ~usable(values).all(axis=1)
+        return values, found & ~unusable, damaged + int(unusable.sum())
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Write one row (V,D), then mark it."""
@@ -129,6 +134,14 @@ class Store:
         marks = bytearray(8 * len(rows))
         os.preadv(self._marks.fileno(), [marks], 8 * rows.start)
         return np.frombuffer(marks, dtype="<u8")
+
+
+def usable(embeddings: np.ndarray) -> np.ndarray:
+    """(...) bool: which vectors of (...,D) are finite and not all 0, as those of a working encoder are."""
+    # The bits of floats without their sign are ordered as the floats are; np.isfinite takes 40 times as long for float16.
+    bits = embeddings.view(f"u{embeddings.itemsize}")
+    largest = (bits & (np.iinfo(bits.dtype).max >> 1)).max(axis=-1)
+    return (largest > 0) & (largest < np.array(np.inf, dtype=embeddings.dtype).view(bits.dtype))
 
 
 def _open(path: Path) -> Any:

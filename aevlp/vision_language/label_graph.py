@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Config
+from aevlp.data.npz import read_npy
 from aevlp.folders import user_path
 
 
@@ -61,11 +62,9 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        relation = np.load(user_path(path, "labeler.label_graph.relation"), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"labeler.label_graph.relation: {path} cannot be read: {error}") from error
-    if not isinstance(relation, np.ndarray):
-        raise DataError(f"labeler.label_graph.relation: {path} is an archive of arrays, must be one .npy array")
+        relation = read_npy(user_path(path, "labeler.label_graph.relation"))
+    except DataError as error:
+        raise DataError(f"labeler.label_graph.relation: {error}") from error
     if relation.shape != (num_classes, num_classes) or relation.dtype.kind not in "fiu" or not np.isfinite(relation).all():
         raise DataError(f"labeler.label_graph.relation: {path} must be a finite ({num_classes},{num_classes}) matrix, is "
                         f"{relation.dtype} of shape {relation.shape}")  # fmt: skip

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from aevlp.data.digits import CLASS_NAMES, SCENE_SIDE, Scenes, draw_scenes
 from aevlp.data.images import resize
+from aevlp.text import say
 from aevlp.vision_language.word_tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 IMAGE_SIDE = 48
@@ -109,9 +110,7 @@ def train(out: Path, seed: int = 0, num_steps: int = NUM_STEPS) -> None:
         schedule.step()
         recent.append(loss.item())
         if step % 100 == 0:
-            print(
-                f"step {step}/{num_steps}  loss {np.mean(recent[-100:]):.3f}  {time.perf_counter() - started:.0f} s", flush=True
-            )
+            say(f"step {step}/{num_steps}  loss {np.mean(recent[-100:]):.3f}  {time.perf_counter() - started:.0f} s")
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)

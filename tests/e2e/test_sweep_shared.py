@@ -45,7 +45,7 @@ def test_two_machines_share_a_study_on_postgresql_and_one_takes_over_from_the_ot
         assert sweeps.load(storage=url).study_name == "tiny"
 
 
-def test_a_study_runs_through_the_grpc_proxy(tmp_path, capsys):
+def test_a_study_runs_through_the_grpc_proxy(tmp_path, monkeypatch, capsys):
     pytest.importorskip("grpc")
     from optuna.storages._grpc.server import make_server
 
@@ -59,7 +59,11 @@ def test_a_study_runs_through_the_grpc_proxy(tmp_path, capsys):
         url = f"grpc://127.0.0.1:{port}"
         assert sweeps.run(sweeps.write(tmp_path), "--storage", url, "--trials", "1") == 0
         assert sweeps.load(storage=url).best_trial.number == 0
-        assert len(sweeps.load().trials) == 1  # the study's folder remembers where it is kept
+        for words in (["show", "tiny"], ["run", sweeps.write(tmp_path), "--in-process"]):
+            assert main(["sweep", *words]) == 2
+            assert "name its storage by --storage, or in $AEVLP_STORAGE" in capsys.readouterr().err
+        monkeypatch.setenv("AEVLP_STORAGE", url)
+        assert main(["sweep", "best", "tiny"]) == 0
     finally:
         proxy.stop(None)
         thread.join()

@@ -142,7 +142,7 @@ def test_damaged_files_are_refused(folder, part):
         refused(folder, rf"formatted_train_{part}\.npy: not a readable \.npy array")
     np.savez(folder / "several.npz", a=LABELS)
     (folder / "several.npz").rename(file)
-    refused(folder, rf"formatted_train_{part}\.npy: not a readable \.npy array, but an archive")
+    refused(folder, rf"formatted_train_{part}\.npy: not a readable \.npy array: an archive")
     file.unlink()
     file.mkdir()
     refused(folder, rf"formatted_train_{part}\.npy: not a readable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pydantic
@@ -153,8 +154,14 @@ def test_a_configuration_is_frozen():
     assert isinstance(config.tracking.tags, tuple)
 
 
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0/\\#?%:")  # those W&B takes in a project's name
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.text(min_size=1, max_size=9) | st.sampled_from(["1e5", "123e4567", "off", "null", "1_0", "09", "~", ".inf", "\x85"]))
+@given(
+    st.text(LETTERS, min_size=1, max_size=9).filter(str.strip)
+    | st.sampled_from(["1e5", "123e4567", "off", "null", "1_0", "09", "~", ".inf", "\x85x"])
+)
 def test_a_configuration_survives_its_file(word):
     values = load_experiment("digits_gpr").to_dict()
     values["tracking"] |= {"project": word, "tags": [word, word]}
@@ -175,3 +182,36 @@ def test_the_hash_tells_results_apart_and_nothing_else():
     assert hash_of("labeler=none", "trainer.evaluate_labeler=false") == hash_of("labeler=none")
     changed = ("loss.rho=.8", "labeler.grid=2", "trainer.epochs=9", "dataset.num_train=9", "selection.labels=observed", "loss=an")
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        (f"tracking.tags=[{'a' * 70}]", r"tracking\.tags\[0\]: string should have at most 64 characters"),
+        ("tracking.tags=[a, '']", r"tracking\.tags\[1\]: string should have at least 1 character"),
+        ("tracking.tags=[' ']", r"tracking\.tags\[0\]: is blank, which W&B refuses"),
+        ("tracking.project=a/b:c", r"tracking\.project: holds / :, which W&B refuses in a name"),
+        (f"tracking.project={'a' * 129}", r"tracking\.project: string should have at most 128 characters"),
+        ("tracking.project=' '", r"tracking\.project: is blank"),
+        ("tracking.entity=''", r"tracking\.entity: string should have at least 1 character"),
+        ("tracking.entity=team/project", r"tracking\.entity: holds /, which W&B refuses in a name"),
+        (f"tracking.group={'a' * 129}", r"tracking\.group: string should have at most 128 characters"),
+        ("tracking.job_type=' '", r"tracking\.job_type: is blank"),
+        (f"name={'a' * 81}", r"name: string should match pattern"),
+    ],
+)
+def test_what_wandb_would_not_take_is_refused_before_training(word, path):
+    with pytest.raises(ConfigError, match=path):
+        load_experiment("digits_gpr", [word])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(LETTERS, min_size=1, max_size=80), st.lists(st.text(min_size=0, max_size=70), max_size=3))
+def test_what_is_accepted_is_accepted_by_wandb(project, tags):
+    from wandb import Settings
+
+    values = load_experiment("digits_gpr").to_dict()
+    values["tracking"] |= {"project": project, "tags": tags}
+    with contextlib.suppress(ConfigError):
+        tracking = from_dict(values, "memory").tracking
+        Settings(project=tracking.project, run_tags=tracking.tags, run_id=f"{'a' * 80}-20260101-000000-abcdef")

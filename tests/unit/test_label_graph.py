@@ -145,16 +145,16 @@ def test_a_relation_that_does_not_fit_is_refused(tmp_path, case):
 def test_a_relation_file_that_is_no_array_is_refused(tmp_path):
     path = tmp_path / "relation.npy"
     config, features = LabelGraphConfig(relation=str(path)), torch.from_numpy(text_features())
-    with pytest.raises(DataError, match=r"relation\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"relation\.npy: not a readable"):
         residual(features, config, seed=0)
     for content in (b"", b"text", b"\x93NUMPY\x01\x00"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"relation\.npy cannot be read"):
+        with pytest.raises(DataError, match=r"relation\.npy: not a readable"):
             residual(features, config, seed=0)
     np.savez(tmp_path / "archive.npz", a=np.eye(7))
     (tmp_path / "archive.npz").rename(path)
-    with pytest.raises(DataError, match=r"relation\.npy is an archive"):
+    with pytest.raises(DataError, match=r"relation\.npy: not a readable \.npy array: an archive"):
         residual(features, config, seed=0)
     np.save(path, np.array([[None] * 7] * 7), allow_pickle=True)
-    with pytest.raises(DataError, match=r"relation\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"relation\.npy: not a readable"):
         residual(features, config, seed=0)

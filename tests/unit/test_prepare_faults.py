@@ -166,6 +166,17 @@ def test_images_of_uncommon_kinds_pass_the_check(tmp_path, capsys):
     assert "23 of 23 can be read" in capsys.readouterr().out
 
 
+def test_tiny_images_are_said_and_pass(tmp_path, capsys):
+    root = MAKE["folder"](tmp_path)
+    for i in range(7):
+        Image.new("RGB", (15 + i, 200 if i % 2 else 1)).save(root / f"photos/tiny{i}.png")
+    with (root / "labels.csv").open("a") as file:
+        file.writelines(f"photos/tiny{i}.png,red,train,red\n" for i in range(7))
+    prepare("folder", root)
+    names = ", ".join(f"photos/tiny{i}.png" for i in (0, 2, 4, 6))
+    assert f"4 with a side of less than 16 pixels, which is no photo any more: {names}\n" in capsys.readouterr().out
+
+
 def test_without_the_image_check_nothing_is_decoded(tmp_path, capsys):
     root = make_voc(tmp_path)
     for path in (root / "VOCdevkit/VOC2012/JPEGImages").iterdir():

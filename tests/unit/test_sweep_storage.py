@@ -98,7 +98,7 @@ def test_what_cannot_be_reached_is_named_without_its_password(tmp_path, said):
         with pytest.raises(ConfigError, match="cannot be opened") as refused:
             open_storage(f"postgresql://me:secret@127.0.0.1:{port}/s", said.append)
     assert "secret" not in str(refused.value)
-    assert "postgresql://me@127.0.0.1" in str(refused.value)
+    assert "postgresql://me:***@127.0.0.1" in str(refused.value)
     for url, message in [("ftp://host/x", "ftp"), ("sqlite:////no/such/folder/s.db", "cannot be opened"), ("nosql", "cannot be")]:
         with pytest.raises(ConfigError, match=message):
             open_storage(url if url != "nosql" else str(tmp_path), said.append)

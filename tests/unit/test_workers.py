@@ -126,7 +126,7 @@ def test_every_dataset_can_be_sent_to_a_worker(name, prepared, monkeypatch):
 def test_images_that_cannot_be_sent_are_one_line(split, start_method, tmp_path):
     start_method("spawn")
     split.images.read = lambda row: row
-    with pytest.raises(DataError, match="cannot be sent to worker processes .*lambda.*; or set trainer.num_workers=0"):
+    with pytest.raises(DataError, match=r"cannot be sent to worker processes .*lambda.*; or set trainer\.num_workers=0"):
         images(loader(split))
 
 
@@ -154,7 +154,7 @@ def test_a_long_temporary_folder_is_refused_before_workers_would_wait_for_ever(l
         if length < 76:  # on Linux, where such a name has 107 bytes at most, and the sockets take 32 of them
             assert torch.equal(images(loader(split)), images(loader(split, num_workers=0)))
         else:
-            with pytest.raises(ConfigError, match=rf"TMPDIR={folder}: .* of {length} characters .*; set TMPDIR to a short one"):
+            with pytest.raises(ConfigError, match=rf"TMPDIR={folder}: .* has {length} characters .*; set TMPDIR to a short one"):
                 loader(split)
     finally:
         multiprocessing.current_process()._config.pop("tempdir", None)

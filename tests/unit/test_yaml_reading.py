@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from aevlp.config.errors import ConfigError
 from aevlp.config.yaml_reading import MAX_BYTES, MAX_DEPTH, read_yaml, write_yaml
 
-WORDS = st.text(max_size=12) | st.from_regex(r"[-+]?[0-9.eE+_:x-]{1,8}", fullmatch=True)
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+WORDS = st.text(LETTERS, max_size=12) | st.from_regex(r"[-+]?[0-9.eE+_:x-]{1,8}", fullmatch=True)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False) | WORDS
 PIECES = (
     "a: ", "b: ", "\n", "  ", "- ", "[", "]", "{", "}", ", ", "? ", ": ", "#", "'", '"', "|", ">", "&x ", "*x", "<<: ", "!x ",

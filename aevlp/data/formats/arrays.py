@@ -10,6 +10,8 @@ The official training set is divided 80/20 into train and validation; the offici
 from __future__ import annotations
 
 import io
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,10 +26,13 @@ from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
+from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, user_path
+from aevlp.input import read_text
 
+MAX_CLASSES = 50_000
 UNFINISHED = ".unfinished"
 """In a folder of arrays while the files of one `prepare` take their places."""
 
@@ -71,18 +76,12 @@ def refuse_unfinished(folder: Path) -> None:
 
 def read_array(path: Path) -> np.ndarray:
     """One array, never unpickled; DataError where it is absent, cut short or holds objects."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
             f"formatted_{{train,val}}_{{images,labels}}.npy, which `{COMMAND} prepare` writes"
-        ) from error
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy array: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: not a readable .npy array, but an archive of several")
-    return array
+        )
+    return read_npy(path)
 
 
 def read_names(folder: Path, split: str) -> np.ndarray:
@@ -113,7 +112,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
-    if not path.exists():
+    if not os.path.lexists(path):
         return names, labels, draw_single_positives(labels)
     raw = read_array(path)
     observed = check_labels(np.where(raw == -1, 0, raw) if raw.dtype.kind in "biuf" else raw, len(names), class_names, str(path))
@@ -129,12 +128,19 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
 def read_class_names(path: Path) -> list[str]:
     """Class names, one a line; DataError for an empty list or a name given twice."""
     try:
-        class_names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        class_names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
-    twice = {name for name in class_names if class_names.count(name) > 1}
+    twice = [name for name, count in Counter(class_names).items() if count > 1]
     if twice or not class_names:
-        raise DataError(f"{path}: " + (f"{sorted(twice)[0]!r} appears twice" if twice else "names no class"))
+        raise DataError(f"{path}: " + (f"{min(twice)!r} appears twice" if twice else "names no class"))
+    return check_number(class_names, path)
+
+
+def check_number(class_names: list[str], path: Path) -> list[str]:
+    """The names; DataError where they are more than a matrix of images and classes could be made for."""
+    if len(class_names) > MAX_CLASSES:
+        raise DataError(f"{path}: names {len(class_names):,} classes; at most {MAX_CLASSES:,}")
     return class_names
 
 
@@ -173,7 +179,7 @@ def build_formatted(
     arrays = arrays_folder(config, root)
     refuse_unfinished(arrays)
     listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
-    if config.classes is not None or class_names is None or listed.is_file():
+    if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
     test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
@@ -182,7 +188,7 @@ def build_formatted(
     if config.images is not None:
         images = [str(user_path(config.images, "dataset.images"))]
     folders = [root / folder for folder in images]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
     def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:

@@ -1,0 +1,44 @@
+"""What reaches the terminal, on its way there: one harmless line at a time, without secrets.
+
+Names come from files and servers of others; a control character in one would rewrite the terminal, or hide what is said.
+Nothing else in this program prints, but `aevlp.terminal` where colours and tables are wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+from aevlp.masking import mask
+
+_KEPT = "\u00a0\u3000\u200c\u200d"  # spaces and joiners of other scripts: not printable to Python, but part of names
+HARMFUL = re.compile(r"[^\n\x20-\x7e]")  # or not: what is beyond ASCII is looked at one by one
+
+
+def printable(text: str) -> str:
+    """Text as one line: each control character, line break, escape or change of direction becomes `�`."""
+    return without_controls(text).replace("\n", "�")
+
+
+def without_controls(text: str) -> str:
+    """The same for text of several lines, which stay lines."""
+    return HARMFUL.sub(lambda found: found[0] if found[0].isprintable() or found[0] in _KEPT else "�", text)
+
+
+def say(*lines: str, error: bool = False) -> None:
+    """Print lines on stdout, or on stderr; each argument is one line, whatever is in it."""
+    print("\n".join(printable(mask(line)) for line in lines), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def write_out(text: str) -> None:
+    """Write data to stdout, such as a table as CSV, for another program as much as for the eye."""
+    sys.stdout.write(without_controls(mask(text)))
+
+
+class SayHandler(logging.Handler):
+    """Shows what is logged as one line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        say(record.getMessage(), error=True)
