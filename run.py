@@ -2,4 +2,5 @@
 
 from aevlp.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # else each loader worker would run the program again, where processes are spawned
+    raise SystemExit(main())

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
+import io
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from aevlp import __version__
+from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, shortened, suggest
+from aevlp.folders import user_path
+from aevlp.system import require_posix
 from aevlp.text import SayHandler, printable, say
 from aevlp.verbs import train
 
@@ -28,20 +36,29 @@ MAX_LETTERS = 2000  # of a line of an error, which may repeat a word of a file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 130/143 stopped."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 128 + n stopped by signal n.
+
+    On Linux that is 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP), 138 (SIGUSR1) and 140 (SIGUSR2).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
-    if any("\0" in word for word in words):
-        parser.error("an argument holds a zero byte")
-    if not words:
-        parser.print_help()
-        return 2
-    arguments = parser.parse_args(words)
-    logging.getLogger("aevlp").handlers = [SayHandler()]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that is not UTF-8 gets question marks; stderr escapes
     try:
+        require_posix()  # before a verb imports what only these systems have
+        parser = build_parser()
+        if any("\0" in word for word in words):
+            parser.error("an argument holds a zero byte")
+        if not words:
+            parser.print_help()
+            return 2
+        arguments = parser.parse_args(words)
+        logging.getLogger("aevlp").handlers = [SayHandler()]
+        for name, value in vars(arguments).items():
+            setattr(arguments, name, _from_home(value))
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
-        code = int(arguments.run(arguments) or 0)
+        with _terminable():
+            code = int(arguments.run(arguments) or 0)
         sys.stdout.flush()
         return code
     except AevlpError as error:
@@ -59,9 +76,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(f"error: {os.fsdecode(error.filename)}: {error.strerror}", error=True)
         return 2 if error.errno == errno.ENAMETOOLONG else 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say("error: interrupted", error=True)
-        return 130
+        return 143 if isinstance(error, _Terminated) else 130
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM where nothing is saved before the end."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that what was written aside is removed; training has its own handler."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _from_home(value: Any) -> Any:
+    """What a flag was given, with `~` as the home folder: the shell leaves it in `--out=~/x` and in quotes."""
+    if isinstance(value, list):
+        return [_from_home(item) for item in value]
+    return type(value)(user_path(value)) if isinstance(value, str | Path) and str(value).startswith("~") else value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,8 +132,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
     parser = _Parser(
-        prog="run.py", allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
-        epilog="`python run.py --exp digits_gpr` trains; `python run.py list` shows what else there is.",
+        prog=PROGRAM, allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
+        epilog=f"`{COMMAND} --exp digits_gpr` trains; `{COMMAND} list` shows what else there is.",
     )  # fmt: skip
     parser.set_defaults(run=train.run)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")

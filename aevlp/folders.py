@@ -1,16 +1,42 @@
-"""Where things that outlive a run are kept."""
+"""Where things are kept, and paths as their users mean them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from aevlp.config.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent
+SHIPPED = _PACKAGE / "shipped"
+"""Copies of configs/, experiments/ and sweeps/ in an installed package."""
+
+
+def checkout() -> Path | None:
+    """The folder of run.py; None where the package was installed from a wheel."""
+    return None if SHIPPED.is_dir() else _PACKAGE.parent
+
+
+def user_path(path: str | Path, where: str = "") -> Path:
+    """The path with `~` and `~name` as home folders; ConfigError, naming `where` it was given, for one that is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        prefix = f"{where}: " if where else ""
+        raise ConfigError(f"{prefix}{path}: no home folder is known for {Path(path).parts[0]}; write the path in full") from error
+
 
 def cache_root() -> Path:
     """$AEVLP_CACHE, else ~/.cache/aevlp: embeddings and decoded images, all of which can be computed again."""
-    return expanded(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp")
+    return user_path(os.environ.get("AEVLP_CACHE") or "~/.cache/aevlp", "AEVLP_CACHE")
 
 
-def expanded(path: str | Path) -> Path:
-    """The path with `~` as the home folder; that of an unknown user stays as it is, to be missed like any other path."""
-    return Path(os.path.expanduser(path))
+def runs_root() -> Path:
+    """$AEVLP_RUNS, or runs/ in the working folder."""
+    return user_path(os.environ.get("AEVLP_RUNS") or "runs", "AEVLP_RUNS")
+
+
+def data_root() -> Path | None:
+    """$AEVLP_DATA, the folder above those of the datasets; None where it is not set."""
+    given = os.environ.get("AEVLP_DATA")
+    return user_path(given, "AEVLP_DATA") if given else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
+from aevlp.system import usable_cores
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,4 @@ class Machine:
 
     def threads(self, config: ExperimentConfig) -> int:
         """CPU threads of a worker: what the experiment says, else its share of the cores."""
-        return config.trainer.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
+        return config.trainer.threads or max(1, usable_cores() // self.workers)

@@ -1,44 +1,73 @@
-"""Files a command writes for its user: written aside, renamed into place when complete, so never half there."""
+"""Files a command writes for its user: written aside, put into place when all are complete, so never half there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aevlp.config.errors import ConfigError, DataError
+from aevlp import files
+from aevlp.config.errors import AevlpError, ConfigError, DataError
+
+_WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def output_file(path: Path) -> Iterator[Path]:
+def output_file(path: Path, flag: str = "-o") -> Iterator[Path]:
     """The path to write to; it takes the place of `path` at the end, or is removed where anything went wrong.
 
     Raises:
-        ConfigError: the folder of `path` is absent, or `path` is a folder.
+        ConfigError: the folder of `path` is absent, or `path` is something else than a file.
         DataError: the file cannot be written, or the disk is full.
     """
+    with output_files(path.parent, path, flag) as put:
+        yield put(path.name)
+
+
+@contextlib.contextmanager
+def output_files(folder: Path, named: Path, flag: str = "-o") -> Iterator[Callable[[str], Path]]:
+    """`files.together` in `folder`, for what a user asked for with `flag` and named `named`. Raises as `output_file`."""
+    paths: set[str] = set()
+    try:
+        files.remove_leftovers(folder)
+        with files.together(folder) as put:
+
+            def put_file(name: str) -> Path:
+                paths.add(str(folder / name))
+                require_place(folder / name, flag)
+                path = put(name)
+                paths.add(str(path))
+                path.touch()  # now, rather than after hours of computing
+                return path
+
+            yield put_file
+    except OSError as error:
+        # With another name it is about something that was read; without a number, it is of a library.
+        if error.errno is None or (error.filename is not None and str(error.filename) not in paths):
+            raise
+        raise not_writable(f"{flag} {named}", error) from error
+
+
+def require_place(path: Path, flag: str = "-o") -> None:
+    """ConfigError where no file can be put: before the work, and before torch is imported."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{flag} {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{flag} {path}: is there, and is no file")
+
+
+def require_new_folder(path: Path) -> None:
+    """ConfigError where no new folder can be put."""
+    if path.exists() or path.is_symlink():
+        raise ConfigError(f"-o {path}: is there already; name a new folder")
     if not path.parent.is_dir():
         raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise ConfigError(f"-o {path}: is a folder; give the name of a file")
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        aside.write_bytes(b"")  # now, rather than after hours of computing
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    try:
-        yield aside
-        os.replace(aside, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise _not_writable(path, error) from error
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
-def _not_writable(path: Path, error: OSError) -> DataError:
-    return DataError(f"-o {path}: cannot be written: {error.strerror}")
+def not_writable(what: str, error: OSError) -> AevlpError:
+    """The error to raise: ConfigError (exit code 2) for a path that cannot be right, DataError (1) for a disk that fails."""
+    kind = ConfigError if error.errno in _WRONG_PATH else DataError
+    return kind(f"{what}: cannot be written: {error.strerror or error}")

@@ -9,32 +9,36 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import sys
 from collections.abc import Iterator
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
+from aevlp.folders import checkout
+
+# torch is imported where it is used: commands that only look for a run ask for their rank as well.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A rank that ends is noticed at once; this is how long the others wait for one that hangs.
 TIMEOUT = datetime.timedelta(minutes=30)
 
 _COMPANIONS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCH = "start with `torchrun --nproc_per_node=N run.py ...`, which sets them, or unset WORLD_SIZE for a single process"
+_PROGRAM = "run.py" if checkout() else "-m aevlp"
+_LAUNCH = f"start with `torchrun --nproc_per_node=N {_PROGRAM} ...`, which sets them, or unset WORLD_SIZE for a single process"
 
 _weight = 1.0
 
 
 def count() -> int:
     """Number of ranks."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    dist = sys.modules.get("torch.distributed")  # a process without it has joined no others
+    return dist.get_world_size() if dist is not None and dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Number of this rank, from 0."""
-    return dist.get_rank() if count() > 1 else 0
+    return sys.modules["torch.distributed"].get_rank() if count() > 1 else 0
 
 
 def is_main() -> bool:
@@ -75,6 +79,8 @@ def join(batch_size: int) -> Iterator[None]:
     world = announced()
     if batch_size < world:
         raise ConfigError(f"trainer.batch_size: {batch_size} images cannot be shared by {world} ranks; raise it or use fewer")
+    import torch.distributed as dist
+
     if world == 1 or dist.is_initialized():
         yield
         return
@@ -98,6 +104,9 @@ def join(batch_size: int) -> Iterator[None]:
 
 
 def _connect() -> Any:
+    import torch
+    import torch.distributed as dist
+
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if gpus and local >= gpus:
         raise ConfigError(f"LOCAL_RANK={local}: this machine has {gpus} GPUs; start at most so many processes on it")
@@ -138,6 +147,8 @@ def share(size: int, of_rank: int | None = None) -> slice:
 def add_up(tensor: Tensor) -> Tensor:
     """Collective. The sum over ranks, in place."""
     if count() > 1:
+        import torch.distributed as dist
+
         dist.all_reduce(tensor)
     return tensor
 
@@ -146,6 +157,9 @@ def largest(number: int) -> int:
     """Collective. The largest of the ranks' numbers."""
     if count() == 1:
         return number
+    import torch
+    import torch.distributed as dist
+
     tensor = torch.tensor(number)
     dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return int(tensor)
@@ -155,6 +169,8 @@ def from_main(value: Any) -> Any:
     """Collective. Rank 0's value."""
     if count() == 1:
         return value
+    import torch.distributed as dist
+
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
@@ -164,6 +180,8 @@ def assemble(own: Tensor, rows: slice | Tensor, total: int) -> Tensor:
     """Collective. A table (total, ...) whose `rows` come from this rank's `own`, the others from the other ranks."""
     if count() == 1 and len(own) == total:
         return own
+    import torch
+
     table = torch.zeros(total, *own.shape[1:], dtype=torch.uint8 if own.dtype is torch.bool else own.dtype, device=own.device)
     table[rows] = own.to(table.dtype)
     return add_up(table).to(own.dtype)
@@ -183,14 +201,8 @@ def weight_of_share(weight: float) -> Iterator[None]:
 def mean_over_images(values: Tensor) -> Tensor:
     """Collective, differentiable. Mean over the images of the whole batch, (B,...) to (...): all ranks' images."""
     mean = values.mean(dim=0)
-    return mean if count() == 1 else _SumOverRanks.apply(mean * _weight)
+    if count() == 1:
+        return mean
+    from aevlp.sum_over_ranks import SumOverRanks
 
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return add_up(tensor.clone())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return add_up(gradient.clone())
+    return SumOverRanks.apply(mean * _weight)

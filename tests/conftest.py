@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("suite", deadline=None, derandomize=True)  # a busy machine or another draw makes no test fail
+settings.load_profile("suite")
 
 SMALL = (
     "dataset.num_train=64", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16", "trainer.eval_batch_size=40",
@@ -19,6 +23,20 @@ def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
+
+
+@pytest.fixture
+def never_waits():
+    """Fails a test that takes a minute, as one would that waits for the other end of a named pipe."""
+
+    def too_long(*_):
+        raise AssertionError("waits for a file")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -39,6 +57,34 @@ def store(tmp_path, said):
     from aevlp.training.checkpoints import CheckpointStore
 
     return CheckpointStore(tmp_path / "checkpoints", said.append)
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """What trains and what encodes, all in float64: the same on every processor and at any number of threads.
+
+    In float32 the last bit of a sum depends on the instructions, and eight steps make 2e-3 of it. Texts are cached in float32,
+    so a labeler needs labeler.encoder.cache=false.
+    """
+    import torch
+
+    from aevlp.losses._memory import RememberingLoss
+    from aevlp.vision_language import encoder
+
+    def load_in_float64(folder, source, load=encoder._load):
+        model, *others = load(folder, source)
+        return model.double(), *others
+
+    def remember_in_float64(loss, name, dtype, remember=RememberingLoss.remember):
+        remember(loss, name, torch.float64 if dtype == torch.float32 else dtype)
+
+    before = torch.get_default_dtype()
+    monkeypatch.setattr(encoder, "_load", load_in_float64)
+    monkeypatch.setattr(RememberingLoss, "remember", remember_in_float64)
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def config(*overrides: str) -> ExperimentConfig:
 
 def only_run() -> Path:
     """Folder of the one run there is."""
-    from aevlp.training.run_folder import runs_root
+    from aevlp.folders import runs_root
 
     (run,) = (path.parent for path in runs_root().glob("*/config.yaml"))
     return run

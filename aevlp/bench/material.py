@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aevlp.data.formats.arrays import write_arrays, write_aside
+from aevlp import files
+from aevlp.data.formats.arrays import write_arrays
 from aevlp.vision_language.word_tokenizer import build_tokenizer
 
 TEXT = {
@@ -41,14 +42,15 @@ def draw_photo(seed: int, width: int = 640, height: int = 480) -> bytes:
 def write_photos(folder: Path, count: int, class_names: list[str]) -> None:
     """A dataset of formatted arrays: `count` training photos after the 80/20 division, and one test photo."""
     total = -(-count * 5 // 4)
+    folder.mkdir(parents=True, exist_ok=True)
     names = np.array([f"{i:06d}.jpg" for i in range(total)])
     for i, name in enumerate(names.tolist()):
-        write_aside(folder / name, draw_photo(i))
+        files.write(folder / name, draw_photo(i))
     labels = (np.random.default_rng(0).random((total, len(class_names))) < 2.9 / len(class_names)).astype(np.float64)
     labels[np.arange(total), np.arange(total) % len(class_names)] = 1
     write_arrays(folder, "train", names, labels)
     write_arrays(folder, "val", names[:1], labels[:1])
-    write_aside(folder / "classes.txt", ("\n".join(class_names) + "\n").encode())
+    files.write(folder / "classes.txt", ("\n".join(class_names) + "\n").encode())
 
 
 def write_untrained_clip(folder: Path, class_names: list[str]) -> None:
@@ -63,4 +65,4 @@ def write_untrained_clip(folder: Path, class_names: list[str]) -> None:
     CLIPModel(config).eval().save_pretrained(folder)
     words = " ".join(["a photo of .", *class_names]).split()
     build_tokenizer(words, length=TEXT["max_position_embeddings"]).save_pretrained(folder)
-    write_aside(folder / "preprocessor_config.json", STATISTICS.encode())
+    files.write(folder / "preprocessor_config.json", STATISTICS.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+WORKER_DIED = "a loader worker died"  # how the message of a WorkerDiedError begins
 MAX_KNOWN = 1000  # names that a word is compared with, and letters of it that are compared: both cost more than their number
 MAX_LETTERS = 100
 
@@ -33,6 +34,10 @@ class CheckpointError(AevlpError, RuntimeError):
 
 class UnavailableError(AevlpError, RuntimeError):
     """Weights are neither on this machine nor reachable."""
+
+
+class WorkerDiedError(AevlpError, RuntimeError):
+    """A process that decodes images has died."""
 
 
 class TrainingError(AevlpError, RuntimeError):

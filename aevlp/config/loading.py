@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aevlp import folders
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
+from aevlp.reading import open_regular
 
 FRAGMENT_SECTIONS = (*registry.SECTIONS, "trainer", "tracking")
 _SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$")
@@ -38,16 +41,15 @@ class Resolved:
 
 
 def config_roots() -> list[Path]:
-    """Folders searched for configs/, experiments/ and sweeps/: next to run.py, then the working folder."""
-    beside = Path(__file__).resolve().parents[2]
-    return list(dict.fromkeys([beside, Path.cwd()]))
+    """Folders searched for configs/, experiments/ and sweeps/: next to run.py or installed, then the working folder."""
+    return list(dict.fromkeys([folders.checkout() or folders.SHIPPED, Path.cwd()]))
 
 
 def files(folder: str) -> dict[str, Path]:
     """YAML files in `folder` of the configuration roots by name, the first root winning."""
     found: dict[str, Path] = {}
     for root in config_roots():
-        for path in sorted((root / folder).glob("*.yaml")):
+        for path in sorted((root / folder).glob("[!.]*.yaml")):
             found.setdefault(path.stem, path)
     return found
 
@@ -60,7 +62,7 @@ def file_of(kind: str, plural: str, name: str, folder: str) -> Path:
         return Path(name)
     known = files(folder)
     if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `python run.py list {plural}`)")
+        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `{COMMAND} list {plural}`)")
     return known[name]
 
 
@@ -100,29 +102,30 @@ def _display(path: Path) -> str:
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
+    shown = _display(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise too_large(_display(path))
+            raise too_large(shown)
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_display(path)}: cannot be read: {error}") from error
-    data, lines = read_yaml(text, _display(path))
+        raise ConfigError(f"{shown}: cannot be read: {error}") from error
+    data, lines = read_yaml(text, shown)
     if not isinstance(data, dict):
-        raise ConfigError(f"{_display(path)}: must hold `key: value` lines")
-    return data, {dotted: f"{_display(path)}:{line}" for dotted, line in lines.items() if dotted}
+        raise ConfigError(f"{shown}: must hold `key: value` lines")
+    return data, {dotted: f"{shown}:{line}" for dotted, line in lines.items() if dotted}
 
 
 def _find_experiment(name: str, where: str = "") -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
+        path = folders.user_path(name)
         if not os.path.isfile(path):
             raise ConfigError(f"{where}experiment {name}: no such file")
         return path.resolve()
     known = files("experiments")
     if name not in known:
-        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `python run.py list experiments`)")
+        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `{COMMAND} list experiments`)")
     return known[name]
 
 
@@ -139,7 +142,7 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
         if slash and not base.endswith((".yaml", ".yml")):
             _add_fragment(draft, section, name, where=lines["base"])
         else:
-            beside = path.parent / base  # a file is named relative to the one that names it
+            beside = path.parent / folders.user_path(base, lines["base"])  # a file is named relative to the one that names it
             found = beside.resolve() if os.path.isfile(beside) else _find_experiment(base, f"{lines['base']}: ")
             _add_experiment(draft, found, (*above, path))
     merged = set()

@@ -21,6 +21,7 @@ from typing import Any
 
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.schema import ComponentConfig
+from aevlp.input import require_file
 
 KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
@@ -83,8 +84,12 @@ def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
 def load_plugin(path: str | Path) -> None:
     """Import a Python file that registers components."""
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"--plugin {path}: no such file")
+    try:
+        require_file(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"--plugin {path}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"--plugin {path}: cannot be read: {error}") from error
     name = f"aevlp_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

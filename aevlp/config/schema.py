@@ -17,8 +17,15 @@ from pydantic import (
     model_validator,
 )
 
-# Of the trainer: they change how long a run takes, and its result by no more than rounding (threads).
-SPEED_SETTINGS = ("threads", "num_workers", "image_cache", "image_cache_mb", "log_every")
+# Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
+# than rounding.
+SPEED_AND_METERS = (
+    "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
+    "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
+    "labeler.encoder.cache",
+)  # fmt: skip
+StopSignal = Literal["HUP", "USR1", "USR2"]
+STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
 
 class Config(BaseModel):
@@ -49,6 +56,7 @@ class ComponentConfig(Config):
 class DatasetConfig(ComponentConfig):
     """What every dataset shares."""
 
+    drawn: ClassVar[bool] = False  # whether the settings alone say what the data are; else they may be edited under their path
     train_labels: Literal["single", "full"] = "single"
     """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
     image_size: int = Field(448, ge=8, le=2048)
@@ -110,6 +118,9 @@ class TrainerConfig(Config):
     """Also label validation and test images, to measure the labeler on held-out data and its scores as predictions."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; null leaves torch's choice. Results are reproducible to the bit at one thread count."""
+
+    stop_signals: tuple[StopSignal, ...] = STOP_SIGNALS
+    """Signals that save and stop a run as Ctrl-C and SIGTERM do: a lost terminal sends HUP, Slurm what --signal says."""
 
 
 class SelectionConfig(Config):
@@ -192,7 +203,16 @@ class ExperimentConfig(Config):
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed, tracking and speed: runs of one hash are repetitions of each other."""
-        data = {key: value for key, value in self.to_dict().items() if key not in ("name", "seed", "tracking")}
-        data["trainer"] = {key: value for key, value in data["trainer"].items() if key not in SPEED_SETTINGS}
+        """Short hash of all settings but name, seed, tracking, speed and meters.
+
+        Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
+        """
+        data = self.to_dict()
+        for path in ("name", "seed", "tracking", *SPEED_AND_METERS):
+            *sections, key = path.split(".")
+            found: Any = data
+            for section in sections:  # not every labeler has an encoder
+                found = found.get(section) if isinstance(found, dict) else None
+            if isinstance(found, dict):
+                found.pop(key, None)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

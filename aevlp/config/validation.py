@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, shortened, suggest
@@ -79,7 +80,7 @@ def _told(problems: list[str]) -> str:
 
 def _component(values: Any, kind: str) -> Config:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise ConfigError(f"must be a name or a mapping with a name; see `python run.py list {kind}`")
+        raise ConfigError(f"must be a name or a mapping with a name; see `{COMMAND} list {kind}`")
     return registry.get(kind, values["name"]).config.model_validate(values)
 
 

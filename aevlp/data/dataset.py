@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +18,7 @@ class ImageSource(Protocol):
     """Images by row number.
 
     A source may also have `identity(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
-    wherever the image lies; the embeddings of images without it are not cached.
+    wherever the image lies; the embeddings of images without it are not cached. Several threads ask for it at once.
     """
 
     def __len__(self) -> int:
@@ -36,6 +38,25 @@ def identity(images: ImageSource, row: int) -> bytes | None:
     """What tells an image from all others and from its own past, 16 bytes; None where its source does not say."""
     method = getattr(images, "identity", None)
     return method(row) if method else None
+
+
+def identities(images: ImageSource, progress: Callable[[], object] = lambda: None) -> list[bytes | None]:
+    """The identity of every image; `progress` is called now and then, and what it raises ends the work.
+
+    Files are read whole: .2 ms of processor time a photo of 120 kB, where decoding takes 3 ms. By threads, because a disk
+    answers many of them in the time of one.
+    """
+    parts = [range(first, min(first + 64, len(images))) for first in range(0, len(images), 64)]
+    found: list[bytes | None] = []
+    with ThreadPoolExecutor(8) as pool:
+        try:
+            for part in pool.map(lambda rows: [identity(images, row) for row in rows], parts):
+                found += part
+                progress()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ kill or a full disk, is decoded again. Any number of processes may read and fill
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import mmap
 import os
 import shutil
+import weakref
 import zlib
 from dataclasses import replace
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ import torch
 from torch import Tensor
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, SPMLData, identity
+from aevlp.data.dataset import ImageSource, SPMLData, identities
 from aevlp.data.images import resize
+from aevlp.files import NO_SPACE
 from aevlp.folders import cache_root
+from aevlp.system import memory_file, shares_memory
 
 _LAYOUT = "1"  # of the files; in their names, like everything else that a row depends on
 _SPARE = 2**30  # bytes that a cache on disk leaves free
@@ -40,6 +43,9 @@ def cache_images(data: SPMLData, config: ExperimentConfig) -> tuple[SPMLData, li
     if kind == "off":
         return data, []
     budget, notes = config.trainer.image_cache_mb * 2**20, []
+    if kind == "ram" and config.trainer.num_workers and not shares_memory():
+        kind = "disk"
+        notes.append("image cache: on this system ram takes trainer.num_workers=0; the images are kept on disk instead")
     splits: dict[str, Any] = {}
     for name, split in (("train", data.train), ("val", data.val)):
         store: _Store | None
@@ -116,16 +122,33 @@ class _Store:
 
 
 class _Memory(_Store):
-    """Memory that forked workers share. Pages are taken when they are written, and not from /dev/shm, often 64 MB small."""
+    """Memory that all workers share. Pages are taken when they are written, and not from /dev/shm, often 64 MB small."""
 
     def __init__(self, count: int, size: int):
         super().__init__(count, size)
-        buffer = np.frombuffer(mmap.mmap(-1, max(count * (self.bytes + 4), 1)), dtype=np.uint8)
-        self._checks = buffer[: 4 * count].view(np.uint32)
-        self._rows = buffer[4 * count : count * (self.bytes + 4)].reshape(count, self.bytes)
+        descriptor = memory_file("aevlp images")
+        self._open(-1 if descriptor is None else descriptor)
+
+    def _open(self, descriptor: int) -> None:
+        """Map a file without a name, which ends with the last process that has it; or, with -1, memory for forked ones."""
+        length = max(self.count * (self.bytes + 4), 1)
+        if descriptor >= 0:
+            weakref.finalize(self, os.close, descriptor)
+            os.truncate(descriptor, length)
+        buffer = np.frombuffer(mmap.mmap(descriptor, length), dtype=np.uint8)
+        self._checks = buffer[: 4 * self.count].view(np.uint32)
+        self._rows = buffer[4 * self.count : self.count * (self.bytes + 4)].reshape(self.count, self.bytes)
+        self._descriptor = descriptor
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         return self._rows, self._checks
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"count": self.count, "bytes": self.bytes, "descriptor": DupFd(self._descriptor)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.count, self.bytes = state["count"], state["bytes"]
+        self._open(state["descriptor"].detach())
 
 
 class _File(_Store):
@@ -149,7 +172,7 @@ class _File(_Store):
             _write_all(self._descriptor, image.tobytes(), row * (self.bytes + 4) + 4)
             _write_all(self._descriptor, np.uint32(_check(image)).tobytes(), row * (self.bytes + 4))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in NO_SPACE:
                 raise
             self._full = True
             logging.getLogger("aevlp").warning("%s: no space left; training goes on, images are decoded again", self.path)
@@ -168,8 +191,7 @@ class _File(_Store):
 def _on_disk(images: ImageSource, size: int, budget: int) -> tuple[_File | None, str]:
     """The file for these images, by what they are and how they are squashed; or None, and why there is none."""
     digest = hashlib.sha256(f"{_LAYOUT} {size} {torch.__version__}".encode())
-    for row in range(len(images)):
-        known = identity(images, row)
+    for known in identities(images):
         if known is None:
             return None, f"off: {type(images).__name__} has no identity() to tell whether an image has changed; use ram"
         digest.update(known)

@@ -13,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from aevlp.config.errors import DataError
+from aevlp.data import decoding
+from aevlp.input import open_file, require_file
 
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -63,9 +65,12 @@ class ImageFiles:
         self.names = np.asarray(names, dtype=np.str_)
 
     def absence(self, row: int) -> str | None:
-        """What to tell where the file of a row is absent."""
-        path = self.root / str(self.names[row])
-        return None if path.is_file() else f"{path}: listed in row {self.rows[row]}, but there is no such file"
+        """What to tell where the file of a row is absent, or no file."""
+        try:
+            require_file(self.root / str(self.names[row]))
+        except (OSError, ValueError) as error:
+            return self._problem(row, error)
+        return None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -75,14 +80,12 @@ class ImageFiles:
         """uint8 (3,H,W) RGB; DataError naming file and row where the file is absent or not a whole image."""
         path = self.root / str(self.names[row])
         try:
-            with Image.open(path) as image:
+            with open_file(path) as file, Image.open(file) as image:
                 if image.width * image.height > MAX_PIXELS:  # before a byte of it is decoded
                     raise ValueError(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million are read")
-                pixels = _to_rgb(image)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: listed in row {self.rows[row]}, but there is no such file") from error
+                pixels = decoding.to_rgb(image)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: row {self.rows[row]} cannot be read as an image: {error}") from error
+            raise DataError(self._problem(row, error)) from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def name(self, row: int) -> str:
@@ -90,18 +93,20 @@ class ImageFiles:
         return str(self.names[row])
 
     def identity(self, row: int) -> bytes:
-        """16 bytes that change with name, size or time of change of the file; not with its folder, so that data may move."""
-        path = self.root / str(self.names[row])
+        """16 bytes that follow from the content of the file and how it is decoded, wherever it lies and whatever its name.
+
+        All of it is read: a sample of three parts of a photo costs nearly as much, and a changed byte may be anywhere.
+        """
         try:
-            stat = path.stat()
-        except OSError as error:
-            raise DataError(f"{path}: listed in row {self.rows[row]}, but cannot be read: {error.strerror}") from error
-        return hashlib.blake2b(f"{self.names[row]}\0{stat.st_size}\0{stat.st_mtime_ns}".encode(), digest_size=16).digest()
+            with open_file(self.root / str(self.names[row])) as file:
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, salt=decoding.VERSION)).digest()
+        except (OSError, ValueError) as error:
+            raise DataError(self._problem(row, error)) from error
 
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip to white
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
-        image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    def _problem(self, row: int, error: Exception) -> str:
+        path = self.root / str(self.names[row])
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return f"{path}: listed in row {self.rows[row]}, but there is no such file"
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its content is of no known kind" if unknown else getattr(error, "strerror", None) or error
+        return f"{path}: row {self.rows[row]} cannot be read as an image: {reason}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,8 @@ from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
+from aevlp.data.workers import Plugins, check_sockets, leave_signals_to_main, start
+from aevlp.system import usable_cores
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class TrainBatch:
     index: Tensor
 
 
-class _TrainSet(Dataset):
+class _Rows(Dataset):
+    def __getstate__(self) -> dict[str, Any]:
+        return {"plugins": Plugins(), **self.__dict__}  # first, as they may define the images
+
+
+class _TrainSet(_Rows):
     def __init__(self, split: Split, image_size: int, flip: bool, seed: int):
         self.split, self.image_size, self.flip, self.seed = split, image_size, flip, seed
 
@@ -41,7 +46,7 @@ class _TrainSet(Dataset):
         return image, torch.from_numpy(self.split.observed[row]), row
 
 
-class _EvalSet(Dataset):
+class _EvalSet(_Rows):
     def __init__(self, split: Split, image_size: int):
         self.split, self.image_size = split, image_size
 
@@ -111,7 +116,8 @@ class TrainLoader:
 
 def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
     """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
-    rows, num_workers = range(len(split))[ranks.share(len(split))], _useful(num_workers)
+    rows = range(len(split))[ranks.share(len(split))]
+    num_workers = _useful(num_workers) if len(rows) > batch_size else 0  # to start one takes longer than to decode a batch
     return _batches(DataLoader(
         _EvalSet(split, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
     ))  # fmt: skip
@@ -119,26 +125,21 @@ def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: 
 
 def _useful(num_workers: int) -> int:
     """At most one worker a core: more would only wait for each other, and torch would warn."""
-    return min(num_workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(num_workers, usable_cores())
 
 
 def _options(num_workers: int) -> dict[str, Any]:
+    if num_workers:
+        check_sockets()
     # The generator gives each worker its seed, and leaves the global random state alone.
     return {
         "generator": torch.Generator().manual_seed(0), "pin_memory": torch.cuda.is_available(),
-        "prefetch_factor": 4 if num_workers else None, "worker_init_fn": _leave_signals_to_main,
+        "prefetch_factor": 4 if num_workers else None, "worker_init_fn": leave_signals_to_main,
     }  # fmt: skip
 
 
-def _leave_signals_to_main(_: int) -> None:
-    # Ctrl-C, torchrun and Slurm signal the whole process group; the main process saves first, then ends its workers. One that
-    # does not listen to it any more ends by an alarm.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
-
-
 def _batches(loader: DataLoader) -> Iterator[Any]:
-    iterator = iter(loader)
+    iterator = start(loader)
     try:
         yield from iterator
     except DataError as error:

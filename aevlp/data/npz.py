@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
+from aevlp.input import open_file
 
 MAX_BYTES = 1 << 30  # of all arrays of an .npz together, unpacked: 50 times what a run writes
 KINDS = "biufSU"  # numbers and words: all that a run writes
@@ -29,7 +30,7 @@ def read_npz(path: Path, limit: int = MAX_BYTES) -> dict[str, np.ndarray]:
         DataError: whatever is wrong with the file, in one line; it is read only as far as `limit` allows.
     """
     try:
-        with _regular(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > limit:
@@ -46,18 +47,13 @@ def read_npy(path: Path) -> np.ndarray:
         DataError: whatever is wrong with the file, in one line.
     """
     try:
-        content = _regular(path).read_bytes()
+        with open_file(path) as file:
+            content = file.read()
         if content.startswith(b"PK"):
             raise ValueError("an archive of several arrays")
         return _array(content, MAX_BYTES)
     except (OSError, ValueError, MemoryError) as error:
         raise DataError(f"{path}: not a readable .npy array: {_reason(error)}") from error
-
-
-def _regular(path: Path) -> Path:
-    if path.exists() and not path.is_file():
-        raise ValueError("not a regular file")  # opening a named pipe would wait for ever
-    return path
 
 
 def _reason(error: BaseException) -> str:
@@ -101,3 +97,29 @@ def _array(content: bytes, limit: int) -> np.ndarray:
         if ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters < 0xE000))).any():
             raise ValueError("holds words that are no Unicode")
     return (array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)).copy()
+
+
+def require(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> None:
+    """Raise ValueError unless the arrays of these names have their forms.
+
+    A form is the kinds that numpy's `dtype.kind` may be, and a letter for each axis, equal where they must be as long: with
+    {"scores": "f NC", "rows": "iu N"} there is a row for each of the N lines of scores. An array whose form ends in ? may lack.
+    """
+    sides: dict[str, int] = {}
+    for name, form in forms.items():
+        kinds, axes = form.removesuffix("?").split()
+        array = arrays.get(name)
+        if array is None:
+            if not form.endswith("?"):
+                raise ValueError(f"{name} is missing")
+            continue
+        fits = array.dtype.kind in kinds and array.ndim == len(axes)
+        if not fits or any(sides.setdefault(axis, side) != side for axis, side in zip(axes, array.shape, strict=True)):
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, which does not fit {_form(kinds, axes, sides)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds values that are no finite numbers")
+
+
+def _form(kinds: str, axes: str, sides: dict[str, int]) -> str:
+    words = {"b": "bool", "i": "int", "u": "uint", "f": "float", "U": "str"}
+    return f"{'/'.join(words[kind] for kind in kinds)} ({', '.join(str(sides.get(axis, axis)) for axis in axes)})"

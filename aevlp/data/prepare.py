@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +14,18 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from aevlp import files
+from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
-from aevlp.data.formats.arrays import array_bytes, read_array, write_aside
+from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives
-from aevlp.data.quarantine import FILE_NAME, REMEDY, check_images
-from aevlp.folders import expanded
+from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
+from aevlp.folders import data_root, user_path
+from aevlp.input import open_file
+from aevlp.system import usable_cores
 from aevlp.terminal import Terminal, terminal_for_tables
 from aevlp.text import printable
 
@@ -35,33 +38,54 @@ SPLITS = {"train": "official train", "val": "official val (test)"}
 def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) -> None:
     """Prepare dataset `name`: write its arrays to `out` (or `root`), decode every image, report, name the next command.
 
+    All files appear together at the end, or none does.
+
     Raises:
         ConfigError: a dataset that needs no preparation.
         DataError: the layout is another, annotations are damaged, files that differ stand in the way, or images are absent
             or unreadable (which quarantine.json then lists).
     """
-    root, folder = expanded(root), expanded(out or root)
+    root, folder = user_path(root), user_path(out or root)
     console = terminal_for_tables(soft_wrap=True)
     if name == "folder":
         from aevlp.data.prepare_folder import survey
 
-        images = survey(console, root, folder)
+        images, contents = survey(console, root)
     else:
         official = _reader(name)(root)
         for split in SPLITS:
             if not len(getattr(official, split).names):
                 raise DataError(f"{root}: the {SPLITS[split]} part of {name} holds no image with a label")
-        kept = write_official(official, folder)
+        contents, kept = contents_of(official, folder)
         _report(console, name, official)
         for note in official.notes + kept:
             say(console, note)
-        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
         images = ImageFiles(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
-    if check:
-        _check(console, images, folder)
+    bad: dict[str, str] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.remove_leftovers(folder)
+        with files.together(folder, UNFINISHED) as put:
+            for file, content in contents.items():
+                path = put(file)
+                if content is not None:
+                    path.write_bytes(content)
+            if check:
+                bad = _check(console, images)
+                put(FILE_NAME).write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            else:
+                console.print("images       not looked at (--no-image-check)")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
+    if name == "folder":
+        written = ", ".join(file for file, content in contents.items() if content is not None)
+        console.print(f"arrays       {written} in {folder}", markup=False)
     else:
-        console.print("images       not looked at (--no-image-check)")
-    console.print(f"next         python run.py --exp {name}_gpr{_settings(name, root, folder)}")
+        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy", markup=False)
+    if bad:
+        first, count = next(iter(bad.values())), len(bad)
+        raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
+    console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
 def say(console: Terminal, note: str) -> None:
@@ -77,10 +101,11 @@ def _reader(name: str) -> Callable[[Path], Official]:
     return reader
 
 
-def write_official(official: Official, folder: Path) -> list[str]:
-    """Write arrays and class names, nothing where something else would be overwritten; returns what the user should know.
+def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | None], list[str]]:
+    """Arrays and class names that `folder` lacks, by name of their file, and what the user should know.
 
     A formatted_*_labels_obs.npy that is there already is kept: it is what other runs were trained on, or a published one.
+    DataError where something else would be overwritten.
     """
     contents = {folder / "classes.txt": ("\n".join(official.class_names) + "\n").encode()}
     notes = []
@@ -98,12 +123,17 @@ def write_official(official: Official, folder: Path) -> list[str]:
         if not np.array_equal(there == 1, drawn == 1):
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
-        if path.exists() and path.read_bytes() != content and not _same_array(path, content):
+        if path.exists() and _read(path) != content and not _same_array(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
-    for path, content in contents.items():
-        if not path.exists():
-            write_aside(path, content)
-    return notes
+    return {path.name: content for path, content in contents.items() if not path.exists()}, notes
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_file(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}; move it away, or write elsewhere with --out") from error
 
 
 def _same_array(path: Path, content: bytes) -> bool:
@@ -137,22 +167,22 @@ def _report(console: Terminal, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Terminal, images: ImageFiles, folder: Path) -> None:
+def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad = check_images(images, os.cpu_count() or 1, lambda done: progress.update(task, completed=done))
-    write_aside(folder / FILE_NAME, (json.dumps(bad, indent=1, ensure_ascii=False) + "\n").encode())
+        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
-    if bad:
-        first, count = next(iter(bad.values())), len(bad)
-        raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
+    if tiny:
+        names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
+        say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
+    return bad
 
 
 def _settings(name: str, root: Path, folder: Path) -> str:
     """`--set ...` for the next command, as far as the environment does not say it already."""
-    known = os.environ.get("AEVLP_DATA")
+    known = data_root()
     words = []
-    if known is None or (Path(known) / name).resolve() != root.resolve():
+    if known is None or (known / name).resolve() != root.resolve():
         words.append(f"dataset.root={shlex.quote(str(root))}")
     if folder.resolve() != root.resolve():
         words.append(f"dataset.arrays={shlex.quote(str(folder))}")

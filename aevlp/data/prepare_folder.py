@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -9,23 +10,27 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from aevlp.data.formats.arrays import array_bytes, write_aside
+from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
 from aevlp.data.images import ImageFiles
+from aevlp.input import open_file, require_file
 from aevlp.terminal import Terminal
 
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Terminal, root: Path, out: Path) -> ImageFiles:
-    """Report splits, classes, duplicates and tiny classes of the table in `root`; write arrays to `out`; return all images."""
+def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
+    """Report splits, classes, duplicates and tiny classes of the table in `root`.
+
+    Returns:
+        all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
+    """
     from aevlp.data.prepare import say
 
     config = FolderConfig(name="folder", root=str(root))
     rows = read_table(root / config.table)
     class_names = class_list(config, root, root / config.table, rows)
     parts = divide(rows)
-    _write(console, out, parts, class_names)
     table = Table(box=None, pad_edge=False)
     table.add_column("folder")
     for title in ("images", "classes seen", "full labels"):
@@ -49,30 +54,28 @@ def survey(console: Terminal, root: Path, out: Path) -> ImageFiles:
             console,
             f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
         )
-    return ImageFiles(root, [row.image for row in rows])
+    return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)
 
 
-def _write(console: Terminal, out: Path, parts: dict[str, list[Row]], class_names: list[str]) -> None:
-    written = []
+def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:
+    contents = {}
     for split, rows in (("train", sorted(parts["train"] + parts["val"], key=lambda row: row.line)), ("val", parts["test"])):
         observed, targets = label_arrays(rows, class_names)
         arrays = {"images": np.array([row.image for row in rows], dtype=np.str_), "labels_obs": observed, "labels": targets}
         for part, array in arrays.items():
-            if rows and array is not None:
-                written.append(f"formatted_{split}_{part}.npy")
-                write_aside(out / written[-1], array_bytes(array))
-    console.print(f"arrays       {', '.join(written)} in {out}")
+            contents[f"formatted_{split}_{part}.npy"] = array_bytes(array) if rows and array is not None else None
+    return contents
 
 
 def _duplicates(root: Path, rows: list[Row]) -> list[list[Row]]:
     """Groups of rows whose files are equal byte for byte."""
     by_size: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        path = root / row.image
-        if path.is_file():
-            by_size[path.stat().st_size].append(row)
+        with contextlib.suppress(OSError, ValueError):  # named by the check of all images
+            by_size[require_file(root / row.image).st_size].append(row)
     by_content: dict[bytes, list[Row]] = defaultdict(list)
     for group in by_size.values():
         for row in group if len(group) > 1 else []:
-            by_content[hashlib.blake2b((root / row.image).read_bytes()).digest()].append(row)
+            with contextlib.suppress(OSError), open_file(root / row.image) as file:
+                by_content[hashlib.file_digest(file, "blake2b").digest()].append(row)
     return [group for group in by_content.values() if len(group) > 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,42 +13,48 @@ import numpy as np
 
 from aevlp.config.errors import DataError
 from aevlp.data.images import ImageFiles
+from aevlp.input import read_text
 
 FILE_NAME = "quarantine.json"
+TINY = 16  # pixels: an icon or what a server sent instead; it trains like any other, and shows nothing
 REMEDY = "replace them and prepare again, or leave them out with dataset.on_bad_image=quarantine"
 
 
-def check_images(images: ImageFiles, threads: int, progress: Callable[[int], None]) -> dict[str, str]:
-    """Decode every image; what is wrong, by name. `progress` is called with the number of images done, and may raise."""
+def check_images(images: ImageFiles, threads: int, progress: Callable[[int], None]) -> tuple[dict[str, str], list[str]]:
+    """Decode every image; what is wrong, by name, and names of images with a side of less than `TINY` pixels.
 
-    def problem(row: int) -> str | None:
+    `progress` is called with the number of images done, and may raise.
+    """
+
+    def look_at(row: int) -> tuple[str | None, bool]:
         try:
-            images[row]
+            return None, min(images[row].shape[1:]) < TINY
         except DataError as error:
-            return str(error)
-        return None
+            return str(error), False
 
-    bad = {}
+    bad, tiny = {}, []
     # Threads, because Pillow lets go of Python's lock while it decodes.
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for row, found in enumerate(pool.map(problem, range(len(images)))):
-                if found is not None:
-                    bad[images.name(row)] = found
+            for row, (problem, is_tiny) in enumerate(pool.map(look_at, range(len(images)))):
+                if problem is not None:
+                    bad[images.name(row)] = problem
+                if is_tiny:
+                    tiny.append(images.name(row))
                 progress(row + 1)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return bad
+    return bad, tiny
 
 
 def read_quarantine(folder: Path) -> dict[str, str]:
     """The list that `prepare` left in the folder of the arrays: what is wrong, by image name."""
     path = folder / FILE_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
-        bad = json.loads(path.read_text(encoding="utf-8"))
+        bad = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}; prepare the dataset again") from error
     if not isinstance(bad, dict) or not all(isinstance(reason, str) for reason in bad.values()):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
-from aevlp.folders import expanded
+from aevlp.folders import user_path
 
 
 class Classifier(nn.Module):
@@ -73,7 +73,7 @@ def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
 
 def check_weights(weights: str, names: Sequence[str]) -> str:
     """`weights` if it is one of `names` or a file; ValueError otherwise."""
-    if weights not in names and not expanded(weights).is_file():
+    if weights not in names and not user_path(weights).is_file():
         raise ValueError(f"{weights!r} is neither {', '.join(names)} nor a file")
     return weights
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from aevlp.config.errors import ConfigError, UnavailableError, suggest
 from aevlp.config.registry import register
-from aevlp.folders import expanded
+from aevlp.folders import user_path
 from aevlp.models._classifier import BoostConfig, Classifier, check_map, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
@@ -64,7 +64,7 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
             f"model.boost: BoostLU needs a map of features, but timm/{config.backbone} gives none ({error}); set model.boost=null"
         ) from error
     if config.weights not in ("pretrained", "none"):
-        path = expanded(config.weights)
+        path = user_path(config.weights, "model.weights")
         heads = backbone.pretrained_cfg.get("classifier") or ()
         load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
     num_features = backbone.head_hidden_size

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,16 @@ import numpy as np
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
+from aevlp.data.npz import read_npz
+from aevlp.reading import number, read_json, read_table
 from aevlp.tracking.jsonl import read_metrics
 from aevlp.training.run_folder import STUDY_FILES, find_run, find_study
 from aevlp.training.run_lock import look
 
 OWN_FILES = ("config.yaml", "metrics.jsonl", "summary.json")
 SCHEMA_VERSION = 1
+MAX_LETTERS = 300  # of a name or a problem, which may repeat what a damaged file holds
 ENDINGS = {
     "running": "under way",
     "stopped": "stopped by a signal",
@@ -30,42 +31,79 @@ ENDINGS = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
-    """What one run folder holds. What is absent or unreadable is empty, and named in `problems`."""
+    """What one run folder holds, read when it is asked for. What is absent or unreadable is empty, and named in `problems`."""
 
     path: Path
-    config: dict[str, Any] = field(default_factory=dict)
-    """config.yaml as it is written, not validated: an older version may have had other settings."""
-    summary: dict[str, Any] = field(default_factory=dict)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    """The rows of metrics.jsonl that close an epoch."""
-    environment: dict[str, Any] = field(default_factory=dict)
     state: str = "unfinished"
     """finished; running; stopped by a signal, failed by an error, crashed (its process is gone); unfinished, where it cannot be
     told which; or damaged."""
     problems: list[str] = field(default_factory=list)
+    """What is wrong with the files that were read so far."""
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """summary.json: words and finite numbers."""
+        return self._flat("summary.json", self._read("summary.json", _read_object) or {})
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml as it is written, not validated: an older version may have had other settings."""
+        config = self._read("config.yaml", lambda path: read_mapping(path)[0], "config.yaml is missing") or {}
+        version = config.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            self.say(f"written with layout version {version}, this is {SCHEMA_VERSION}")
+        return config
+
+    @cached_property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl that close an epoch."""
+        rows = self._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing")
+        if rows == [] and self.finished:
+            self.say("metrics.jsonl is empty")
+        rows = rows or []
+        return [self._flat("metrics.jsonl", row) for row in rows if "train/loss" in row]
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """environment.json."""
+        return self._read("environment.json", _read_object, "environment.json is missing") or {}
 
     @property
     def experiment(self) -> str:
         """Name of the experiment; that of the folder where no file tells."""
-        return str(self.summary.get("experiment") or self.config.get("name") or self.path.name)
+        return _word(self.summary.get("experiment")) or _word(self.config.get("name")) or self.path.name
 
     @property
     def seed(self) -> int:
         """Seed, 0 where it is not told."""
-        seed = self.summary.get("seed", self.config.get("seed", 0))
-        return seed if isinstance(seed, int) else 0
+        seed = self.summary["seed"] if "seed" in self.summary else self.config.get("seed")
+        return seed if isinstance(seed, int) and number(seed) is not None else 0
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
         """Hash of the settings; empty where they cannot be read by this version."""
         if "config_hash" in self.summary:
-            return str(self.summary["config_hash"])
+            return _word(self.summary["config_hash"])
         try:
             return from_dict(self.config, str(self.path)).hash
         except AevlpError:
             return ""
+
+    @property
+    def data(self) -> Fingerprint | None:
+        """What the run was trained on, read anew; None where it does not tell."""
+        found: Fingerprint | None = self._read(DATA_FILE, lambda path: Fingerprint.from_dict(_read_object(path)))
+        return found
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of what the run was trained on; empty where it does not tell, as an older version began it."""
+        if "config_hash" in self.summary:
+            return _word(self.summary.get("data_fingerprint"))
+        data = self.data
+        return "" if data is None else data.hash
 
     @property
     def finished(self) -> bool:
@@ -74,25 +112,55 @@ class Run:
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Rows of a CSV file of the folder; empty where there is none."""
-        return self._read(name, lambda path: list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))) or []
+        return self._read(name, read_table) or []
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays of an .npz file of the folder; empty where there is none, or it holds pickled objects."""
-        return self._read(name, _read_arrays) or {}
+        """Arrays of an .npz file of the folder; empty where there is none, or it cannot be read."""
+        return self._read(name, read_npz) or {}
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name, or it cannot be told because the folder is another user's."""
+        try:
+            os.lstat(self.path / name)
+        except OSError as error:
+            return isinstance(error, PermissionError)
+        return True
+
+    def say(self, problem: str) -> None:
+        """Add a problem, once."""
+        if problem[:MAX_LETTERS] not in self.problems:
+            self.problems.append(problem[:MAX_LETTERS])
 
     def _read(self, name: str, read: Callable[[Path], Any], missing: str | None = None) -> Any:
         path = self.path / name
-        if not path.is_file():
+        if not self.has(name):
             if missing:
-                self.problems.append(missing)
+                self.say(missing)
             return None
         try:
             return read(path)
-        except (OSError, ValueError, KeyError, EOFError, csv.Error, zipfile.BadZipFile, AevlpError) as error:
-            line = f"{name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            if line not in self.problems:
-                self.problems.append(line.replace(f"{path}: ", "").replace(f"{path}:", "line "))
-            return None
+        except FileNotFoundError:
+            self.say(f"{name} cannot be read: a link to nothing")
+        except (AevlpError, ValueError) as error:
+            what = str(error).splitlines()[0].removeprefix(f"{path}: cannot be read: ").removeprefix(f"{path}: ")
+            self.say(f"{name} cannot be read: {what.replace(f'{path}:', 'line ').removeprefix(f'{path}, ')}")
+        return None
+
+    def _flat(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The values as they should be: finite numbers, or null, for metrics (names with a slash), else also words."""
+        wrong = [key for key, value in values.items() if not _fits(key, value)]
+        if not wrong:
+            return values
+        self.say(f"{name}: {wrong[0]} is no number" + (f", nor are {len(wrong) - 1} others" if wrong[1:] else ""))
+        return values | dict.fromkeys(wrong)
+
+
+def _fits(key: str, value: Any) -> bool:
+    return value is None or number(value) is not None or (isinstance(value, str | bool) and "/" not in key)
+
+
+def _word(value: Any) -> str:
+    return value[:MAX_LETTERS] if isinstance(value, str) else ""
 
 
 @dataclass
@@ -104,7 +172,7 @@ class Found:
     studies: list[Path] = field(default_factory=list)
     """Folders of studies, each once."""
     notes: list[str] = field(default_factory=list)
-    """A line for each folder that is neither."""
+    """A line for each folder that is neither, or may not be read."""
 
 
 def collect(paths: list[Path]) -> Found:
@@ -113,80 +181,82 @@ def collect(paths: list[Path]) -> Found:
     Raises:
         ConfigError: a path is neither.
     """
-    runs: dict[Path, Run] = {}
-    studies: dict[Path, Path] = {}
-    notes = []
+    runs: dict[str, Run] = {}
+    studies: dict[str, Path] = {}
+    found = Found()
     for path in paths:
-        for folder in _folders(path):
-            if _holds(folder, OWN_FILES):
-                runs.setdefault(folder.resolve(), read_run(folder))
-            elif _holds(folder, STUDY_FILES):
-                studies.setdefault(folder.resolve(), folder)
+        for folder in _folders(path, found.notes):
+            names = _names(folder, found.notes)
+            if names is None:
+                continue
+            real = os.path.realpath(folder)
+            if not names.isdisjoint(OWN_FILES):
+                if real not in runs:
+                    runs[real] = read_run(folder)
+            elif not names.isdisjoint(STUDY_FILES):
+                studies.setdefault(real, folder)
             else:
-                notes.append(f"{folder.name}: holds no file of a run")
-    return Found(list(runs.values()), list(studies.values()), notes)
+                found.notes.append(f"{folder.name}: holds no file of a run")
+    found.runs, found.studies = list(runs.values()), list(studies.values())
+    return found
 
 
-def _holds(folder: Path, names: tuple[str, ...]) -> bool:
-    return any((folder / name).is_file() for name in names)
+def _names(folder: Path, notes: list[str]) -> set[str] | None:
+    """Names of all files in a folder; None, and a note, where it may not be read."""
+    try:
+        return set(os.listdir(folder))
+    except OSError as error:
+        notes.append(f"{folder.name}: cannot be read: {error.strerror}")
+        return None
 
 
-def _folders(path: Path) -> list[Path]:
+def _folders(path: Path, notes: list[str]) -> list[Path]:
     """The folder itself where it is a run or a study; else those in it, and those in its `sweeps`."""
-    if _holds(path, OWN_FILES + STUDY_FILES):
-        return [path]
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [find_study(path) or find_run(str(path))]
-    inside = _visible(path)
-    studies = [study for folder in inside if folder.name == "sweeps" for study in _visible(folder)]
+    names = _names(path, notes)
+    if names is None or not names.isdisjoint(OWN_FILES + STUDY_FILES):
+        return [] if names is None else [path]
+    inside = _visible(path, names)
+    studies = [study for study in _visible(path / "sweeps", _names(path / "sweeps", notes) or set())] if "sweeps" in names else []
     return [folder for folder in inside if folder.name not in ("sweeps", "suites")] + studies or [path]
 
 
-def _visible(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+def _visible(path: Path, names: set[str]) -> list[Path]:
+    return [path / name for name in sorted(names) if not name.startswith(".") and os.path.isdir(path / name)]
 
 
 def read_run(folder: Path) -> Run:
-    """Everything that is quick to read in a run folder; never fails for what it holds."""
+    """A run and how it stands, whatever its folder holds."""
     run = Run(folder)
-    run.config = run._read("config.yaml", lambda path: read_mapping(path)[0], "config.yaml is missing") or {}
-    run.summary = run._read("summary.json", _read_object) or {}
-    rows = run._read("metrics.jsonl", read_metrics, "metrics.jsonl is missing") or []
-    run.epochs = [row for row in rows if "train/loss" in row]
-    ending = ""
-    run.environment = run._read("environment.json", _read_object, "environment.json is missing") or {}
-    version = run.config.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        run.problems.append(f"written with layout version {version}, this is {SCHEMA_VERSION}")
-    if run.summary:
-        run.state = str(run.summary.get("state", "damaged"))
-    elif any("cannot be read" in line for line in run.problems):
-        run.state = "damaged"
-    else:
-        run.state, host = look(folder)
-        if run.state in ENDINGS:
-            ending = f", {ENDINGS[run.state]}"
-        elif host is not None:
-            ending = f"; last seen on {host}, and from here it cannot be told whether it runs"
+    run.state, ending = (_word(run.summary.get("state")) or "damaged", "") if run.summary else _without_summary(run)
     if not run.finished:
-        planned = run.config.get("trainer", {}).get("epochs") if isinstance(run.config.get("trainer"), dict) else None
+        trainer = run.config.get("trainer")
+        planned = trainer.get("epochs") if isinstance(trainer, dict) else None
         last = run.epochs[-1].get("trainer/epoch", len(run.epochs)) if run.epochs else 0
-        run.problems.insert(0, f"not finished: {last} of {planned if planned is not None else '?'} epochs{ending}")
+        told = f"not finished: {last} of {planned if planned is not None else '?'} epochs{ending}"
+        run.problems.insert(0, told[:MAX_LETTERS])
     elif "experiment" not in run.summary or "config_hash" not in run.summary:
-        run.problems.append("summary.json is of an older version")
+        run.say("summary.json is of an older version")
     return run
 
 
+def _without_summary(run: Run) -> tuple[str, str]:
+    """State of a run that has not ended, and how its end is told."""
+    _ = run.config, run.epochs, run.environment  # read for what may be wrong with them
+    if any("cannot be read" in line for line in run.problems):
+        return "damaged", ""
+    state, host = look(run.path)
+    if state in ENDINGS:
+        return state, f", {ENDINGS[state]}"
+    return state, "" if host is None else f"; last seen on {host}, and from here it cannot be told whether it runs"
+
+
 def _read_object(path: Path) -> dict[str, Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = read_json(path)
     if not isinstance(data, dict):
         raise ValueError("must hold a JSON object")
     return data
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def require_runs(found: Found, paths: list[Path]) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError
-from aevlp.reporting.collect import collect
+from aevlp.reporting.budget import first_of
+from aevlp.reporting.collect import Run, collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (
     NONE,
     Sheet,
@@ -28,6 +30,9 @@ from aevlp.text import write_out
 from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
+SHOWN_SETTINGS = 12  # experiments with a column of settings
+SHOWN_SEEDS = 5  # one by one
+SHOWN_NOTES = 50
 
 
 def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
@@ -38,20 +43,32 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     """
     found = collect(paths)
     groups = group_runs([run for run in found.runs if run.finished])
-    notes = found.notes + [f"{run.path.name}: {run.problems[0]}" for run in found.runs if not run.finished]
+    notes = found.notes + [f"{run.path.name}: {_why(run)}" for run in found.runs if not run.finished]
     notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
     console = console or console_for_tables(form)
-    for note in notes:
-        console.say(f"left out  {note}", style="yellow")
+    _say(console, "left out", notes)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
-    data = compare_groups(groups, choose_baseline(groups, baseline))
+    against = choose_baseline(groups, baseline)
+    _say(console, "data", data_notes({group.name: group.runs[0] for group in groups}, against.name))
+    data = compare_groups(groups, against)
+    _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
     if form is None:
         for sheet in sheets(data):
             print_sheet(console, sheet)
     else:
         write_out(_written(form, data))
+
+
+def _why(run: Run) -> str:
+    """Why a run has not finished; of a damaged one also the first damage."""
+    return "; ".join(run.problems[: 2 if run.state == "damaged" else 1])
+
+
+def _say(console: Terminal, what: str, lines: list[str]) -> None:
+    for line in first_of(lines, SHOWN_NOTES):
+        console.say(f"{what}  {line}", style="yellow")
 
 
 def _written(form: str, data: dict[str, Any]) -> str:
@@ -66,7 +83,7 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
     """The comparison as tables of text; those that would be empty are left out."""
     experiments = data["experiments"]
     ranking = [
-        [entry["name"], ",".join(map(str, entry["seeds"])), *(value(entry["metrics"][metric]) for metric in METRICS.values())]
+        [entry["name"], _seeds(entry["seeds"]), *(value(entry["metrics"][metric]) for metric in METRICS.values())]
         for entry in experiments
     ]
     found = [Sheet("", ["experiment", "seed", *METRICS], ranking)]
@@ -81,10 +98,22 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
     if classes:
         found.append(Sheet(f"test AP {against}", ["", "gains most", "loses most"], classes, numeric=False))
-    if data["settings"]:
-        rows = [[path, *map(_setting, values)] for path, values in data["settings"].items()]
-        found.append(Sheet("settings that differ", ["", *(entry["name"] for entry in experiments)], rows, numeric=False))
+    shown = experiments[:SHOWN_SETTINGS]
+    rows = [[path, *map(_setting, values[: len(shown)])] for path, values in data["settings"].items()]
+    rows = [row for row in rows if len(set(row[1:])) > 1]
+    if rows:
+        first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
+        found.append(Sheet(f"settings that differ{first}", ["", *(entry["name"] for entry in shown)], rows, numeric=False))
     return found
+
+
+def _seeds(seeds: list[int]) -> str:
+    """Seeds in order; of many, neighbours as one: 0-49,60."""
+    if len(seeds) <= SHOWN_SEEDS:
+        return ",".join(map(str, seeds))
+    known = set(seeds)
+    first, last = ([seed for seed in seeds if seed + step not in known] for step in (-1, 1))
+    return ",".join(f"{one}-{other}" if one != other else str(one) for one, other in zip(first, last, strict=True))
 
 
 def _difference(found: dict[str, Any] | None) -> str:
@@ -106,12 +135,13 @@ def _csv(data: dict[str, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half", "difference", "difference_half")]
-    writer.writerow(["experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts)])
+    writer.writerow(["experiment", "config_hash", "data_fingerprint", "seeds", *(f"{metric} {part}" for metric, part in parts)])
     for entry in data["experiments"]:
         values = []
         for metric in METRICS.values():
             for source in (entry["metrics"], entry["difference"] or {}):
                 found = source.get(metric) or {}
                 values += [found.get("mean"), found.get("half")]
-        writer.writerow([neutral(entry["name"]), entry["config_hash"], " ".join(map(str, entry["seeds"])), *values])
+        seeds = " ".join(map(str, entry["seeds"]))
+        writer.writerow([neutral(entry["name"]), entry["config_hash"], entry["data_fingerprint"], seeds, *values])
     return text.getvalue()

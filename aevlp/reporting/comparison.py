@@ -6,7 +6,7 @@ from typing import Any
 
 from aevlp.config.describe import flatten
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.reporting.statistics import Group, mean_and_interval, mean_per_class, paired_difference
+from aevlp.reporting.statistics import Group, class_precisions, mean_and_interval, mean_per_class, paired_difference
 
 METRICS = {
     "test mAP": "test/mAP",
@@ -42,23 +42,25 @@ def compare_groups(groups: list[Group], baseline: Group) -> dict[str, Any]:
 
     Values that no run knows are None. Differences are paired over common seeds; those of the baseline to itself are None.
     """
+    classes = {seed: class_precisions(run) for seed, run in baseline.by_seed.items()}
     return {
         "baseline": baseline.name,
-        "experiments": [_describe(group, baseline) for group in groups],
+        "experiments": [_describe(group, baseline, classes) for group in groups],
         "settings": settings(groups),
     }
 
 
-def _describe(group: Group, baseline: Group) -> dict[str, Any]:
+def _describe(group: Group, baseline: Group, classes: dict[int, dict[str, float]]) -> dict[str, Any]:
     return {
         "name": group.name,
         "experiment": group.experiment,
         "config_hash": group.config_hash,
+        "data_fingerprint": group.data_fingerprint or None,
         "seeds": sorted(group.by_seed),
         "runs": [run.path.name for run in group.by_seed.values()],
         "metrics": {metric: summary(group, metric) for metric in METRICS.values()},
         "difference": None if group is baseline else {metric: difference(group, baseline, metric) for metric in METRICS.values()},
-        "classes": None if group is baseline else class_gains(group, baseline),
+        "classes": None if group is baseline else class_gains(group, classes),
     }
 
 
@@ -79,10 +81,11 @@ def difference(group: Group, baseline: Group, metric: str) -> dict[str, Any] | N
     return {"mean": found.mean, "half": found.half, "seeds": found.seeds, "clear": found.clear, "p": found.p}
 
 
-def class_gains(group: Group, baseline: Group) -> list[dict[str, Any]]:
-    """Gain of test AP over the baseline by class, largest first, over common seeds."""
-    seeds = sorted(group.by_seed.keys() & baseline.by_seed.keys())
-    here, there = mean_per_class(group, seeds), mean_per_class(baseline, seeds)
+def class_gains(group: Group, baseline: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
+    """Gain of test AP over the baseline's, which is given by seed and class; largest first, over common seeds."""
+    seeds = sorted(group.by_seed.keys() & baseline.keys())
+    here = mean_per_class(class_precisions(group.by_seed[seed]) for seed in seeds)
+    there = mean_per_class(baseline[seed] for seed in seeds)
     gains = [{"class": name, "AP": here[name], "gain": here[name] - there[name]} for name in here if name in there]
     return sorted(gains, key=lambda row: -row["gain"])
 
@@ -92,22 +95,23 @@ def settings(groups: list[Group]) -> dict[str, list[Any]]:
 
     What belongs to a component that a group does not use at all is no difference beyond the component's name.
     """
-    flat = [_settings(group) for group in groups]
+    flat = [settings_of(group) for group in groups]
     found = {}
     for path in dict.fromkeys(path for values in flat for path in values):
         component = f"{path.partition('.')[0]}.name"
-        users = {values.get(component) for values in flat if path in values}
+        users = [values.get(component) for values in flat if path in values]
         told = [values.get(path) for values in flat if path in values or values.get(component) in users]
         if any(value != told[0] for value in told):
             found[path] = [values.get(path) for values in flat]
     return found
 
 
-def _settings(group: Group) -> dict[str, Any]:
+def settings_of(group: Group) -> dict[str, Any]:
+    """Settings of a group by dotted path: those of the first of its runs that tells them."""
     config = next((run.config for run in group.runs if run.config), {})
     return flatten({key: value for key, value in config.items() if key not in NOT_SETTINGS})
 
 
 def _component(group: Group, section: str) -> Any:
-    values = next((run.config for run in group.runs if run.config), {}).get(section)
-    return values.get("name") if isinstance(values, dict) else values
+    values = settings_of(group)
+    return values.get(f"{section}.name", values.get(section))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aevlp.data.npz import require
 from aevlp.reporting.collect import Run
 
 THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
@@ -24,10 +25,15 @@ def packed(array: np.ndarray, dtype: str) -> str:
 def validation(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
     """Probabilities and true labels (N,C) of the validation images, from val_scores.npz; None where they are not there."""
     arrays = run.arrays("val_scores.npz")
-    logits, targets = arrays.get("logits"), arrays.get("targets")
-    if logits is None or targets is None or logits.shape != targets.shape or logits.ndim != 2 or not logits.size:
+    try:
+        if not arrays or "targets" not in arrays:
+            return None
+        require(arrays, {"logits": "f NC", "targets": "biuf NC"})
+    except ValueError as error:
+        run.say(f"val_scores.npz: {error}")
         return None
-    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), targets == 1
+    logits, targets = arrays["logits"], arrays["targets"]
+    return (1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), targets == 1) if logits.size else None
 
 
 def threshold_counts(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +85,11 @@ def pseudo_positives(runs: list[Run]) -> dict[str, Any] | None:
     for run in runs:
         try:
             for row in run.table("pseudo_per_class.csv"):
-                counts = np.array([int(row["assigned"]), int(row["correct"]), int(row["actual"])])
+                counts = np.array([int(row["assigned"]), int(row["correct"]), int(row["actual"])], dtype=np.int64)
                 key = (int(row["epoch"]), row["class"])
                 sums[key] = sums.get(key, 0) + counts
-        except (KeyError, TypeError, ValueError):
-            run.problems.append("pseudo_per_class.csv has other columns than expected")
+        except (KeyError, OverflowError, ValueError):
+            run.say("pseudo_per_class.csv has other columns than expected, or no numbers there")
     epochs = sorted({epoch for epoch, _ in sums})
     if not epochs:
         return None
@@ -100,7 +106,7 @@ def samples(run: Run, images: Images) -> dict[str, Any] | None:
     """The sample images of a run with their labels and scores; pictures go to `images`, where equal ones are kept once."""
     arrays = run.arrays("samples.npz")
     try:
-        if not len(arrays["rows"]):
+        if not arrays or not len(require_samples(arrays)["rows"]):
             return None
         offsets, jpeg = arrays["offsets"].tolist(), arrays["jpeg"].astype(np.uint8).tobytes()
         pictures = [images.add(jpeg[first:last]) for first, last in itertools.pairwise(offsets)]
@@ -117,10 +123,26 @@ def samples(run: Run, images: Images) -> dict[str, Any] | None:
             "views": None if views is None else packed(_steps(views), "u1"),
             "tiles": 0 if views is None else views.shape[1] - 1,
         }
-    except (KeyError, ValueError, IndexError) as error:
-        if arrays:
-            run.problems.append(f"samples.npz is incomplete: {error}")
+    except ValueError as error:
+        run.say(f"samples.npz is incomplete: {error}")
         return None
+
+
+def require_samples(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of samples.npz as `write_samples` describes them; ValueError where they are something else."""
+    require(arrays, {
+        "rows": "iu N", "names": "U N", "classes": "U C", "observed": "biu NC", "pseudo": "biu NC", "targets": "biu NC?",
+        "scores": "f NC", "views": "f NVC?", "jpeg": "u J", "offsets": "iu O",
+    })  # fmt: skip
+    offsets = arrays["offsets"].astype(np.int64)
+    if (
+        len(offsets) != len(arrays["rows"]) + 1
+        or (np.diff(offsets) < 0).any()
+        or offsets[0] < 0
+        or offsets[-1] > len(arrays["jpeg"])
+    ):
+        raise ValueError("offsets are not those of its pictures")
+    return arrays
 
 
 class Images:

@@ -11,12 +11,14 @@ import numpy as np
 from rich.table import Table
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
+from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
+from aevlp.data.workers import deaths_told
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
-from aevlp.output import output_file
+from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal, terminal_for_tables
 from aevlp.text import printable
 from aevlp.training.progress import progress_bar
@@ -44,7 +46,7 @@ class Evaluation:
     at_best: Quality
     chosen_on: str
     notes: list[str]
-    """What the dataset wants told, such as images left out."""
+    """What has to be told of the data, such as images left out, or that they are others than in training."""
 
     @property
     def mean_average_precision(self) -> float:
@@ -64,6 +66,8 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
     split: Split | None = data.test if split_name == "test" else data.val
     if split is None or split.targets is None:
         raise DataError(f"the dataset has no full labels for the {split_name} split, so nothing can be measured on it")
+    changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
+    notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
     scorer = Scorer(trained, len(data.class_names))
     logits = _logits(scorer, trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
@@ -79,7 +83,7 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
         average_precision_per_class(split.targets, logits),
         {threshold: quality_at(split.targets, probabilities, threshold) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
-        quality_at(split.targets, probabilities, thresholds), chosen_on, data.notes,
+        quality_at(split.targets, probabilities, thresholds), chosen_on, notes,
     )  # fmt: skip
 
 
@@ -91,7 +95,7 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
         split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
         num_workers=settings.num_workers,
     )  # fmt: skip
-    with progress_bar(f"score {name}", len(split)) as progress:
+    with progress_bar(f"score {name}", len(split)) as progress, deaths_told():
         return scorer.all_logits(batches, progress)
 
 
@@ -151,7 +155,7 @@ def write_evaluation(found: Evaluation, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"-o {folder}: is not a folder that can be made: {error.strerror}") from error
+        raise not_writable(f"-o {folder}", error) from error
     per_class: list[Sequence[object]] = [CSV_COLUMNS]
     for j in range(len(found.class_names)):
         name, positives, *values = _row(found, j)
@@ -160,10 +164,9 @@ def write_evaluation(found: Evaluation, folder: Path) -> list[Path]:
     by_threshold: list[Sequence[object]] = [["threshold", *header]]
     for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]:
         by_threshold.append([threshold, *(f"{value:.6g}" for value in (*quality.micro, *quality.macro))])
-    paths = []
-    for name, rows in (("per_class", per_class), ("thresholds", by_threshold)):
-        path = folder / f"{found.split}_{name}.csv"
-        with output_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-        paths.append(path)
-    return paths
+    tables = {f"{found.split}_per_class.csv": per_class, f"{found.split}_thresholds.csv": by_threshold}
+    with output_files(folder, folder) as put:
+        for name, rows in tables.items():
+            with put(name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+    return [folder / name for name in tables]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-from aevlp.config.errors import ConfigError
+from aevlp.output import output_file
+from aevlp.reporting.budget import embedded
 from aevlp.reporting.report import report_data
 
 ASSETS = Path(__file__).with_name("page")
@@ -22,16 +21,12 @@ def write_report(paths: list[Path], target: Path, baseline: str | None = None) -
     """Write the report of these runs to `target`, complete or not at all; returns its size in bytes.
 
     Raises:
-        ConfigError: there is no run, no such baseline, or the file cannot be written.
+        ConfigError: there is no run, no such baseline, or `target` is no path for a file.
+        DataError: the file cannot be written.
     """
-    content = render(report_data(paths, baseline)).encode()
-    aside = target.with_name(f".tmp-{target.name}")
-    try:
+    with output_file(target) as aside:
+        content = render(report_data(paths, baseline)).encode()
         aside.write_bytes(content)
-        os.replace(aside, target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
     return len(content)
 
 
@@ -49,12 +44,6 @@ def render(data: dict[str, Any]) -> str:
     before, *rest = page.split("{{")
     pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
     return before + "".join(parts[name] + after for name, after in pieces)
-
-
-def embedded(data: dict[str, Any]) -> str:
-    """JSON that can stand in a script element: ASCII only, and no character that could end the element."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _hash(text: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime
-import json
-import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aevlp import __version__
 from aevlp.config.describe import flatten
+from aevlp.data.npz import require
 from aevlp.masking import mask_words
+from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.collect import Run, collect, require_runs
-from aevlp.reporting.comparison import METRICS, choose_baseline, difference, settings, summary
+from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
-from aevlp.reporting.statistics import Group, class_precisions, group_runs
+from aevlp.reporting.same_data import data_notes
+from aevlp.reporting.statistics import Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
 
 CURVES = (
@@ -24,8 +28,14 @@ CURVES = (
 )  # fmt: skip
 MAX_BYTES = 20_000_000  # of the page; what would go beyond is left out, the lowest in the ranking first
 RESERVED_BYTES = 1_000_000  # style, script and what is small
+MAX_RUNS, MAX_EXPERIMENTS = 500, 100  # that are read as a whole: 10,000 runs would take minutes
+MAX_SETTINGS = 40  # experiments whose settings are compared
+MAX_LINES = 50  # of notes
+MAX_TEXT = 2000  # letters of a value of environment.json
 
 FILES = ("per_class.csv", "val_scores.npz", "pseudo_labels.npz", "samples.npz")
+Rows = dict[Group | Run, dict[str, Any]]
+OF_RUN, PSEUDO, SCORED, SAMPLES = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds", "images"
 
 
 def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any]:
@@ -36,91 +46,142 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     """
     found = collect(paths)
     require_runs(found, paths)
-    notes, groups = found.notes, group_runs(found.runs)
+    groups = group_runs(found.runs)
     against = choose_baseline(groups, baseline) if groups or baseline else None
-    ordered = [run for group in groups for run in [*group.runs, *group.repeated]]
-    number = {id(run): i for i, run in enumerate(ordered)}
-    details, pictures = _details(groups, notes)
-    studies = [study(folder) for folder in found.studies]
-    datasets = [flatten(run.config).get("dataset.name", "?") for run in ordered] or [one["dataset"] for one in studies]
-    data = {
+    notes = found.notes + (data_notes({group.name: group.runs[0] for group in groups}, against.name) if against else [])
+    most = {OF_RUN: MAX_RUNS, PSEUDO: MAX_EXPERIMENTS, SCORED: MAX_EXPERIMENTS, SAMPLES: MAX_EXPERIMENTS}
+    budget = Budget(MAX_BYTES - RESERVED_BYTES, most)
+    rows = _rows(groups, against, budget)
+    groups = [group for group in groups if group in rows]
+    shown = [run for group in groups for run in _all_runs(group) if run in rows]
+    number = {run: i for i, run in enumerate(shown)}
+    studies = [budget.add("studies", folder.name, partial(study, folder)) for folder in found.studies]
+    differing = settings(groups[:MAX_SETTINGS])
+    differing = {path: budget.add("settings", path, partial(list, values)) for path, values in differing.items()}
+    details, pictures = _details(groups, against, rows, budget)
+    datasets = [settings_of(group).get("dataset.name", "?") for group in groups] or [one["dataset"] for one in studies if one]
+    why = f"a page holds {MAX_RUNS:,} runs and {MAX_EXPERIMENTS} experiments in detail, and {MAX_BYTES // 1_000_000} MB in all"
+    return {
         "version": __version__,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "notes": notes,
-        "datasets": sorted({str(name) for name in datasets if name}),
+        "notes": first_of(notes, MAX_LINES) + budget.notes(why),
+        "datasets": first_of(sorted({str(name)[:MAX_TEXT] for name in datasets if name}), MAX_LINES),
         "metrics": METRICS,
-        "baseline": 0 if against is None else groups.index(against),
+        "baseline": groups.index(against) if against in groups else 0,
         "groups": [
-            {"name": group.name, "seeds": sorted(group.by_seed), "runs": [number[id(run)] for run in group.runs],
-             "finished": [number[id(run)] for _, run in sorted(group.by_seed.items())],
-             "metrics": {metric: summary(group, metric) for metric in METRICS.values()}, **detail}
-            for group, detail in zip(groups, details, strict=True)
+            {**rows[group], "runs": [number[run] for run in group.runs if run in number],
+             "finished": [number[run] for run in group.runs if run.finished and run in number], **details[group]}
+            for group in groups
         ],
-        "differences": [[difference(group, other, "test/mAP") for other in groups] for group in groups],
-        "settings": settings(groups),
+        "quantiles": quantiles(max((len(group.by_seed) for group in groups), default=0)),
+        "settings": {path: values for path, values in differing.items() if values},
         "thresholds": THRESHOLDS.tolist(),
         "images": pictures,
-        "studies": studies,
+        "studies": [one for one in studies if one],
+        "runs": [rows[run] for run in shown],
     }  # fmt: skip
-    labels = _labels(ordered)
-    repeated = {id(run) for group in groups for run in group.repeated}
-    data["runs"] = [_describe(run, label, id(run) in repeated) for run, label in zip(ordered, labels, strict=True)]
-    return _finite(data)
 
 
-def _details(groups: list[Group], notes: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The large parts of each group as long as the page can hold them, and the pictures they name by number."""
-    images, left = Images(), MAX_BYTES - RESERVED_BYTES
-    details: list[dict[str, Any]] = [{"pseudo": None, "scored": None, "samples": None} for _ in groups]
-    for group, detail in zip(groups, details, strict=True):
-        for key in detail:
-            pictures = len(images.uris)
-            value = _detail(group, key, images)
-            size = len(json.dumps(value)) + sum(map(len, images.uris[pictures:]))
-            if size > left:
-                notes.append(f"{group.name}: {key} left out, the page would be larger than {MAX_BYTES // 1_000_000} MB")
-                images.forget(pictures)
-                continue
-            detail[key] = value
-            left -= size
+def _all_runs(group: Group) -> list[Run]:
+    return [*group.runs, *group.repeated]
+
+
+def _from_baseline(groups: list[Group], against: Group | None) -> list[Group]:
+    """The baseline comes first: it is what the others are compared with."""
+    return sorted(groups, key=lambda group: group is not against)
+
+
+def _rows(groups: list[Group], against: Group | None, budget: Budget) -> Rows:
+    """What the tables say of groups and runs."""
+    rows: Rows = {}
+    ordered = _from_baseline(groups, against)
+    for group in ordered:
+        metrics = {metric: summary(group, metric) for metric in METRICS.values()}
+        row = {"name": group.name, "seeds": sorted(group.by_seed), "metrics": metrics}
+        rows[group] = budget.add("experiments", group.name, partial(dict, row))
+    runs = [run for group in ordered for run in _all_runs(group)]
+    labels, repeated = _labels(runs), {run for group in groups for run in group.repeated}
+    for run, label in zip(runs, labels, strict=True):
+        rows[run] = budget.add("runs", label, partial(_describe, run, label, run in repeated))
+    return {key: row for key, row in rows.items() if row}
+
+
+def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Budget) -> tuple[Rows, list[str]]:
+    """The large parts of each group as long as the page can hold them, and the pictures they name by number.
+
+    Those of a single run are put into its row.
+    """
+    images = Images()
+    details: Rows = {}
+    for run in (run for group in _from_baseline(groups, against) for run in _all_runs(group) if run in rows):
+        rows[run] |= budget.add(OF_RUN, rows[run]["name"], partial(_of_run, run)) or {}
+    for group in groups:
+        known = [run for run in group.runs if "curves" in rows.get(run, ())]
+        if group.runs and not known:
+            budget.leave_out(f"{PSEUDO}, {SCORED} and {SAMPLES}", group.name)
+        before = len(images.uris)
+        found = budget.add(SAMPLES, group.name, partial(_samples, known, images))
+        if found is None:
+            images.forget(before)
+        details[group] = {
+            "pseudo": budget.add(PSEUDO, group.name, partial(pseudo_positives, known)),
+            "scored": budget.add(SCORED, group.name, partial(_of_first, known, "val_scores.npz", scored)),
+            "samples": None if found is None else found["about"],
+        }
+    for subject, row in rows.items():  # now that all has been read
+        if isinstance(subject, Run) and "curves" in row:
+            row["problems"] = budget.add("problems", subject.path.name, partial(_problems, subject)) or row["problems"]
     return details, images.uris
 
 
-def _detail(group: Group, key: str, images: Images) -> Any:
-    if key == "pseudo":
-        return pseudo_positives(group.runs)
-    file = {"scored": "val_scores.npz", "samples": "samples.npz"}[key]
-    first = next((run for run in group.runs if (run.path / file).is_file()), None)  # one run an experiment is enough to look at
-    if first is None:
-        return None
-    value = scored(first) if key == "scored" else samples(first, images)
-    return None if value is None else value | {"run": first.path.name}
+def _of_first(runs: list[Run], file: str, read: Callable[[Run], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """One run an experiment is enough to look at: the first that has the file."""
+    first = next((run for run in runs if run.has(file)), None)
+    value = None if first is None else read(first)
+    return None if first is None or value is None else value | {"run": first.path.name}
+
+
+def _samples(runs: list[Run], images: Images) -> dict[str, Any] | None:
+    before = len(images.uris)
+    about = _of_first(runs, "samples.npz", lambda run: samples(run, images))
+    return None if about is None else {"about": about, "pictures": images.uris[before:]}
 
 
 def _labels(runs: list[Run]) -> list[str]:
     """Folder names; with the folder above where two are equal."""
-    names = [run.path.name for run in runs]
-    return [name if names.count(name) == 1 else f"{run.path.absolute().parent.name}/{name}" for name, run in zip(names, runs)]  # noqa: B905
+    count = Counter(run.path.name for run in runs)
+    return [run.path.name if count[run.path.name] == 1 else f"{run.path.absolute().parent.name}/{run.path.name}" for run in runs]
 
 
 def _describe(run: Run, label: str, repeated: bool) -> dict[str, Any]:
-    positives = {row.get("class"): row.get("test_positives") for row in run.table("per_class.csv")}
-    classes = {
-        name: {"AP": precision, "positives": _count(positives.get(name))} for name, precision in class_precisions(run).items()
-    }
-    missing = [name for name in FILES if not (run.path / name).is_file()]
-    problems = run.problems + ([f"without {', '.join(missing)}"] if missing else [])
+    """What the table of runs says."""
     if repeated:
-        problems.append("a later run has the same settings and seed, and counts instead")
+        run.say("a later run has the same settings and seed, and counts instead")
     return {
         "name": label,
         "experiment": run.experiment,
         "seed": run.seed,
         "state": run.state,
-        "problems": list(dict.fromkeys(problems)),
+        "problems": _problems(run),
+        "summary": {name: value for name, value in run.summary.items() if name.startswith(("test/m", "best/", "val/m"))},
+    }
+
+
+def _problems(run: Run) -> list[str]:
+    missing = [name for name in FILES if not run.has(name)]
+    return run.problems + ([f"without {', '.join(missing)}"] if missing else [])
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    """What is shown of a run beyond the tables."""
+    _ = run.config  # read for what may be wrong with it
+    positives = {row.get("class"): row.get("test_positives") for row in run.table("per_class.csv")}
+    classes = {
+        name: {"AP": precision, "positives": _count(positives.get(name))} for name, precision in class_precisions(run).items()
+    }
+    return {
         "epochs": [row.get("trainer/epoch") for row in run.epochs],
         "curves": {name: [row.get(name) for row in run.epochs] for name in CURVES},
-        "summary": {name: value for name, value in run.summary.items() if name.startswith(("test/m", "best/", "val/m"))},
         "classes": classes,
         "cost": _cost(run),
         "environment": _environment(run),
@@ -134,17 +195,28 @@ def _count(text: str | None) -> int | None:
 def _cost(run: Run) -> dict[str, Any]:
     """What the run took. Training time is images through training, over their rate, summed over epochs."""
     last = run.epochs[-1] if run.epochs else {}
-    pseudo = run.arrays("pseudo_labels.npz").get("pseudo", ())
+    images = _num_images(run)
     rates = [row.get("perf/images_per_second") for row in run.epochs]
-    known = [float(rate) for rate in rates if isinstance(rate, int | float) and rate > 0]
-    told = len(pseudo) > 0 and len(known) == len(rates) > 0
+    known = [rate for rate in rates if rate is not None and rate > 0]
+    told = images > 0 and len(known) == len(rates) > 0
     return {
         "epochs": len(run.epochs),
-        "seconds": sum(len(pseudo) / rate for rate in known) if told else None,
+        "seconds": sum(images / rate for rate in known) if told else None,
         **{
             name: last.get(f"perf/{name}") for name in ("images_per_second", "data_wait", "clip_images_encoded", "memory_peak_mb")
         },
     }
+
+
+def _num_images(run: Run) -> int:
+    """Number of training images; 0 where it is not told."""
+    arrays = run.arrays("pseudo_labels.npz")
+    try:
+        require(arrays, {"pseudo": "i NC"} if arrays else {})
+    except ValueError as error:
+        run.say(f"pseudo_labels.npz: {error}")
+        return 0
+    return len(arrays["pseudo"]) if arrays else 0
 
 
 def _environment(run: Run) -> dict[str, str]:
@@ -155,16 +227,7 @@ def _environment(run: Run) -> dict[str, str]:
     rows = {key.replace("packages.", ""): value for key, value in flatten(values).items()}
     if isinstance(git, dict):
         rows["git commit"] = str(git.get("commit"))[:10]
-        rows["uncommitted changes"] = "yes" if git.get("dirty") else "no"
+        rows["uncommitted changes"] = "unknown" if git.get("dirty") is None else "yes" if git["dirty"] else "no"
     if isinstance(command, list):
         rows["command"] = " ".join(mask_words([str(word) for word in command]))
-    return {key: str(value) for key, value in rows.items() if value is not None}
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON has no word for become None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+    return {key[:MAX_TEXT]: str(value)[:MAX_TEXT] for key, value in rows.items() if value is not None}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from aevlp.reading import number
 from aevlp.reporting.collect import Run
 
 
@@ -19,6 +20,13 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
 
     quantile = float(stdtrit(len(values) - 1, 0.975))
     return float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def quantiles(count: int) -> list[float]:
+    """Student's t at 97.5 % for 1, 2, ... degrees of freedom, up to those of `count` values."""
+    from scipy.special import stdtrit
+
+    return stdtrit(np.arange(1, count), 0.975).tolist() if count > 1 else []
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float]:
@@ -43,14 +51,16 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
-    """The runs of one experiment with one set of settings."""
+    """The runs of one experiment with one set of settings on the same data."""
 
     name: str
-    """The experiment's; with a part of the hash where one experiment comes with several settings."""
+    """The experiment's; with what tells them apart where one experiment comes with several settings or data."""
     experiment: str
     config_hash: str
+    data_fingerprint: str = ""
+    """Empty for runs of an older version, which do not tell their data."""
     by_seed: dict[int, Run] = field(default_factory=dict)
     """The finished run of each seed, the latest where there are several."""
     repeated: list[Run] = field(default_factory=list)
@@ -64,8 +74,8 @@ class Group:
 
     def values(self, metric: str) -> dict[int, float]:
         """Value of a summary metric by seed, where it is known."""
-        known = {seed: run.summary.get(metric) for seed, run in sorted(self.by_seed.items())}
-        return {seed: float(value) for seed, value in known.items() if isinstance(value, int | float) and math.isfinite(value)}
+        known = {seed: number(run.summary.get(metric)) for seed, run in sorted(self.by_seed.items())}
+        return {seed: value for seed, value in known.items() if value is not None}
 
     def mean(self, metric: str) -> float:
         """Mean over seeds, minus infinity where no run knows the metric."""
@@ -75,9 +85,9 @@ class Group:
 
 def group_runs(runs: list[Run]) -> list[Group]:
     """Runs that repeat each other, best mean test mAP first, then best validation mAP."""
-    groups: dict[tuple[str, str], Group] = {}
+    groups: dict[tuple[str, str, str], Group] = {}
     for run in sorted(runs, key=lambda run: run.path.name):
-        key = (run.experiment, run.config_hash)
+        key = (run.experiment, run.config_hash, run.data_fingerprint)
         group = groups.setdefault(key, Group(run.experiment, *key))
         if not run.finished:
             group.unfinished.append(run)
@@ -85,11 +95,33 @@ def group_runs(runs: list[Run]) -> list[Group]:
         if run.seed in group.by_seed:
             group.repeated.append(group.by_seed[run.seed])
         group.by_seed[run.seed] = run
-    names = [experiment for experiment, _ in groups]
+    by_experiment: dict[str, list[Group]] = {}
     for group in groups.values():
-        if names.count(group.experiment) > 1:
-            group.name = f"{group.experiment} ({group.config_hash[:6] or 'unreadable settings'})"
+        by_experiment.setdefault(group.experiment, []).append(group)
+    for alike in by_experiment.values():
+        _tell_apart(alike)
     return sorted(groups.values(), key=lambda group: (-group.mean("test/mAP"), -group.mean("best/val_mAP"), group.name))
+
+
+def _tell_apart(groups: list[Group]) -> None:
+    """Name the groups of one experiment."""
+    several_settings = len({group.config_hash for group in groups}) > 1
+    several_data = len({group.data_fingerprint for group in groups}) > 1
+    titles = _data_titles({group.data_fingerprint: group.runs[0] for group in groups}) if several_data else {}
+    for group in groups:
+        said = [group.config_hash[:6] or "unreadable settings"] if several_settings else []
+        said += [titles[group.data_fingerprint]] if several_data else []
+        if said:
+            group.name = f"{group.experiment} ({', '.join(said)})"
+
+
+def _data_titles(runs: dict[str, Run]) -> dict[str, str]:
+    """What to call data by their fingerprints, given a run of each: by the number of images where that tells them apart."""
+    found = {name: run.data for name, run in runs.items() if name}
+    counts = {name: data and data.train.images for name, data in found.items()}
+    if None in counts.values() or len(set(counts.values())) < len(counts):
+        return {name: f"data {name[:6]}" if name else "unknown data" for name in runs}
+    return {name: f"{counts[name]} training images" if name else "unknown data" for name in runs}
 
 
 @dataclass(frozen=True)
@@ -128,11 +160,11 @@ def _paired_t_test(differences: Sequence[float]) -> float | None:
     return 2 * float(stdtr(len(differences) - 1, -abs(t)))
 
 
-def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str, float]:
-    """Test AP of each class, the mean over seeds (all, or those given); empty where no run has a per_class.csv."""
+def mean_per_class(runs: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Test AP of each class, the mean over runs; empty where none tells it."""
     found: dict[str, list[float]] = {}
-    for seed in sorted(group.by_seed) if seeds is None else seeds:
-        for name, precision in class_precisions(group.by_seed[seed]).items():
+    for precisions in runs:
+        for name, precision in precisions.items():
             found.setdefault(name, []).append(precision)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
@@ -140,7 +172,9 @@ def mean_per_class(group: Group, seeds: Sequence[int] | None = None) -> dict[str
 def class_precisions(run: Run) -> dict[str, float]:
     """Test AP by class name, from per_class.csv."""
     try:
-        return {row["class"]: float(row["test_AP"]) for row in run.table("per_class.csv")}
-    except (KeyError, TypeError, ValueError):
-        run.problems.append("per_class.csv has not the columns class, test_AP")
-        return {}
+        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv")}
+    except (KeyError, ValueError):
+        found = {"": None}
+    if None in found.values():
+        run.say("per_class.csv has not the columns class, test_AP, or no number there")
+    return {name: precision for name, precision in found.items() if precision is not None}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aevlp.config.describe import flatten, lookup
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.loading import read_mapping
+from aevlp.reading import read_rows
 from aevlp.reporting.statistics import rank_correlation
 from aevlp.sweeps.metrics import preferred_direction
 
@@ -66,7 +66,7 @@ def study(folder: Path) -> dict[str, Any]:
 
 def _yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        return read_mapping(path)[0] if path.is_file() else {}
+        return read_mapping(path)[0] if os.path.lexists(path) else {}
     except ConfigError as error:
         problems.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
         return {}
@@ -84,13 +84,13 @@ def _directions(file: dict[str, Any]) -> dict[str, str | None]:
 def _trials(folder: Path, problems: list[str]) -> tuple[list[str], list[str], list[Trial]]:
     """Names of the objectives and of the parameters, and the trials of trials.csv in the order of their numbers."""
     path = folder / "trials.csv"
-    if not path.is_file():
+    if not os.path.lexists(path):
         problems.append(f"trials.csv is missing; `sweep show {folder.name} --csv FILE` makes one")
         return [], [], []
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
-    except (OSError, ValueError, csv.Error) as error:
-        problems.append(f"trials.csv cannot be read: {error}")
+        rows = read_rows(path)
+    except (OSError, DataError) as error:
+        problems.append(str(error).replace(f"{path}: ", f"{path.name} "))
         return [], [], []
     header = rows[0] if rows else []
     if header[:2] != ["trial", "state"] or not {"std", "epoch", "seconds"} < set(header) or header[-4:] != [*AFTER]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aevlp.reporting.comparison import difference, summary
+from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group
 from aevlp.suites.plan import Job, Plan
 
@@ -42,6 +43,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "experiment": line.experiment,
             "set": line.words,
             "config_hash": line.jobs[0].config.hash,
+            "data_fingerprint": next((run.data_fingerprint or None for run in group.by_seed.values()), None),
             "rank": ranked.index(line.title) + 1 if line.title in ranked else None,
             "adapted": line.adapted or None,
             "seeds": sorted(group.by_seed),
@@ -59,7 +61,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     _correct([row["difference"] for row in rows if row["difference"]])
     return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided, "reference": reference,
             "ours": suite.ours, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
-            "commits": _commits(groups), "rows": rows}  # fmt: skip
+            "commits": _commits(groups), "data": _data(groups), "rows": rows}  # fmt: skip
 
 
 def _correct(differences: list[dict[str, Any]]) -> None:
@@ -81,9 +83,16 @@ def _commits(groups: dict[str, Group]) -> list[str]:
     return sorted(found)
 
 
+def _data(groups: dict[str, Group]) -> list[str]:
+    """What to tell where not all runs saw the same data."""
+    runs = {f"{title} (seed {seed})": run for title, group in groups.items() for seed, run in group.by_seed.items()}
+    return data_notes(runs, next(iter(runs))) if runs else []
+
+
 def _group(title: str, jobs: Sequence[Job]) -> Group:
     runs = {job.config.seed: job.run for job in jobs}
-    return Group(title, title, jobs[0].config.hash if jobs else "", {seed: run for seed, run in runs.items() if run is not None})
+    finished = {seed: run for seed, run in runs.items() if run is not None}
+    return Group(title, title, jobs[0].config.hash if jobs else "", by_seed=finished)
 
 
 def _metric(groups: dict[str, Group]) -> str:

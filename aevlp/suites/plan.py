@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from aevlp.config.describe import adaptations
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.fingerprint import Fingerprint, fingerprint_of
+from aevlp.folders import runs_root
 from aevlp.reporting.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 
 
 @dataclass
@@ -21,10 +27,18 @@ class Job:
 
     title: str
     config: ExperimentConfig
+    data: Fingerprint | None = None
+    """Of what it is to be trained on; where None, as data are drawn or cannot be read here, a run on any data is its run."""
     path: Path | None = None
     """Its folder, once there is one."""
     failure: str | None = None
     """Why it failed in this sitting."""
+
+    @property
+    def key(self) -> str:
+        """Short hash of settings and data."""
+        text = self.config.hash + ("" if self.data is None else self.data.hash)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def run(self) -> Run | None:
@@ -60,6 +74,8 @@ class Plan:
     lines: list[Line]
     changes: list[str]
     """What the command line changes about the suite, for whoever reads the table."""
+    data: dict[str, Fingerprint | None] = field(default_factory=dict)
+    """Of the datasets that were looked at, by their settings."""
 
     @property
     def label(self) -> str:
@@ -70,6 +86,14 @@ class Plan:
     def jobs(self) -> list[Job]:
         """All runs: every row's first seed first, so that a stopped suite has something to say of each."""
         return [job for jobs in zip(*(line.jobs for line in self.lines), strict=True) for job in jobs]
+
+    def look_at_data(self, jobs: list[Job]) -> None:
+        """Give each job the fingerprint of its data, each dataset loaded once; AevlpError where they are absent or wrong."""
+        for job in jobs:
+            settings = job.config.dataset.model_dump_json()
+            if settings not in self.data:
+                self.data[settings] = fingerprint_of(job.config.dataset)
+            job.data = self.data[settings]
 
 
 def load_plan(
@@ -132,20 +156,58 @@ def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -
     return Job(line.title, load_experiment(line.experiment, words))
 
 
-def find_runs(jobs: list[Job]) -> None:
-    """Give each job the folder of a run with its settings and seed, a finished one before one to be continued."""
+def find_runs(jobs: list[Job]) -> list[str]:
+    """Give each job the folder of a run with its settings, seed and data, a finished one before one to be continued.
+
+    Returns:
+        What to tell of runs that lack nothing but the data.
+    """
+    others: Counter[str] = Counter()
     wanted: dict[tuple[str, int], list[Job]] = {}
     for job in jobs:
         job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
-    for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
-        try:
-            config = RunFolder(path).read_config()
-        except AevlpError:  # of another version, or damaged; nothing here is for it
-            continue
-        for job in wanted.get((config.hash, config.seed), ()):
-            if job.run is None:
+    for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
+        for job in wanted.get(_hash_and_seed(path), ()):
+            other = _other_data(path, job.data)
+            if other:
+                others[other] += 1
+            elif job.run is None:
                 job.path = path
+    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
+
+
+def _hash_and_seed(path: Path) -> tuple[str, int]:
+    """Of a run, by its config.yaml; ("", 0) where it is of another version, or damaged: nothing here is for it."""
+    try:
+        status = os.stat(path / "config.yaml")
+    except OSError:
+        return "", 0
+    return _read_hash_and_seed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=100_000)  # a suite looks at all runs before each run it begins, at 10 ms a file
+def _read_hash_and_seed(path: Path, version: tuple[int, ...]) -> tuple[str, int]:
+    try:
+        config = RunFolder(path).read_config()
+    except AevlpError:
+        return "", 0
+    return config.hash, config.seed
+
+
+def _other_data(path: Path, wanted: Fingerprint | None) -> str:
+    """Why a run is not one on the data that are wanted; empty where it is."""
+    folder = RunFolder(path)
+    try:
+        found = None if wanted is None else folder.read_fingerprint()
+    except AevlpError as error:
+        return str(error)
+    if wanted is None or (found is None and not folder.has_begun):
+        return ""
+    if found is None:
+        return "an older version began it and did not write down on what data"
+    told = found.difference(wanted)
+    return told and f"on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

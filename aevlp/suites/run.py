@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aevlp.config.errors import ConfigError, TrainingError
+from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet
 from aevlp.suites.measure import measure
@@ -27,14 +27,20 @@ def run_suite(
     Raises:
         ConfigError: before anything is run.
         TrainingError: a run failed; the others were finished and the table printed all the same.
-        RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state; the same command continues.
+        RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
     console = console_for_tables(form)
     machine = Machine.of(workers, gpus)
+    try:
+        plan.look_at_data(plan.jobs)
+    except AevlpError as error:
+        if not table_only:
+            raise
+        console.say(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
-        find_runs(plan.jobs)
+        _find(plan.jobs, console)
     else:
         console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
@@ -42,7 +48,7 @@ def run_suite(
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
     if table_only:
-        find_runs(tuned)
+        _find(tuned, console)
     elif tuned:
         run_jobs(tuned, machine, console)
     if not any(job.run for job in plan.jobs):
@@ -53,6 +59,11 @@ def run_suite(
         log_suite(plan, data, console.say)
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
         raise TrainingError(f"{_failures(plan)}; the same command tries again")
+
+
+def _find(jobs: list[Job], console: Terminal) -> None:
+    for note in find_runs(jobs):
+        console.say(note, style="yellow")
 
 
 def _print(data: dict[str, Any], form: str | None, console: Terminal) -> None:

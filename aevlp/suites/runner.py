@@ -40,9 +40,10 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
     After three failures in a row for the same reason no further run is begun.
 
     Raises:
-        RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
+        RunStopped: after a signal, once every run has saved its state.
     """
-    find_runs(jobs)
+    for note in find_runs(jobs):
+        console.say(note, style="yellow")
     waiting = deque(job for job in jobs if job.run is None)
     if len(waiting) < len(jobs):
         console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs have finished before")
@@ -50,7 +51,8 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
     reasons: list[str | None] = []
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with StopFlag() as stop, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    signals = {name for job in jobs for name in job.config.trainer.stop_signals}
+    with StopFlag(signals) as stop, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=len(waiting))
 
         def ended(job: Job, took: float | None = None) -> None:
@@ -103,7 +105,10 @@ def _begin(job: Job, machine: Machine, slot: int) -> subprocess.Popen[bytes] | N
     if job.path is None:
         values = job.config.to_dict()
         values["trainer"]["threads"] = machine.threads(job.config)
-        job.path = RunFolder.create(from_dict(values, "suite")).path
+        folder = RunFolder.create(from_dict(values, "suite"))
+        if job.data is not None:
+            folder.write_fingerprint(job.data)
+        job.path = folder.path
     return child.start(job.path, machine.environment(slot))
 
 

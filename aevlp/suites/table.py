@@ -52,6 +52,7 @@ def notes(data: dict[str, Any]) -> list[str]:
         said.append(f"published: {data['source']}")
     if len(data["commits"]) > 1:
         said.append(f"runs of {len(data['commits'])} states of the code: {', '.join(data['commits'])}")
+    said += data["data"]
     for row in data["rows"]:
         said += [f"{row['title']}, seed {one['seed']}: failed: {one['reason']}" for one in row["failures"]]
         said += [f"{row['title']}: not tuned: {row['tuning_failure']}"] if row["tuning_failure"] else []

@@ -10,6 +10,7 @@ from typing import Any
 
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.folders import runs_root
 from aevlp.machine import Machine
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.sweeps.best import choose
@@ -18,7 +19,7 @@ from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
 from aevlp.terminal import Terminal
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"
@@ -37,7 +38,7 @@ class Tuning:
 
 
 def prepare(plan: Plan, trials: int) -> list[Tuning]:
-    """Write and check the study of every row; its name holds what is tuned, so that another suite has another study.
+    """Write and check the study of every row, named by what is tuned and on what data: another suite has another study.
 
     Raises:
         ConfigError: a row names a setting to tune that it does not have, or a range that is not allowed.
@@ -46,7 +47,7 @@ def prepare(plan: Plan, trials: int) -> list[Tuning]:
     found = []
     for line in plan.lines:
         slug = re.sub(r"[^A-Za-z0-9]+", "_", line.title).strip("_").lower()[:24]
-        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].config.hash[:6]}-{trials}"
+        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].key[:6]}-{trials}"
         _check(line, _study(line, trials))
         found.append(Tuning(line, name, folder.path / f"{name}.yaml", trials))
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def prepare(plan: Plan, trials: int) -> list[Tuning]:
 def _check(line: Line, study: str) -> None:
     with tempfile.TemporaryDirectory() as aside:
         file = Path(aside) / "study.yaml"
-        file.write_text(study)
+        file.write_text(study, encoding="utf-8")
         try:
             StudyPlan.load(str(file))
         except ConfigError as error:
@@ -71,7 +72,7 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
     A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
 
     Raises:
-        RunStopped: after Ctrl-C or SIGTERM; the same command continues.
+        RunStopped: after a signal; the same command continues.
     """
 
     def say(text: str) -> None:
@@ -83,6 +84,8 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
                 run_study(str(one.file), name=one.name, trials=one.trials, machine=machine, console=console)
             words = choose(load_existing(one.name, None, say), None).user_attrs[WORDS]
             one.line.tuned = [make_job(one.line, seed, plan.label, words) for seed in range(seeds)]
+            if one.line.jobs[0].data is not None:
+                plan.look_at_data(one.line.tuned)
         except RunStopped:
             raise
         except AevlpError as error:

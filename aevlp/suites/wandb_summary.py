@@ -8,10 +8,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from aevlp.folders import runs_root
 from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
 from aevlp.tracking.wandb_table import log_table
-from aevlp.training.run_folder import RunFolder, runs_root
+from aevlp.training.run_folder import RunFolder
 
 COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
 PARTS = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
@@ -38,7 +39,7 @@ def _run_id(plan: Plan, folder: RunFolder) -> str:
     name = f"wandb_id_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     if not folder.has(name):
         folder.write(name, f"{plan.label}-{secrets.token_hex(3)}".encode())
-    return (folder.path / name).read_text()
+    return (folder.path / name).read_text(encoding="utf-8")
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

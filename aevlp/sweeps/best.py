@@ -10,14 +10,17 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from aevlp.command import COMMAND
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.files import aside, remove, remove_leftovers
 from aevlp.sweeps.ledger import RUNS
 from aevlp.sweeps.study import MARK, study_folder
 from aevlp.sweeps.summary import best_trials
+from aevlp.system import give_name
 
 _LEFT_OUT = ("name", "tracking", "schema_version")
 _PINNED = ("threads", "precision")
@@ -67,19 +70,20 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     config = config_of(study, trial)
     base = study.user_attrs[MARK]["base"]
     text = _header(study, trial, target) + _body(config, base, target)
-    aside = target.with_name(f".saving-{os.getpid()}-{target.name}")
+    remove_leftovers(target.parent)
+    checked = aside(target, ".yaml")
     try:
-        aside.write_text(text)
-        same = load_experiment(str(aside), ["name=saved"])
+        checked.write_text(text, encoding="utf-8")
+        same = load_experiment(str(checked), ["name=saved"])
         if same.hash != config.hash or same.seed != config.seed:
             raise ConfigError(f"--save {target}: experiment {base} would run something else than the trial did")
-        os.link(aside, target)  # unlike a rename, never over a file that has come meanwhile
+        give_name(checked, target)
     except FileExistsError as error:
         raise ConfigError(f"--save {target}: exists; remove it or choose another name") from error
     except OSError as error:
         raise AevlpError(f"--save {target}: cannot be written: {error.strerror}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        remove(checked)
 
 
 def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
@@ -89,7 +93,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
-        f"#   python run.py --exp {name}\n"
+        f"#   {COMMAND} --exp {name}\n"
         "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from aevlp.sweeps.owner import LOST_SECONDS, is_dead
+from aevlp.system import take_lock
 
 MAX_RETRIES = 2
 RETRY_OF, ATTEMPT, IMPORTED_FROM, SURPLUS = "retry_of", "attempt", "imported_from", "surplus"
@@ -93,7 +93,7 @@ def reap(study: optuna.Study, folder: Path, notify: Callable[[str], None], *, is
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between the processes of this machine."""
+    """Hold an exclusive lock between the processes of this machine, where the file system has locks."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        take_lock(file, wait=True)
         yield

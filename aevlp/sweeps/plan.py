@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
-from aevlp.config.schema import SPEED_SETTINGS, ExperimentConfig
+from aevlp.config.schema import SPEED_AND_METERS, ExperimentConfig
+from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.sweeps.metrics import Direction
 from aevlp.sweeps.space import Parameter, Space
 from aevlp.sweeps.study_file import StudyConfig, load_study
 
 # Of the base experiment, what may change between two sittings of one study.
-_NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *(f"trainer.{name}" for name in SPEED_SETTINGS))
+_NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *SPEED_AND_METERS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Plan:
     def values(self) -> dict[str, Any]:
         """The base experiment as plain data."""
         return self.base.to_dict()
+
+    @cached_property
+    def data(self) -> Fingerprint | None:
+        """Of the base's data, loaded once; None where they are drawn. AevlpError where they are absent or wrong."""
+        return fingerprint_of(self.base.dataset)
 
     @property
     def directions(self) -> list[Direction]:

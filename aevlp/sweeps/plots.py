@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import ConfigError
+from aevlp.output import output_file
 from aevlp.sweeps.study import MARK
 from aevlp.sweeps.summary import describe_best, importances
 
@@ -37,12 +37,8 @@ def write_page(study: optuna.Study, path: Path) -> None:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style>'
         f"<h1>{name}</h1><pre>{html.escape(describe_best(study))}</pre>{''.join(parts)}</html>"
     )
-    aside = path.with_name(f".{path.name}")
-    try:
+    with output_file(path, "--html") as aside:
         aside.write_text(page, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        raise AevlpError(f"--html {path}: cannot be written: {error.strerror}") from error
 
 
 def figures(study: optuna.Study) -> list[tuple[str, Any]]:

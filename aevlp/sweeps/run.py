@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
@@ -27,7 +28,7 @@ def run_study(
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once every run has saved its state.
+        AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     plan = Plan.load(file, words)
     name = name or plan.name
@@ -45,8 +46,8 @@ def run_study(
         for line in describe_best(study).split("\n"):
             view.say(line)
     more = _storage_words(storage, view)
-    view.say(f"look   python run.py sweep show {name}{more} --html {name}.html")
-    view.say(f"save   python run.py sweep best {name}{more} --save experiments/{name}_best.yaml")
+    view.say(f"look   {COMMAND} sweep show {name}{more} --html {name}.html")
+    view.say(f"save   {COMMAND} sweep best {name}{more} --save experiments/{name}_best.yaml")
 
 
 def _storage_words(storage: str | None, view: View) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from pathlib import Path
 from typing import IO
@@ -18,6 +17,7 @@ from aevlp.sweeps.summary import write_csv
 from aevlp.sweeps.trial import Outcome, Trial, remove_checkpoints
 from aevlp.sweeps.view import View
 from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
+from aevlp.system import take_lock
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
@@ -43,13 +43,14 @@ class Runner:
         """Go on until `trials` trials have ended for good, or `timeout` minutes are over; the file's values where None.
 
         Raises:
-            RunStopped: after Ctrl-C or SIGTERM, once every run has saved its state.
+            RunStopped: after a signal, once every run has saved its state.
             TrainingError: no trial came to its end.
         """
         self.wanted = trials or self.plan.study.trials or self._size_of_grid()
         minutes = timeout or self.plan.study.timeout
         until = None if minutes is None else time.monotonic() + 60 * minutes
-        with (self.folder / ".sitting").open("w") as presence, StopFlag() as stop, self.view:
+        signals = self.plan.base.trainer.stop_signals
+        with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
             reap(self.study, self.folder, self.view.say, is_alone=_alone(presence))
             self.view.begin(self.wanted, len(counted(self._trials())))
             next_reap = time.monotonic() + REAP_SECONDS
@@ -160,10 +161,6 @@ class Runner:
 
 def _alone(presence: IO[str]) -> bool:
     """Whether no other process works on this study on this machine; from now on, one does."""
-    try:
-        fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = True
-    except OSError:
-        alone = False
-    fcntl.flock(presence, fcntl.LOCK_SH)
-    return alone
+    alone = take_lock(presence)
+    take_lock(presence, shared=True, wait=True)
+    return alone is True  # not where there are no locks to tell it

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.folders import user_path
 from aevlp.masking import mask
+from aevlp.reading import parse_json, read_bytes
+from aevlp.system import sync
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
 CONNECT_SECONDS = 10
+MAX_JOURNAL_BYTES = 1_000_000_000  # 10,000 trials of 100 epochs are a fifth of it
 _OWN_TABLES = {"studies", "trials", "version_info"}
 
 
@@ -29,7 +31,7 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
         ConfigError: it cannot be reached, or holds something that is not Optuna's; nothing was written.
     """
     if isinstance(place, Path) or "://" not in place:
-        return _open_journal(Path(place), notify)
+        return _open_journal(user_path(place), notify)
     try:
         if place.startswith("grpc://"):
             return _open_proxy(place)
@@ -53,19 +55,23 @@ def storage_errors(place: str | Path) -> Iterator[None]:
 
 def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+    # Not the other kind, a symbolic link: some file systems have none, and from a relative path it leads nowhere, so that the
+    # lock of a process that was killed would be waited for without end instead of 30 s.
+    lock = JournalFileOpenLock(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             with contextlib.ExitStack() as stack:
-                lock = JournalFileSymlinkLock(str(path))
                 lock.acquire()
                 stack.callback(lock.release)
                 repair(path, notify)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be opened: {error.strerror}") from error
+    except DataError as error:
+        raise ConfigError(str(error)) from error
 
 
 def repair(path: Path, notify: Callable[[str], None]) -> None:
@@ -74,7 +80,7 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     Raises:
         ConfigError: the file is no journal, or is damaged before its end.
     """
-    content = path.read_bytes()
+    content = read_bytes(path, MAX_JOURNAL_BYTES)
     whole, problem, number = 0, None, 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if _is_entry(line):
@@ -92,14 +98,14 @@ def repair(path: Path, notify: Callable[[str], None]) -> None:
     shutil.copy2(path, backup)
     with path.open("r+b") as file:
         file.truncate(whole)
-        os.fsync(file.fileno())
+        sync(file.fileno())
     count = number - problem + 1
     notify(f"{path}: {count} damaged lines at its end were removed; the file as it was is {backup.name}")
 
 
 def _is_entry(line: bytes) -> bool:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError:
         return False
     return line.endswith(b"\n") and isinstance(entry, dict) and "op_code" in entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +11,19 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from aevlp import files
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
-from aevlp.config.schema import SPEED_SETTINGS
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.data.fingerprint import Fingerprint
+from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
+from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
 from aevlp.sweeps.space import UnfitError, by_name
 from aevlp.sweeps.storage import JOURNAL, open_storage
-from aevlp.training.run_folder import runs_root
 
 MARK = "aevlp"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -43,18 +44,25 @@ def open_study(
         plan: what it is for.
         name: its name, in the storage and as a folder.
         storage: an Optuna URL or a journal file; None is the journal in the study's folder.
-        notify: told of repairs and imports.
+        notify: told of repairs, imports, and a study that does not tell its data.
         new_from: a study whose trials are taken over where they fit; `name` must be new then.
 
     Raises:
-        ConfigError: storage unreachable or somebody else's; or the study is for another space, base or objective.
+        ConfigError: storage unreachable or somebody else's; or the study is for another space, base, objective or data.
+        DataError: the data are absent or wrong.
     """
     folder = study_folder(name)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.yaml").exists():
+    # Killed as it began, a study may have no more than its journal.
+    strangers = folder.is_dir() and any(not path.name.startswith((JOURNAL, ".")) for path in folder.iterdir())
+    if strangers and not (folder / "study.yaml").exists():
         raise ConfigError(f"{folder}: holds files, but no study; move them, or give the study another name with --name")
     _require_storage(folder, storage)
+    data = plan.data  # absent data leave nothing behind
     source = _load(new_from, storage, notify) if new_from is not None else None
-    kept_in = open_storage(storage or folder / JOURNAL, notify)
+    if source is not None:
+        _check_source(source, plan, new_from or "", notify)
+    with replaying(storage or folder / JOURNAL):
+        kept_in = open_storage(storage or folder / JOURNAL, notify)
     sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
     is_new = name not in {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
     if new_from is not None and not is_new:
@@ -65,7 +73,7 @@ def open_study(
         )
     except ValueError as error:  # other directions than before
         raise ConfigError(f"study {name}: {error}; give the study another name with --name") from error
-    _check(study, plan, name)
+    _check(study, plan, data, name, notify)
     folder.mkdir(parents=True, exist_ok=True)
     _write_files(folder, plan)
     if source is not None:
@@ -85,14 +93,16 @@ def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optu
     if storage is None and not (folder / JOURNAL).is_file():
         known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
         raise ConfigError(f"there is no study {name!r} in {runs_root() / 'sweeps'}/{suggest(name, known)}")
-    kept_in: BaseStorage = open_storage(storage or folder / JOURNAL, notify)
-    try:
-        study = optuna.load_study(study_name=name, storage=kept_in)
-    except KeyError as error:
+    place = storage or folder / JOURNAL
+    with replaying(place):
+        kept_in: BaseStorage = open_storage(place, notify)
         names = [summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)]
-        raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}") from error
-    if MARK not in study.user_attrs:
-        raise ConfigError(f"study {name}: was not made by `sweep run`")
+        if name not in names:
+            raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}")
+        study = optuna.load_study(study_name=name, storage=kept_in)
+        if MARK not in study.user_attrs:
+            raise ConfigError(f"study {name}: was not made by `sweep run`")
+        require_intact(study, study.user_attrs[MARK])
     return study
 
 
@@ -104,7 +114,7 @@ def _require_storage(folder: Path, storage: str | None) -> None:
         )
 
 
-def _check(study: optuna.Study, plan: Plan, name: str) -> None:
+def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str, notify: Callable[[str], None]) -> None:
     """Compare with what the study was made for; a new one is given its mark."""
     wanted = plan.definition()
     mark = study.user_attrs.get(MARK)
@@ -112,7 +122,8 @@ def _check(study: optuna.Study, plan: Plan, name: str) -> None:
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the storage has a study {name!r} that was not made by `sweep run`; choose another with --name")
         study.set_metric_names(plan.metrics)
-        study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, "definition": wanted})
+        told = {"definition": wanted, "data": None if data is None else data.to_dict()}
+        study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told})
         return
     known = mark["definition"]
     changed = [path for path in {**known, **wanted} if known.get(path) != wanted.get(path)]
@@ -125,6 +136,32 @@ def _check(study: optuna.Study, plan: Plan, name: str) -> None:
             f"study {name} was begun with another space, base or objective:", *lines, *more,
             f"take the change back, or begin a new study that takes over what fits: --name NEW --new-study-from {name}",
         ]))  # fmt: skip
+    other = _other_data(mark, data, name, notify)
+    if other:
+        raise ConfigError(f"study {name}: its data have changed since it was begun: {other}; restore them, or give --name NEW")
+
+
+def _check_source(source: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
+    """Refuse a study of whose trials none can be taken over."""
+    mark: dict[str, Any] = source.user_attrs[MARK]
+    if mark["metrics"] != plan.metrics or mark["definition"].get("seeds") != str(plan.study.seeds):
+        raise ConfigError(f"--new-study-from {name}: it has another objective or number of seeds, so no trial fits")
+    other = _other_data(mark, plan.data, name, notify)
+    if other:
+        raise ConfigError(f"--new-study-from {name}: it was begun on other data, so no trial fits; here are {other}")
+
+
+def _other_data(mark: dict[str, Any], data: Fingerprint | None, name: str, notify: Callable[[str], None]) -> str:
+    """In what `data` differ from those that a study was begun on; empty where they do not."""
+    if data is None:
+        return ""
+    if not mark.get("data"):
+        notify(f"an older version began study {name} and did not write down on what data; whether they have changed is not known")
+        return ""
+    try:
+        return data.difference(Fingerprint.from_dict(mark["data"]))
+    except ValueError as error:
+        raise ConfigError(f"study {name}: its note of the data is damaged: {error}; begin another with --name NEW") from error
 
 
 def _write_files(folder: Path, plan: Plan) -> None:
@@ -133,10 +170,9 @@ def _write_files(folder: Path, plan: Plan) -> None:
         "study.yaml": f"# What this study searches, as it was last run.\n{write_yaml(content)}",
         "base.yaml": f"# What holds where a trial does not say otherwise.\n{write_yaml(plan.values)}",
     }
+    files.remove_leftovers(folder)
     for name, text in texts.items():
-        aside = folder / f".{name}"
-        aside.write_text(text)
-        aside.replace(folder / name)
+        files.write(folder / name, text.encode())
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:
@@ -155,9 +191,6 @@ def _lay_out(study: optuna.Study, plan: Plan) -> None:
 
 def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
     """Add the complete trials of another study whose configuration the new one could have tried as well."""
-    mark: dict[str, Any] = source.user_attrs[MARK]
-    if mark["metrics"] != plan.metrics or mark["definition"].get("seeds") != str(plan.study.seeds):
-        raise ConfigError(f"--new-study-from {name}: it has another objective or number of seeds, so no trial fits")
     trials = source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     taken = 0
     for trial in trials:
@@ -166,7 +199,7 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
             values = from_dict(read_mapping(path)[0], str(path)).to_dict()
             codes = plan.space.codes_in(values)
             _, words = plan.space.walk(plan.values, by_name(codes))
-            if plan.resolve([*words, f"seed={values['seed']}", *_machine_words(values)]).hash != from_dict(values, "").hash:
+            if plan.resolve([*words, f"seed={values['seed']}"]).hash != from_dict(values, "").hash:
                 continue
         except (AevlpError, KeyError, UnfitError):
             continue
@@ -177,8 +210,3 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
         ))  # fmt: skip
         taken += 1
     notify(f"{taken} of {len(trials)} complete trials of {name} fit and were taken over; they are not counted as trials here")
-
-
-def _machine_words(values: dict[str, Any]) -> list[str]:
-    """What may differ between two sittings of one study."""
-    return [f"trainer.{key}={json.dumps(values['trainer'][key])}" for key in SPEED_SETTINGS]

@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
+from aevlp import files
 from aevlp.config.errors import AevlpError
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
 from aevlp.sweeps.study import MARK
@@ -47,21 +48,20 @@ def _last(trial: FrozenTrial) -> float | None:
 
 def write_csv(study: optuna.Study, folder: Path) -> None:
     """trials.csv in the study's folder."""
-    write_rows(study, folder / "trials.csv")
+    path = folder / "trials.csv"
+    try:
+        files.write(path, as_csv(study).encode())
+    except OSError as error:
+        raise AevlpError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def write_rows(study: optuna.Study, path: Path) -> None:
-    """All trials as CSV, complete or not at all."""
+def as_csv(study: optuna.Study) -> str:
+    """All trials."""
     columns, table = rows(study)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([columns, *table])
-    aside = path.with_name(f".{path.name}")
-    try:
-        aside.write_text(text.getvalue())
-        aside.replace(path)
-    except OSError as error:
-        raise AevlpError(f"{path}: cannot be written: {error.strerror}") from error
+    return text.getvalue()
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -95,7 +95,10 @@ class Trial:
             *self.machine_words, *self.words, f"seed={seed}", f"name={name}",
             f"tracking.group={self.folder.name}", "tracking.job_type=sweep-trial",
         ])  # fmt: skip
-        path = RunFolder.create(config, root=root).path
+        folder = RunFolder.create(config, root=root)
+        if self.plan.data is not None and config.dataset == self.plan.base.dataset:
+            folder.write_fingerprint(self.plan.data)  # data that change while the study runs are noticed by the run
+        path = folder.path
         self.runs = [*self.runs[: self.seed_index], path.name]
         self.trial.set_user_attr(RUNS, self.runs)
         return path

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+from aevlp import files
 from aevlp.config.errors import CheckpointError
+from aevlp.reading import number, parse_json, read_bytes
+from aevlp.system import sync
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
-# A full disk, an exhausted quota, a file size limit: training goes on, only rows are lost.
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     """Return the rows of a ``metrics.jsonl``, oldest first; a torn last line is left out.
 
-    Raises ValueError, naming the line, where anything but the last line is no JSON object.
+    Raises ValueError, naming the line, where anything but the last line is no JSON object, or the file cannot be read.
     """
-    lines = Path(path).read_bytes().split(b"\n")
+    lines = read_bytes(Path(path)).split(b"\n")
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for place, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
-            if number == len(lines):  # no newline after it: the write was cut short
+            if place == len(lines):  # no newline after it: the write was cut short
                 break
-            raise ValueError(f"{path}:{number}: not a JSON object: {error}") from error
+            raise ValueError(f"{path}:{place}: not a JSON object: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}:{number}: not a JSON object")
+            raise ValueError(f"{path}:{place}: not a JSON object")
         rows.append(row)
     return rows
 
@@ -51,7 +51,6 @@ class JsonlTracker(Tracker):
     def start(self, run: RunInfo) -> None:
         """Open the file; a continued run first drops the rows its checkpoint does not know."""
         self.path = run.run_dir / FILE_NAME
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         if run.resumed_step is not None and self.path.exists():
             try:
                 self._keep_rows_until(run.resumed_step, run.resumed_epochs)
@@ -59,21 +58,20 @@ class JsonlTracker(Tracker):
                 raise CheckpointError(f"{self.path}: cannot be continued: {error}") from error
         # A new run never continues an old file.
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if run.resumed_step is None else 0)
-        self._descriptor = os.open(self.path, flags, 0o666)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, flags, 0o666)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror}") from error
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def _keep_rows_until(self, step: int, epochs: int) -> None:
         def known(row: dict[str, Any]) -> bool:
             # A checkpoint made during validation has the last step of its epoch, but not the epoch's row.
-            return row["trainer/step"] <= step and ("train/loss" not in row or row["trainer/epoch"] <= epochs)
+            return _told(row, "trainer/step") <= step and ("train/loss" not in row or _told(row, "trainer/epoch") <= epochs)
 
-        aside = self.path.with_suffix(".jsonl.tmp")
         rows = [row for row in read_metrics(self.path) if known(row)]
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(_line(row) for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.path)
+        files.write(self.path, "".join(map(_line, rows)).encode(), sync=True)
 
     def log(self, metrics: Row) -> None:
         """Append one row; ValueError, naming the metric, for NaN or infinity: JSON has no word for them."""
@@ -83,7 +81,7 @@ class JsonlTracker(Tracker):
         try:
             _write_all(self._descriptor, data)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in files.NO_SPACE:  # else training goes on, only rows are lost
                 raise
             # Cut off what was written of this row, so that the next one starts on a line of its own.
             os.ftruncate(self._descriptor, self._size)
@@ -104,13 +102,20 @@ class JsonlTracker(Tracker):
             return
         descriptor, self._descriptor = self._descriptor, None
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in files.NO_SPACE:
                 raise
             self.notify(f"no space left for {self.path}: the last rows may be missing")
         finally:
             os.close(descriptor)
+
+
+def _told(row: dict[str, Any], name: str) -> float:
+    value = number(row.get(name))
+    if value is None:
+        raise ValueError(f"a row does not tell its {name}")
+    return value
 
 
 def _line(row: dict[str, Any]) -> str:

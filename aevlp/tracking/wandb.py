@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from aevlp.tracking import wandb_media
 from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
 from aevlp.tracking.jsonl import FILE_NAME
+from aevlp.tracking.patience import Patience
 from aevlp.tracking.wandb_commands import own_folders
 
 if TYPE_CHECKING:
     import wandb
 
-# Seconds. Together they bound what a server that hangs can cost a run.
-PROBE_SECONDS = 4.0
-INIT_SECONDS = 12.0
-FINISH_SECONDS = 12.0
+WAIT_SECONDS = 15.0  # what a server that does not answer can cost a run, at start and end together
+PROBE_SECONDS = 3.0  # of these, for a sign of life
+LAST_SECONDS = 1.0  # of these, kept for that at the end
+FINISH_SECONDS = 7.0  # of these, kept for the end, as W&B has to be told when the run is opened
 
 STEP_METRICS = ("train/step_loss", "train/learning_rate")
 EPOCH_METRICS = ("train/loss", "val/*", "pseudo/*", "perf/*", "best/*", "test/*")
@@ -53,6 +54,7 @@ class WandbTracker(Tracker):
         self.tags = tuple(tags)
         self.group, self.job_type = group, job_type
         self.online = False
+        self._patience = Patience(WAIT_SECONDS)
         self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
         self._failed = False
         self._run_folder: Path | None = None
@@ -83,9 +85,12 @@ class WandbTracker(Tracker):
             return
         earlier = set(folder.glob("run-*"))
         try:
-            problem = _why_not_online(settings)
+            problem = None if _has_credentials(settings) else "no login (`wandb login` makes one)"
+            problem = problem or self._sign_of_life(settings.base_url)
             if problem is None:
-                self._open("online")
+                wandb.setup().ensure_service()  # W&B's helper process, which is not the server's time
+                with self._patience.wait(keep=FINISH_SECONDS + LAST_SECONDS) as seconds:
+                    self._open("online", seconds)
         except Exception as error:
             problem = f"{settings.base_url} did not take the run ({_short(error)})"
             _stop_service()  # it would refuse the same id a second time
@@ -95,7 +100,17 @@ class WandbTracker(Tracker):
             self._open("offline")
             self.notify(f"W&B is offline: {problem}")
 
-    def _open(self, mode: Literal["online", "offline"]) -> None:
+    def _sign_of_life(self, url: str) -> str | None:
+        """None where a server answers, else what is wrong with it."""
+        outcome: list[str | None] = []
+        with self._patience.wait(PROBE_SECONDS, keep=FINISH_SECONDS) as seconds:
+            # In a thread, because looking a host name up has no time limit of its own.
+            probe = threading.Thread(target=lambda: outcome.append(_probe(url, seconds)), daemon=True)
+            probe.start()
+            probe.join(seconds)
+        return outcome[0] if outcome else _silent(url, seconds)
+
+    def _open(self, mode: Literal["online", "offline"], seconds: float = WAIT_SECONDS) -> None:
         import wandb
 
         info = self._info
@@ -116,7 +131,7 @@ class WandbTracker(Tracker):
             settings=wandb.Settings(
                 silent=True,
                 console="off",
-                init_timeout=INIT_SECONDS,
+                init_timeout=seconds,
                 finish_timeout=FINISH_SECONDS,
                 finish_timeout_raises=True,
             ),
@@ -139,21 +154,29 @@ class WandbTracker(Tracker):
 
     def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Send a table; a cell may be None."""
-        if self._run is not None:
+        run = self._run
+        if run is not None and not self._failed:
             import wandb
 
             table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
-            self._guarded("table", self._run.log, {name: table})
+            problem = self._in_time(lambda: run.log({name: table}), 0.0 if self.online else WAIT_SECONDS)
+            if problem is not None:
+                self.notify(f"W&B: the table of {name} was not sent: {problem}")
 
     def finish(self, state: str, summary: dict[str, Any]) -> None:
-        """Send what is known at the end, and close the run; waits FINISH_SECONDS for the upload, and longer for large weights."""
+        """Send what is known at the end, and close the run; waits as long as it has patience, and longer for large weights."""
         run, self._run = self._run, None
         pruned = state == "stopped" and self.job_type == "sweep-trial"  # or continued later; in neither case a failure
         if run is not None:
             self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
+            silence = None
             if state == "finished" and not self._failed:
-                self._send_media(run, summary)
+                silence = self._sign_of_life(run.settings.base_url) if self.online else None
+                if silence is None:
+                    self._send_media(run, summary)
             self._guarded("finish", run.finish, exit_code=0 if state == "finished" or pruned else 1)
+            if silence is not None and not self._failed:
+                self._tell_unsent(silence)
             if self._failed:
                 _stop_service()  # else it is waited for again, and complains, when Python exits
         for name in self._environment:
@@ -162,21 +185,33 @@ class WandbTracker(Tracker):
 
     def _send_media(self, run: wandb.Run, summary: dict[str, Any]) -> None:
         """Send tables, images and weights; what does not go through in time is told, and costs neither run nor numbers."""
-        folder, problems = self._info.run_dir, ["the server took too long"]
+        folder = self._info.run_dir
+        # What is kept on this machine takes its time as well, but no server's.
+        more = wandb_media.upload_seconds(folder) if self.online else WAIT_SECONDS
+        problem = self._in_time(lambda: wandb_media.send(run, folder, summary), more)
+        if problem is not None:
+            self._tell_unsent(problem)
 
-        def send() -> None:
+    def _in_time(self, call: Callable[[], object], more: float) -> str | None:
+        """Call, and say what went wrong; in a thread, because tables and artifacts ask the server, with limits not ours."""
+        outcome: list[str | None] = []
+
+        def answer() -> None:
             try:
-                wandb_media.send(run, folder, summary)
-                problems.clear()
+                call()
+                outcome.append(None)
             except Exception as error:
-                problems[:] = [_short(error)]
+                outcome.append(_short(error))
 
-        # In a thread, because online each table and artifact asks the server, with limits of time that are not ours.
-        thread = threading.Thread(target=send, daemon=True)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        thread.join(FINISH_SECONDS + (wandb_media.upload_seconds(folder) if self.online else 0))
-        for problem in problems:
-            self.notify(f"W&B: tables, images and weights were not sent: {problem}; they are in {shown_path(folder)}")
+        with self._patience.wait(keep=FINISH_SECONDS, more=more) as seconds:
+            thread.join(seconds)
+        return outcome[0] if outcome else "the server took too long"
+
+    def _tell_unsent(self, problem: str) -> None:
+        folder = shown_path(self._info.run_dir)
+        self.notify(f"W&B: tables, images and weights were not sent: {problem}; they are in {folder}")
 
     def closing_lines(self) -> list[tuple[str, str]]:
         """Return where to look and how to upload what is only here."""
@@ -217,21 +252,8 @@ def _without_arguments() -> Iterator[None]:
         sys.argv = arguments
 
 
-def _why_not_online(settings: wandb.Settings) -> str | None:
-    """Return None where a login and a server that answers were found."""
-    url = settings.base_url
-    if not _has_credentials(settings):
-        return "no login (`wandb login` makes one)"
-    outcome: list[str | None] = []
-    # In a thread, because looking a host name up has no time limit of its own.
-    probe = threading.Thread(target=lambda: outcome.append(_probe(url)), daemon=True)
-    probe.start()
-    probe.join(PROBE_SECONDS)
-    return outcome[0] if outcome else _silent(url)
-
-
-def _silent(url: str) -> str:
-    return f"{url} did not answer within {PROBE_SECONDS:g} s"
+def _silent(url: str, seconds: float) -> str:
+    return f"{url} did not answer within {seconds:.1g} s"
 
 
 def _has_credentials(settings: wandb.Settings) -> bool:
@@ -243,9 +265,9 @@ def _has_credentials(settings: wandb.Settings) -> bool:
     return wbauth.read_netrc_auth(host=settings.base_url) is not None
 
 
-def _probe(url: str) -> str | None:
+def _probe(url: str, seconds: float) -> str | None:
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/graphql", timeout=PROBE_SECONDS):  # noqa: S310  (W&B allows http(s) only)
+        with urllib.request.urlopen(f"{url.rstrip('/')}/graphql", timeout=seconds):  # noqa: S310  (W&B allows http(s) only)
             return None
     except urllib.error.HTTPError as error:  # it lives; whether it likes a bare GET does not matter
         return f"{url} answers {error.code}" if error.code >= 500 else None
@@ -253,7 +275,7 @@ def _probe(url: str) -> str | None:
         if isinstance(getattr(error, "reason", None), ssl.SSLError):
             return None  # it lives; W&B may know certificates that Python does not
         if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
-            return _silent(url)
+            return _silent(url, seconds)
         return f"{url} cannot be reached ({_short(error)})"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aevlp.data.npz import read_npz
+from aevlp.system import pointed
 
 if TYPE_CHECKING:
     import wandb
@@ -70,8 +71,7 @@ def sample_images(run_dir: Path) -> dict[str, list[wandb.Image]]:
 
 def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wandb.Artifact | None:
     """The weights of the best epoch with what they are, referred to and not copied; None where there are none."""
-    folder = (run_dir / "checkpoints" / "best").resolve()
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(pointed(run_dir / "checkpoints" / "best").glob("*.safetensors"))
     if not files:
         return None
     import wandb
@@ -86,7 +86,7 @@ def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wand
 
 def upload_seconds(run_dir: Path) -> float:
     """How long the upload of the best checkpoint is waited for."""
-    files = (run_dir / "checkpoints" / "best").glob("*.safetensors")
+    files = pointed(run_dir / "checkpoints" / "best").glob("*.safetensors")
     return SECONDS_PER_MB * sum(file.stat().st_size for file in files) / 1e6
 
 

@@ -2,7 +2,7 @@
 
     checkpoints/epoch-003/            after epoch 3 and its validation
     checkpoints/epoch-004-step-120/   in mid-epoch, when a signal came
-    checkpoints/last, best            links to two of them
+    checkpoints/last, best            links to two of them, or small files with their names where there are no links
 
 Weights are safetensors, the rest is loaded with `weights_only=True`: a checkpoint cannot run code.
 """
@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aevlp.config.errors import CheckpointError
+from aevlp import files, system
+from aevlp.config.errors import CheckpointError, DataError
+from aevlp.reading import open_regular, read_json
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -37,10 +38,15 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def weights(self, name: str = "model") -> dict[str, Tensor]:
-        """Tensors of `<name>.safetensors`."""
+        """Tensors of `<name>.safetensors`; CheckpointError where the file is something else."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(self.folder / f"{name}.safetensors")
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}") from error
 
     def has(self, name: str) -> bool:
         """Whether there is a `<name>.safetensors`."""
@@ -73,46 +79,41 @@ class CheckpointStore:
         """
         from safetensors.torch import save
 
-        aside = self.folder / f".tmp-{name}-{os.getpid()}"
+        target = self.folder / name
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            files = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            contents = {f"{part}.safetensors": save(_contiguous(tensors)) for part, tensors in weights.items()}
             buffer = io.BytesIO()
             torch.save(state, buffer)
-            files["state.pt"] = buffer.getvalue()
-            for file, content in files.items():
-                _write(aside / file, content)
+            contents["state.pt"] = buffer.getvalue()
             manifest = {
                 "schema_version": SCHEMA_VERSION, "step": step, "epochs_done": epochs_done, "best": best,
-                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in files.items()},
+                "files": {file: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for file, c in contents.items()},
             }  # fmt: skip
-            _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
-            _sync_folder(aside)
-            target = self.folder / name
-            if target.exists():  # the same position saved twice; or a damaged one, which this replaces
-                shutil.rmtree(target)
-            os.replace(aside, target)
-            _sync_folder(self.folder)
-            self._link("last", name)
-            if best is not None:
-                self._link("best", best)
-            self._prune(keep_best=best)
+            with files.replacing(target) as aside:
+                aside.mkdir()
+                for file, content in contents.items():
+                    _write(aside / file, content)
+                _write(aside / MANIFEST, json.dumps(manifest, indent=1).encode())
+                system.sync_folder(aside)
+                before = files.aside(target)
+                if target.exists():  # the same position saved twice; or a damaged one, which this replaces
+                    os.replace(target, before)
+            files.remove(before)
+            system.sync_folder(self.folder)
+            self._settle(name, best)
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
             what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
             raise CheckpointError(
                 f"{self.folder / name}: cannot save a checkpoint: {what}; earlier ones are untouched"
             ) from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint, None before the first; damaged or half-written ones are passed over, and said so.
+        """The newest complete checkpoint, None before the first; damaged ones are passed over, and said so.
 
         Raises:
             CheckpointError: there are checkpoints, but none is complete.
         """
-        for leftover in self.folder.glob(".tmp-*"):
-            self.notify(f"a half-written checkpoint ({leftover.name}) is ignored")
         for checkpoint in self._newest_first():
             problem = _problem(checkpoint)
             if problem is None:
@@ -141,19 +142,22 @@ class CheckpointStore:
             found, key=lambda c: (not c.manifest, c.manifest.get("step", 0), c.manifest.get("epochs_done", 0)), reverse=True
         )
 
-    def _link(self, link: str, name: str) -> None:
-        aside = self.folder / f".link-{link}"
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(name)
-        os.replace(aside, self.folder / link)
+    def settle(self, latest: Checkpoint) -> None:
+        """Do what was left to do when a process was killed just after it saved its newest checkpoint."""
+        try:
+            self._settle(latest.folder.name, latest.manifest["best"])
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be tidied up: {error.strerror}") from error
 
-    def _prune(self, keep_best: str | None) -> None:
-        whole = [checkpoint for checkpoint in self._newest_first() if checkpoint.manifest]
-        for old in whole[2:]:
-            if old.folder.name != keep_best:
-                shutil.rmtree(old.folder)
-        for leftover in self.folder.glob(".tmp-*"):  # of a process that was killed while it saved
-            shutil.rmtree(leftover, ignore_errors=True)
+    def _settle(self, last: str, best: str | None) -> None:
+        system.point(self.folder / "last", last)
+        if best is not None:
+            system.point(self.folder / "best", best)
+        found = self._newest_first()
+        kept = {best, *[checkpoint.folder.name for checkpoint in found if checkpoint.manifest][:2]}
+        for old in found:
+            if old.folder.name not in kept:
+                files.discard(old.folder)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -162,28 +166,29 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.write_content(path, content, sync=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    keys = {"schema_version", "step", "epochs_done", "best", "files"}
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        whole = keys <= manifest.keys() and all({"bytes", "sha256"} <= file.keys() for file in manifest["files"].values())
-    except (OSError, ValueError, AttributeError):  # AttributeError: something else than a mapping
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
         return None
-    return manifest if whole else None
+    return manifest if isinstance(manifest, dict) and _is_whole(manifest) else None
+
+
+def _is_whole(manifest: dict[str, Any]) -> bool:
+    files, best = manifest.get("files"), manifest.get("best", "")
+    return (
+        all(type(manifest.get(key)) is int for key in ("schema_version", "step", "epochs_done"))
+        and isinstance(files, dict)
+        and all(map(_is_name, files if best is None else [best, *files]))
+        and all(isinstance(file, dict) and {"bytes", "sha256"} <= file.keys() for file in files.values())
+    )
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name
 
 
 def _problem(checkpoint: Checkpoint) -> str | None:
@@ -193,11 +198,14 @@ def _problem(checkpoint: Checkpoint) -> str | None:
         return f"it is of layout version {checkpoint.manifest['schema_version']}, this is {SCHEMA_VERSION}"
     for file, expected in checkpoint.manifest["files"].items():
         try:
-            content = (checkpoint.folder / file).read_bytes()
-        except OSError:
+            with open_regular(checkpoint.folder / file) as content:
+                size = os.fstat(content.fileno()).st_size
+                if size != expected["bytes"]:
+                    return f"{file} has {size} bytes instead of {expected['bytes']}"
+                if hashlib.file_digest(content, "sha256").hexdigest() != expected["sha256"]:
+                    return f"{file} has changed since it was written"
+        except FileNotFoundError:
             return f"{file} is missing"
-        if len(content) != expected["bytes"]:
-            return f"{file} has {len(content)} bytes instead of {expected['bytes']}"
-        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-            return f"{file} has changed since it was written"
+        except (OSError, DataError) as error:
+            return str(error)
     return None

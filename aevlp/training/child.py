@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aevlp.config import registry
+from aevlp.config.errors import WORKER_DIED
+from aevlp.folders import checkout
 
 OUTPUT = "output.log"
 
@@ -19,8 +21,7 @@ OUTPUT = "output.log"
 def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Begin or continue the run in `run`, whose terminal output goes to its output.log; `environment` comes on top."""
     plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
     with (run / OUTPUT).open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "aevlp.training.child", str(os.getpid()), *plugins, "--resume", str(run)],
@@ -47,7 +48,7 @@ def why(code: int, run: Path) -> Failure:
         lines = []
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code in (1, 2) and said and lines[-1].startswith("error: "):
-        return Failure(said[-1], may_pass=False)
+        return Failure(said[-1], may_pass=said[-1].startswith(WORKER_DIED))
     if code < 0:
         return Failure(f"ended by {signal.Signals(-code).name}", may_pass=True)
     return Failure(f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300], may_pass=True)

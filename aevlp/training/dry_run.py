@@ -16,6 +16,7 @@ from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
+from aevlp.data.workers import deaths_told
 from aevlp.labelers import Labeler
 from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
@@ -48,7 +49,7 @@ def dry_run(config: ExperimentConfig) -> None:
         val=first_images(data.val, settings.eval_batch_size),
         test=None,
     )
-    with tempfile.TemporaryDirectory() as root, StopFlag() as stop:
+    with tempfile.TemporaryDirectory() as root, StopFlag(settings.stop_signals) as stop, deaths_told():
         trainer = build_trainer(config, short, RunFolder.create(config, Path(root)), Trackers([]), stop)
         task, clock = trainer.task, time.perf_counter
         task.labeler.uses_cache = False

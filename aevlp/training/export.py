@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +23,13 @@ import torch
 from torch import Tensor, nn
 
 import aevlp
-from aevlp.config.errors import ConfigError, DataError, UnavailableError
+from aevlp import files
+from aevlp.command import COMMAND
+from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.training.trained import DESCRIPTION, Trained, build_model
+from aevlp.output import not_writable, require_new_folder
+from aevlp.training.sources import DESCRIPTION
+from aevlp.training.trained import Trained, build_model
 
 TOLERANCE = 1e-4  # between the logits of torch and ONNX Runtime, absolute or relative
 PREPROCESSING = (
@@ -44,30 +47,25 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
         UnavailableError: the extra `onnx` is not installed.
         DataError: the folder cannot be written, or the ONNX file computes something else than the model.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     names = trained.names()
-    if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"-o {folder}: is there already; name a new folder")
-    if not folder.parent.is_dir():
-        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    require_new_folder(folder)
     model = build_model(trained, len(names))
-    aside = folder.with_name(f".{folder.name}.tmp")
     try:
-        shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-        aside.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / "model.safetensors")
-        about = describe(trained, names)
-        (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
-        (aside / "README.md").write_text(readme(about, onnx), encoding="utf-8")
-        if onnx:
-            write_onnx(model, trained.config.dataset.image_size, aside / "model.onnx")
-        os.replace(aside, folder)
+        files.remove_leftovers(folder.parent)
+        with files.replacing(folder) as aside:
+            aside.mkdir()
+            weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+            (aside / "model.safetensors").write_bytes(weights)
+            about = describe(trained, names)
+            (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+            (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
+            (aside / "README.md").write_text(readme(about, onnx), encoding="utf-8")
+            if onnx:
+                write_onnx(model, trained.config.dataset.image_size, aside / "model.onnx")
     except OSError as error:
-        raise DataError(f"-o {folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        raise not_writable(f"-o {folder}", error) from error
 
 
 def describe(trained: Trained, class_names: list[str]) -> dict[str, Any]:
@@ -92,8 +90,8 @@ def readme(about: dict[str, Any], onnx: bool) -> str:
 {len(about["class_names"])} classes, images of {size}x{size} pixels.
 Written by aevlp {about["aevlp_version"]} from run {about["run_id"]}.
 
-    python run.py predict THIS_FOLDER photos/ -o scores.csv
-    python run.py eval THIS_FOLDER
+    {COMMAND} predict THIS_FOLDER photos/ -o scores.csv
+    {COMMAND} eval THIS_FOLDER
 
 In Python:
 

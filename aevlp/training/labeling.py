@@ -26,7 +26,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int,
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
-        RunStopped: after Ctrl-C or SIGTERM; nothing is left behind.
+        RunStopped: after a signal; nothing is left behind.
     """
     silent = f"labeler {config.labeler.name} assigns no pseudo-labels that it could explain; choose another: --set labeler=damp"
     kind = registry.get("labelers", config.labeler.name).build

@@ -16,6 +16,7 @@ from torch import nn
 from aevlp import ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
+from aevlp.reading import read_json
 from aevlp.training.run_folder import RunFolder
 
 FILE_NAME = "precision.json"
@@ -48,7 +49,7 @@ def read_decision(run_dir: Path) -> tuple[str, str] | None:
     """What `auto` came to in a run, and why; None where nothing was to be decided."""
     path = run_dir / FILE_NAME
     try:
-        decision = json.loads(path.read_text())
+        decision = read_json(path)
         return str(decision["precision"]), str(decision["reason"])
     except FileNotFoundError:
         return None

@@ -11,6 +11,7 @@ import csv
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import ImageFiles, resize
 from aevlp.metrics.thresholds import sigmoid
-from aevlp.output import output_file
+from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 from aevlp.training.trained import Scorer, Trained
 
@@ -30,45 +31,67 @@ MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something 
 DEFAULT_THRESHOLD = 0.5  # where validation chose none
 
 
-def find_images(paths: Iterable[str]) -> ImageFiles:
+@dataclass(frozen=True)
+class Found:
+    """Images to score, and what could not be looked into."""
+
+    images: ImageFiles
+    closed: dict[str, str]
+    """Folders that cannot be read, and why."""
+    links: list[str]
+    """Links to folders, which are not followed: they may lead anywhere, and in a circle."""
+
+
+def find_images(paths: Iterable[str]) -> Found:
     """The files named, and all images in the folders named and below, sorted; each once.
 
     In folders, only names that end as images do count, and none that begin with a dot.
 
     Raises:
         ConfigError: a path does not exist, or there is no image at all.
+        DataError: there is none, but folders that cannot be read.
     """
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
+    closed: dict[str, str] = {}
+    links: list[str] = []
     paths = list(paths)
     for path in paths:
         if os.path.isdir(path):
-            found |= dict.fromkeys(_below(path))
+            names |= dict.fromkeys(_below(path, closed, links))
         elif os.path.exists(path):
-            found[os.path.normpath(path)] = None
+            names[os.path.normpath(path)] = None
         else:
             raise ConfigError(f"{path}: no such file or folder")
-    if not found:
+    if not names and closed:
+        raise DataError(f"{next(iter(closed.values()))}; there is no image beside it")
+    if not names:
         raise ConfigError(f"{', '.join(paths)}: holds no image (names ending in {', '.join(sorted(SUFFIXES))})")
-    return ImageFiles(Path(), list(found))  # relative to the working folder, or absolute, as they were named
+    # Relative to the working folder, or absolute, as they were named.
+    return Found(ImageFiles(Path(), list(names)), closed, list(dict.fromkeys(links)))
 
 
-def _below(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
+    def keep(error: OSError) -> None:
+        path = os.path.normpath(error.filename or folder)
+        closed[path] = f"{path}: a folder that cannot be read: {error.strerror}"
+
+    for parent, folders, files in os.walk(folder, onerror=keep):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links += [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
         for name in sorted(files):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 yield os.path.normpath(os.path.join(parent, name))
 
 
 def predict(
-    trained: Trained, images: ImageFiles, output: Path, *, threshold: float | None, batch_size: int, threads: int,
+    trained: Trained, found: Found, output: Path, *, threshold: float | None, batch_size: int, threads: int,
     on_bad_image: Literal["error", "quarantine"],
 ) -> dict[str, str]:  # fmt: skip
     """Write the scores; returns what was wrong with images that were left out, by name.
 
     Args:
         trained: the model.
-        images: what to score.
+        found: what to score. A folder that cannot be read counts as one image that cannot.
         output: the CSV file. Beside it, `<name>.quarantine.csv` lists images that were left out, if there are any.
         threshold: probability for all classes; None for those chosen on validation.
         batch_size: images per forward pass.
@@ -77,38 +100,41 @@ def predict(
 
     Raises:
         DataError: an image cannot be read, or more than 1 % (and more than 10) of them.
-        RunStopped: after Ctrl-C or SIGTERM; nothing is left behind.
+        RunStopped: after a signal; nothing is left behind.
     """
-    names = trained.names()
+    images, names = found.images, trained.names()
     thresholds = _thresholds(trained, threshold, len(names))
     limit = max(MAX_BAD_COUNT, int(MAX_BAD_SHARE * len(images))) if on_bad_image == "quarantine" else 0
-    list_path = output.with_name(f"{output.name}.quarantine.csv")
-    bad: dict[str, str] = {}
+    bad, count = dict(found.closed), len(images) + len(found.closed)
+    if len(bad) > limit:
+        raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
     # Names of files need not be UTF-8: what Python could not decode is written back byte for byte.
-    with output_file(output) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        scorer = Scorer(trained, len(names))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", *names, "labels"])
-        with progress_bar("predict", len(images)) as progress:
-            done = 0
-            for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
-                bad |= {images.name(row): problem for row, problem in problems.items()}
-                if len(bad) > limit:
-                    raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, len(images)))
-                if len(rows):
-                    probabilities = sigmoid(scorer.logits(pixels).numpy())
-                    for row, values in zip(rows, probabilities, strict=True):
-                        labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
-                        writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
-                done += len(rows) + len(problems)
-                progress(done)
-        if len(bad) == len(images):
-            raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
-    if bad:
-        with output_file(list_path) as aside, aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
-    else:
-        list_path.unlink(missing_ok=True)  # of an earlier call, and no longer true
+    with output_files(output.parent, output) as put:
+        listed = put(f"{output.name}.quarantine.csv")
+        with put(output.name).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            scorer = Scorer(trained, len(names))
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", *names, "labels"])
+            with progress_bar("predict", len(images)) as progress:
+                done = 0
+                for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
+                    bad |= {images.name(row): problem for row, problem in problems.items()}
+                    if len(bad) > limit:
+                        raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
+                    if len(rows):
+                        probabilities = sigmoid(scorer.logits(pixels).numpy())
+                        for row, values in zip(rows, probabilities, strict=True):
+                            labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
+                            writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
+                    done += len(rows) + len(problems)
+                    progress(done)
+            if len(bad) == count:
+                raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
+        if bad:
+            with listed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
+        else:
+            listed.unlink()  # and with it the list of an earlier call, which is no longer true
     return bad
 
 

@@ -10,7 +10,7 @@ from aevlp.training.signals import StopFlag
 
 @contextlib.contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of images done; it raises RunStopped after Ctrl-C or SIGTERM.
+    """A function to call with the number of images done; it raises RunStopped after a signal.
 
     The bar is on stderr, only where that is a terminal, and leaves nothing behind.
     """

@@ -19,10 +19,13 @@ from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
+from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training.checkpoints import CheckpointStore
@@ -31,7 +34,9 @@ from aevlp.training.run_folder import RunFolder
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
-from aevlp.training.trainer import Trainer, flat_quality
+from aevlp.training.trainer import Progress, Trainer, flat_quality
+
+_UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,9 @@ def train(config: ExperimentConfig) -> RunResult:
     """Run an experiment in a new folder under $AEVLP_RUNS or runs/.
 
     Raises:
-        AevlpError: with a message for the user; RunStopped after Ctrl-C or SIGTERM, once the state is saved.
+        AevlpError: with a message for the user; RunStopped after a signal, once the state is saved.
     """
+    refuse_in_worker()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
@@ -69,10 +75,15 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own.
 
     The number of ranks may differ from before; then the result is the same up to rounding.
+
+    Raises:
+        ConfigError: the data have changed; nothing is written then.
     """
+    refuse_in_worker()
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
+        data = _unchanged_data(config, folder)
         folder.lock()
         if epochs is not None and epochs != config.trainer.epochs:
             _refuse_if_over(folder, epochs)
@@ -80,7 +91,30 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
             folder.write_config(config)
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
-        return _run(config, folder, trackers)
+        return _run(config, folder, trackers, data)
+
+
+def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | None:
+    """The data that the run was begun on; None where it does not tell, so that there is nothing to compare."""
+    begun_on = folder.read_fingerprint()
+    if begun_on is None:
+        return None
+    data: SPMLData = registry.build("datasets", config.dataset)
+    changed = fingerprint(data).difference(begun_on)
+    if changed:
+        raise ConfigError(
+            f"{folder.path.name}: its data have changed since it was begun: {changed}; restore them, or start a new run"
+        )
+    return data
+
+
+def _know_data(folder: RunFolder, data: SPMLData) -> Fingerprint | None:
+    """What the run is trained on, written down where it is new; None where an older version began it."""
+    found = folder.read_fingerprint()
+    if found is None and not folder.has_begun:
+        found = fingerprint(data)
+        folder.write_fingerprint(found)
+    return found
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -93,32 +127,36 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
     checkpoint = CheckpointStore(folder.path / "checkpoints", lambda _: None).latest()
     if checkpoint is None:
         return
-    progress = checkpoint.state()["progress"]
-    if progress["stopped_early"]:
+    progress = Progress.of(checkpoint.state())
+    if progress.stopped_early:
         raise ConfigError(
-            f"{folder.path.name} stopped early after epoch {progress['epochs_done']} and has no more epochs to train; "
+            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train; "
             "start a new run with trainer.patience=null trainer.max_drop=null"
         )
-    if epochs < progress["epochs_done"]:
-        raise ConfigError(
-            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress['epochs_done']} epochs"
-        )
+    if epochs < progress.epochs_done:
+        raise ConfigError(f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs")
 
 
-def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = ()) -> RunResult:
+def _run(
+    config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
+) -> RunResult:
     trackers = build_trackers(config.tracking, folder.path, more_trackers) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
     try:
-        with StopFlag() as stop:
-            trainer = build_trainer(config, registry.build("datasets", config.dataset), folder, trackers, stop)
+        with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
+            data = data or registry.build("datasets", config.dataset)
+            known = _know_data(folder, data)
+            if known is None:
+                data.notes.append(_UNKNOWN_DATA)
+            trainer = build_trainer(config, data, folder, trackers, stop)
             was_over = trainer.is_over
             summary = trainer.fit()
             if not (was_over and folder.has("samples.npz")):  # nothing was trained or labeled: it is still true
                 write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
-                       "config_hash": config.hash, **summary}  # fmt: skip
+                       "config_hash": config.hash, "data_fingerprint": known and known.hash, **summary}  # fmt: skip
             folder.write_summary(summary)
             state = "finished"
     except RunStopped:
@@ -135,8 +173,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tr
 
 def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_sizes(data)
     small, cached = cache_images(data, config)
@@ -163,6 +200,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
+        if ranks.is_main():
+            trainer.store.settle(checkpoint)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
@@ -175,9 +214,12 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         trackers.message(
             f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
         )
+        if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
+            labeler.prepare(blind(data.train), _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
-    folder.remove("summary.json")  # of a run that had ended and goes on: it is no longer true
+    for name in ("summary.json", "samples.npz"):  # of a run that had ended and goes on: no longer true
+        folder.remove(name)
     labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
         trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))

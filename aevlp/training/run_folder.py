@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import datetime
-import errno
 import glob
 import io
 import json
@@ -13,37 +11,37 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevlp import ranks
+from aevlp import files, ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.data.dataset import SPMLData
+from aevlp.data.fingerprint import DATA_FILE, Fingerprint
+from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
+from aevlp.reading import read_json, read_table
 from aevlp.training.run_lock import RunLock
 
+if TYPE_CHECKING:
+    from aevlp.data.dataset import SPMLData
+
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
-
-
-def runs_root() -> Path:
-    """$AEVLP_RUNS, or runs/ in the working folder."""
-    return Path(os.environ.get("AEVLP_RUNS", "runs"))
 
 
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("*/config.yaml") if RunFolder(path.parent).has_begun]
+        runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
         if not runs:
             raise ConfigError(f"there is no run in {runs_root()}/")
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
     for path in (Path(name), runs_root() / name):
-        if (path / "config.yaml").is_file():
+        if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path
     of_experiment = (
         sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml"))
@@ -57,7 +55,7 @@ def find_run(name: str) -> Path:
 def find_study(name: str | Path) -> Path | None:
     """Folder of a study given by path or by name; None where there is none."""
     for path in (Path(name), runs_root() / "sweeps" / name):
-        if any((path / file).is_file() for file in STUDY_FILES):
+        if any(os.path.isfile(path / file) for file in STUDY_FILES):
             return path
     return None
 
@@ -86,15 +84,18 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """Make a new folder and write config.yaml and environment.json; CheckpointError where it is not writable."""
+        """A new folder, which appears with its config.yaml and environment.json; CheckpointError where it is not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
-            folder.path.mkdir(parents=True)
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            files.remove_leftovers(folder.path.parent, own=True)
+            with files.replacing(folder.path) as aside:
+                aside.mkdir()
+                (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
+                (aside / "config.yaml").write_bytes(_as_yaml(config))
         except OSError as error:
             raise _not_writable(folder.path, error) from error
-        folder.write_config(config)
-        folder.write("environment.json", json.dumps(environment(), indent=1).encode())
         return folder
 
     def read_config(self) -> ExperimentConfig:
@@ -121,6 +122,8 @@ class RunFolder:
             raise _not_writable(self.path, error) from error
         if not taken:
             raise CheckpointError(f"{self.path}: another process is running this run")
+        for folder in (self.path, self.path / "checkpoints"):
+            files.remove_leftovers(folder, own=True)
 
     def unlock(self, state: str | None = None) -> None:
         """Release the lock, with a note of how the run ended: "finished", "stopped" or "failed"."""
@@ -130,13 +133,9 @@ class RunFolder:
         """Write a file of the folder, complete or not at all; CheckpointError where the disk is full or not writable."""
         if not self._writes:
             return
-        aside = self.path / f".tmp-{name}"
         try:
-            aside.write_bytes(content)
-            os.replace(aside, self.path / name)
+            files.write(self.path / name, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
             raise _not_writable(self.path / name, error) from error
 
     def remove(self, name: str) -> None:
@@ -150,7 +149,25 @@ class RunFolder:
 
     def write_config(self, config: ExperimentConfig) -> None:
         """Write config.yaml, resolved."""
-        self.write("config.yaml", write_yaml(config.to_dict()).encode())
+        self.write("config.yaml", _as_yaml(config))
+
+    def write_fingerprint(self, found: Fingerprint) -> None:
+        """data.json: what the run is trained on."""
+        self.write(DATA_FILE, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+
+    def read_fingerprint(self) -> Fingerprint | None:
+        """What the run was trained on; None where it does not tell, as an older version began it.
+
+        Raises:
+            CheckpointError: data.json is damaged.
+        """
+        path = self.path / DATA_FILE
+        try:
+            return Fingerprint.from_dict(read_json(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and changes of the data go unnoticed") from error
 
     def write_class_names(self, class_names: list[str]) -> None:
         """classes.json: the class names in the order of the model's outputs, for use without the dataset."""
@@ -186,9 +203,11 @@ class RunFolder:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", "class", *counts])
         if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
-            writer.writerows(row for row in rows if int(row[0]) < epoch)  # a resumed run may repeat epochs
+            try:
+                rows = [[row[column] for column in ("epoch", "class", *counts)] for row in read_table(path)]
+                writer.writerows(row for row in rows if int(row[0]) < epoch)  # a resumed run may repeat epochs
+            except (KeyError, ValueError) as error:
+                raise CheckpointError(f"{path}: is damaged ({error}); remove it, and the epochs before are not told") from error
         for name, *numbers in zip(class_names, *counts.values(), strict=True):
             writer.writerow([epoch, name, *map(int, numbers)])
         self.write("pseudo_per_class.csv", text.getvalue().encode())
@@ -205,7 +224,11 @@ class RunFolder:
         self.write("per_class.csv", text.getvalue().encode())
 
 
+def _as_yaml(config: ExperimentConfig) -> bytes:
+    return write_yaml(config.to_dict()).encode()
+
+
 def _not_writable(path: Path, error: OSError) -> CheckpointError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in files.NO_SPACE
     remedy = "free some space, or set AEVLP_RUNS to another disk" if full else "set AEVLP_RUNS to a folder that can"
     return CheckpointError(f"{path}: cannot be written: {error.strerror}; {remedy}")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
-import os
 import socket
-import struct
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
 
+from aevlp.system import has_record_lock, take_record_lock
+
 FILE_NAME = ".lock"
-_FLOCK = "hhqqi4x"  # Linux's struct flock: type, whence, start, length, process
 _held: weakref.WeakSet[RunLock] = weakref.WeakSet()
 
 
@@ -25,16 +22,16 @@ class RunLock:
     def __init__(self, folder: Path):
         self._path = folder / FILE_NAME
         self._file: io.TextIOWrapper | None = None
+        self._is_locked = False  # on a file system without locks, held all the same
 
     def take(self) -> bool:
         """Take it for this process; False where another has it. OSError where the folder is not writable."""
         file = self._path.open("a+", encoding="utf-8")  # "w" would empty the note of whoever has it
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by the data workers
-        except OSError:
+        taken = take_record_lock(file)
+        if taken is False:
             file.close()
             return False
-        self._file = file
+        self._file, self._is_locked = file, taken is True
         _held.add(self)
         self._note(None)
         return True
@@ -52,7 +49,7 @@ class RunLock:
         assert self._file is not None
         with contextlib.suppress(OSError):  # a full disk takes no note, and the lock holds all the same
             self._file.truncate(0)
-            self._file.write(json.dumps({"host": socket.gethostname(), "state": state}))
+            self._file.write(json.dumps({"host": socket.gethostname(), "state": state, "locked": self._is_locked}))
             self._file.flush()
 
     def is_of(self, folder: Path) -> bool:
@@ -72,7 +69,7 @@ def look(folder: Path) -> tuple[str, str | None]:
         return "running", socket.gethostname()
     try:
         with (folder / FILE_NAME).open(encoding="utf-8") as file:
-            held = _is_held(file)
+            held = has_record_lock(file)
             note = _parse(file.read())
     except (OSError, UnicodeDecodeError):
         return "unfinished", None
@@ -81,17 +78,9 @@ def look(folder: Path) -> tuple[str, str | None]:
         return "running", host
     if note.get("state") in ("stopped", "failed"):
         return note["state"], host
-    # A lock of another machine is seen from here only on some file systems, and not at all but on Linux.
-    return ("crashed" if host == socket.gethostname() and sys.platform == "linux" else "unfinished"), host
-
-
-def _is_held(file: io.TextIOWrapper) -> bool:
-    if sys.platform != "linux":
-        return False
-    # F_GETLK asks and takes nothing: a run that starts at this moment still gets its lock.
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    answer = fcntl.fcntl(file, fcntl.F_GETLK, asked)
-    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    # A lock of another machine is seen from here only on some file systems.
+    told = held is False and note.get("locked", True) and host == socket.gethostname()
+    return ("crashed" if told else "unfinished"), host
 
 
 def _parse(text: str) -> dict[str, Any]:

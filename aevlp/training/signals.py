@@ -1,18 +1,23 @@
-"""Stopping cleanly: the first Ctrl-C or SIGTERM asks the loop to save and stop, the second ends at once."""
+"""Stopping cleanly: a signal asks the loop to save and stop; the second Ctrl-C or SIGTERM ends at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterable
 from types import FrameType
 
 from aevlp import ranks
 from aevlp.config.errors import AevlpError
+from aevlp.config.schema import STOP_SIGNALS
+
+ECHO_SECONDS = 2.0  # within which a SIGTERM is the one before it, on another way
 
 
 class RunStopped(AevlpError):
-    """A run was stopped by a signal after its state was saved. Exit code 130 (Ctrl-C) or 143 (SIGTERM)."""
+    """A run was stopped by a signal after its state was saved. Exit code 128 + its number, such as 143 for SIGTERM."""
 
     def __init__(self, signal_number: int):
         super().__init__(f"stopped by {signal.Signals(signal_number).name}")
@@ -20,19 +25,26 @@ class RunStopped(AevlpError):
 
 
 class StopFlag:
-    """Context manager that catches SIGINT and SIGTERM in the main thread; `check()` raises once one has come.
+    """Context manager that catches signals in the main thread; `check()` raises once one has come.
+
+    These are SIGINT, SIGTERM and those of `more` (see `trainer.stop_signals`) that are not ignored, as SIGHUP is under nohup.
 
     The handler only sets a flag: saving inside a handler would run in the middle of an optimiser step. `signal_number` is
     what came to this rank; ranks stop together, at the point where one after the other asked `came()` or `check()`.
     """
 
     signal_number: int | None = None
+    _urged: float | None = None  # when the user or the system first said so
+
+    def __init__(self, more: Iterable[str] = STOP_SIGNALS):
+        self._more = [signal.Signals[f"SIG{name}"] for name in more]
 
     def __enter__(self) -> StopFlag:
         """Install the handlers, where this thread may."""
         self._before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            heard = [number for number in self._more if signal.getsignal(number) != signal.SIG_IGN]
+            for number in (signal.SIGINT, signal.SIGTERM, *heard):
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -42,9 +54,16 @@ class StopFlag:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal_number is not None:
-            os._exit(128 + number)
-        self.signal_number = number
+        if number in (signal.SIGINT, signal.SIGTERM):
+            # The others say no more when they come twice: a lost terminal sends SIGHUP by the shell and by the kernel, and
+            # Slurm sends SIGTERM where a job that was warned still saves. It signals torchrun and its ranks, to which torchrun
+            # hands it on: that is one SIGTERM.
+            now = time.monotonic()
+            if self._urged is not None and (number == signal.SIGINT or now - self._urged > ECHO_SECONDS):
+                os._exit(128 + number)
+            self._urged = now if self._urged is None else self._urged
+        if self.signal_number is None:
+            self.signal_number = number
 
     def came(self) -> bool:
         """Collective. Whether a signal has come to any rank."""

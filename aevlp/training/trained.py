@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +15,18 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError, ConfigError, DataError
+from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.npz import read_npz
+from aevlp.data.fingerprint import Fingerprint
+from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.reading import read_json, read_table
+from aevlp.system import limit_threads
 from aevlp.training.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
-from aevlp.training.run_folder import find_run
-
-DESCRIPTION = "model.json"  # what makes a folder an exported one
-_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
+from aevlp.training.run_folder import RunFolder
+from aevlp.training.sources import DESCRIPTION, find_trained
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Trained:
     """(C,) probabilities, chosen on validation; NaN for a class without a positive there."""
     summary: dict[str, Any]
     """Metrics and identity of the run, as in its summary.json; empty where they are not known."""
+    data: Fingerprint | None = None
+    """What the run was trained on, where it tells."""
 
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""
@@ -64,18 +66,12 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
         ConfigError: there is no such thing, or an override changes what was trained.
         CheckpointError: it is there, but cannot be used.
     """
-    if Path(source).is_file():
+    path = find_trained(source, overrides, experiment)
+    if path.is_file():
         from aevlp.training.published import open_published
 
-        return open_published(Path(source), experiment, overrides)
-    if experiment is not None:
-        raise ConfigError("--exp goes with a published checkpoint file; a run or an export knows its own")
-    wrong = [word for word in overrides if not word.startswith(_EVALUATION)]
-    if wrong:
-        raise ConfigError(f"--set {wrong[0]}: of a trained model only dataset.* and {', '.join(_EVALUATION[1:])[:-1]} can be set")
-    if (Path(source) / DESCRIPTION).is_file():
-        return _open_export(Path(source), overrides)
-    return _open_run(find_run(source), overrides)
+        return open_published(path, experiment, overrides)
+    return _open_export(path, overrides) if (path / DESCRIPTION).is_file() else _open_run(path, overrides)
 
 
 def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
@@ -92,6 +88,7 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     return Trained(
         str(folder), config, weights, _class_names(folder),
         None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])), _summary(folder),
+        RunFolder(folder).read_fingerprint(),
     )  # fmt: skip
 
 
@@ -100,9 +97,9 @@ def _open_export(folder: Path, overrides: Iterable[str]) -> Trained:
     from safetensors.torch import load_file
 
     try:
-        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        about = read_json(folder / DESCRIPTION)
         thresholds = about["thresholds"]
-        class_names = [str(name) for name in about["class_names"]]
+        class_names = _words(about["class_names"])
         if thresholds is not None:
             thresholds = np.array([np.nan if value is None else value for value in thresholds], dtype=np.float64)
             if thresholds.shape != (len(class_names),):
@@ -124,33 +121,43 @@ def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:
 def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Logits and labels (N,C) of the run's best epoch on validation: full labels where they are known; None if not there."""
     path = folder / "val_scores.npz"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         arrays = read_npz(path)
-        return arrays["logits"], arrays["targets"] if "targets" in arrays else arrays["observed"]
-    except (DataError, KeyError) as error:
+        labels = "targets" if "targets" in arrays else "observed"
+        require(arrays, {"logits": "f NC", labels: "biuf NC"})
+    except ValueError as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and --resume the run") from error
+    return arrays["logits"], arrays[labels]
 
 
 def _class_names(folder: Path) -> list[str] | None:
     try:
-        if (folder / "classes.json").is_file():
-            return [str(name) for name in json.loads((folder / "classes.json").read_text(encoding="utf-8"))]
-        if (folder / "per_class.csv").is_file():  # runs from before classes.json
-            with (folder / "per_class.csv").open(newline="", encoding="utf-8") as file:
-                return [row["class"] for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        if os.path.lexists(folder / "classes.json"):
+            return _words(read_json(folder / "classes.json"))
+        if os.path.lexists(folder / "per_class.csv"):  # runs from before classes.json
+            return [row["class"] for row in read_table(folder / "per_class.csv")]
+    except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}: its class names cannot be read: {error}") from error
     return None
+
+
+def _words(names: Any) -> list[str]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class names must be a list of words")
+    return names
 
 
 def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     try:
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
-    except (OSError, ValueError, TypeError) as error:
+        summary = read_json(path) if os.path.lexists(path) else {}
+        if not isinstance(summary, dict) or any(isinstance(value, dict | list) for value in summary.values()):
+            raise ValueError("must be flat, names to numbers and words")
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return summary
 
 
 class Scorer:
@@ -158,8 +165,7 @@ class Scorer:
 
     def __init__(self, trained: Trained, num_classes: int):
         settings = trained.config.trainer
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        limit_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device

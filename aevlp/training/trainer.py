@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from aevlp import ranks
@@ -18,6 +19,7 @@ from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+from aevlp.reading import number
 from aevlp.tracking import Tracker
 from aevlp.training.checkpoints import Checkpoint, CheckpointStore
 from aevlp.training.memory import peak_memory_mb
@@ -44,6 +46,16 @@ class Progress:
     best_epoch: int = 0
     stale_epochs: int = 0
     stopped_early: bool = False
+
+    __pydantic_config__: ClassVar = ConfigDict(allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Progress:
+        """The progress in the state of a checkpoint; CheckpointError where it is something else."""
+        try:
+            return TypeAdapter(cls).validate_python(state["progress"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"its progress cannot be read: {' '.join(str(error).split())}") from error
 
 
 class Trainer:
@@ -264,10 +276,14 @@ class Trainer:
         try:
             self.task.load_weights({name: checkpoint.weights(name) for name in names})
             self.task.load_state_dict(state["task"])
-            self.progress = Progress(**state["progress"])
-            self.last_row = state["last_row"]
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {error}") from error
+            self.progress = Progress.of(state)
+            self.last_row = dict(state["last_row"])
+            wrong = [name for name, value in self.last_row.items() if value is not None and number(value) is None]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is no number")
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {what}") from error
 
 
 def flat_quality(prefix: str, quality: dict[str, dict[str, float]]) -> dict[str, float | None]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
 
-def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """--exp, --set, --seed and --tracking."""
-    top = parser.prog == "run.py"
+def add_experiment(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
+    """--exp, --set, --seed and --tracking, of a verb or before any verb (`top`)."""
     unset = None if top else argparse.SUPPRESS  # a default here would overwrite what stood before the verb
     parser.add_argument("--exp", default=unset, metavar="NAME", help="experiment: a name from `list`, or a YAML file")
     parser.add_argument("--set", nargs="+", action="extend", default=[] if top else unset, metavar="a.b=c", dest="overrides",
@@ -36,7 +36,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
 def given_experiment(arguments: argparse.Namespace, what_for: str) -> ExperimentConfig:
     """The experiment that --exp names, with its overrides; ConfigError where none is named."""
     if arguments.exp is None:
-        raise ConfigError(f"give --exp NAME {what_for} (see `python run.py list experiments`)")
+        raise ConfigError(f"give --exp NAME {what_for} (see `{COMMAND} list experiments`)")
     from aevlp.config.loading import load_experiment
 
     return load_experiment(arguments.exp, overrides(arguments))

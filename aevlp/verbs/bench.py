@@ -24,8 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     if not 2 <= arguments.batch_size <= arguments.images:
         raise ConfigError("bench: --batch-size must be at least 2 and at most --images")
-    from aevlp.bench.compare import bench
     from aevlp.output import output_file
 
     with contextlib.nullcontext() if arguments.output is None else output_file(arguments.output) as aside:
+        from aevlp.bench.compare import bench
+
         bench(arguments.images, arguments.batch_size, aside, arguments.overrides)

@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
@@ -92,15 +93,15 @@ def verify(_: argparse.Namespace) -> int:
 
 def clear(arguments: argparse.Namespace) -> None:
     """Remove what the flags say."""
+    from aevlp.files import discard
     from aevlp.vision_language.embedding_cache import leftovers, stores
-    from aevlp.vision_language.embedding_store import discard
 
     if not (arguments.keys or arguments.all or arguments.older_than is not None):
         raise ConfigError("cache clear: say what: KEY as `cache list` prints it, --older-than DAYS, or --all")
     chosen = stores()
     for key in arguments.keys:
         if not any(folder.name.startswith(key) for folder in chosen):
-            raise ConfigError(f"cache clear: no store begins with {key!r} (see `python run.py cache list`)")
+            raise ConfigError(f"cache clear: no store begins with {key!r} (see `{COMMAND} cache list`)")
     if arguments.keys:
         chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]
     if arguments.older_than is not None:

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
+    from aevlp.folders import runs_root
     from aevlp.reporting.compare import compare
-    from aevlp.training.run_folder import runs_root
 
     paths = [Path(run) for run in arguments.runs] or [runs_root()]
     compare(paths, form=arguments.form, baseline=arguments.baseline)

@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score, and print the tables."""
+    from aevlp.training.sources import find_trained
+
+    find_trained(arguments.source, overrides(arguments), arguments.exp)
     from aevlp.reporting.evaluation import evaluate, print_evaluation, write_evaluation
     from aevlp.training.trained import open_trained
 

@@ -19,10 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the folder."""
+    from aevlp.output import require_new_folder
+    from aevlp.training.sources import find_trained
+
+    find_trained(arguments.source)
+    folder = Path(arguments.output)
+    require_new_folder(folder)
     from aevlp.training.export import export
     from aevlp.training.trained import open_trained
 
-    folder = Path(arguments.output)
     export(open_trained(arguments.source), folder, arguments.onnx)
     for path in sorted(folder.iterdir()):
         say(f"{path.stat().st_size / 1e6:8.2f} MB  {path}")

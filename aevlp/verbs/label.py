@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Label, and say how many."""
+    from aevlp.output import require_place
+
+    require_place(Path(arguments.output))
     config = given_experiment(arguments, "whose images to label")
     from aevlp.training.labeling import write_pseudo_labels
 

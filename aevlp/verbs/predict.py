@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
@@ -31,17 +32,27 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{flag} {value}: must be from 1 to 65536")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ConfigError(f"--threshold {arguments.threshold}: must be a probability, from 0 to 1")
+    if Path(arguments.source).is_file():
+        raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
+    from aevlp.output import require_place
+    from aevlp.training.sources import find_trained
+
+    find_trained(arguments.source)
+    for path in arguments.images:
+        if not os.path.exists(path):
+            raise ConfigError(f"{path}: no such file or folder")
+    require_place(Path(arguments.output))
     from aevlp.training.predicting import find_images, predict
     from aevlp.training.trained import open_trained
 
-    if Path(arguments.source).is_file():
-        raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
-    images = find_images(arguments.images)
+    found = find_images(arguments.images)
+    for link in found.links:
+        say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
-        open_trained(arguments.source), images, Path(arguments.output), threshold=arguments.threshold,
+        open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
         say(f"left out  {problem}", error=True)
     left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    say(f"{len(images) - len(bad)} images scored{left_out}: {arguments.output}")
+    say(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.config import registry
+from aevlp.config.errors import DataError
+
 HELP = "check a downloaded dataset and write the arrays that training reads"
 
 
@@ -18,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepare one dataset."""
+    if arguments.dataset not in registry.names("datasets"):  # those that there are import torch
+        registry.get("datasets", arguments.dataset)
+    if not arguments.root.is_dir():
+        raise DataError(f"--root {arguments.root}: there is no such folder")
     from aevlp.data.prepare import prepare
 
     prepare(arguments.dataset, arguments.root, arguments.out, check=not arguments.no_image_check)

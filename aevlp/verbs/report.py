@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the page."""
+    from aevlp.folders import runs_root
     from aevlp.reporting.page import write_report
-    from aevlp.training.run_folder import runs_root
 
     paths = [Path(run) for run in arguments.runs] or [runs_root()]
     size = write_report(paths, Path(arguments.output), arguments.baseline)

@@ -66,6 +66,9 @@ def _run(arguments: argparse.Namespace) -> None:
     tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
     from aevlp.machine import Machine
     from aevlp.sweeps.run import run_study
+    from aevlp.sweeps.study_file import load_study
+
+    load_study(arguments.study)  # a wrong name is told before torch counts the GPUs
 
     run_study(
         arguments.study, name=arguments.name, storage=arguments.storage, trials=arguments.trials, timeout=arguments.timeout,
@@ -76,12 +79,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     from aevlp.sweeps.study import load_existing
-    from aevlp.sweeps.summary import show, write_rows
+    from aevlp.sweeps.summary import as_csv, show
 
     study = load_existing(arguments.study, arguments.storage, say)
     show(study, limit=arguments.limit)
     if arguments.csv is not None:
-        write_rows(study, arguments.csv)
+        from aevlp.output import output_file
+
+        with output_file(arguments.csv, "--csv") as aside:
+            aside.write_text(as_csv(study), encoding="utf-8")
         say(f"trials  {arguments.csv}")
     if arguments.html is not None:
         from aevlp.sweeps.plots import write_page

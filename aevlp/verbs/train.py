@@ -10,7 +10,7 @@ from aevlp.verbs._experiment import add_experiment, given_experiment
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of training."""
-    add_experiment(parser)
+    add_experiment(parser, top=True)
     parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
     parser.add_argument(
         "--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate"
@@ -41,7 +41,9 @@ def _resume(arguments: argparse.Namespace) -> None:
     epochs = words[-1].partition("=")[2] if words else None
     if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
-    from aevlp.training.run import resume
     from aevlp.training.run_folder import find_run
 
-    resume(find_run(arguments.resume), None if epochs is None else int(epochs), arguments.tracking)
+    run = find_run(arguments.resume)
+    from aevlp.training.run import resume
+
+    resume(run, None if epochs is None else int(epochs), arguments.tracking)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.dataset import ImageSource, identity
+from aevlp.data.dataset import ImageSource, identities
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
+from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
-from aevlp.vision_language.views import TooSmallError, cut_views
+from aevlp.vision_language.views import cut_views
 
 ReportProgress = Callable[[int, int], None]
 
@@ -94,6 +95,7 @@ class Embedder:
                 cached.close()
                 return torch.from_numpy(values[:, 0].copy()).to(self.device)
         features = self.encoder.encode_texts(texts)
+        self._require_usable(features.cpu().numpy(), [repr(text) for text in texts])
         if cached is not None:
             for row, feature in zip(rows, features.cpu().numpy(), strict=True):
                 cached.write(row, feature[None])
@@ -117,7 +119,7 @@ class Embedder:
             are the same in every run, but begin anywhere where there is a cache: so several processes share the work.
         """
         count = len(images)
-        parts = self._parts(images, grid, flip, cached) if count else []
+        parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if count else []
         chunks = [range(i, min(i + self.config.batch_size, count)) for i in range(0, count, self.config.batch_size)]
         if cached and self._files is not None and chunks:
             first = random.SystemRandom().randrange(len(chunks))
@@ -149,10 +151,11 @@ class Embedder:
             total += missing * (part.views.stop - part.views.start)
         return total
 
-    def _parts(self, images: ImageSource, grid: int, flip: bool, cached: bool) -> list[_Part]:
+    def _parts(
+        self, images: ImageSource, grid: int, flip: bool, cached: bool, progress: Callable[[], object] = lambda: None
+    ) -> list[_Part]:
         files = self._files if cached else None
-        identities = [] if files is None else [identity(images, row) for row in range(len(images))]
-        known = [value for value in identities if value is not None]
+        known = [] if files is None else [value for value in identities(images, progress) if value is not None]
         views = {"whole": slice(0, 1)} | ({f"grid {grid}": slice(1, 1 + grid**2)} if grid else {})
         parts = []
         for mirrored in (False, True) if flip else (False,):
@@ -178,7 +181,9 @@ class Embedder:
             found.append(known[1])
         pending = self._pending(images, rows, parts, found, grid)
         while batch := list(islice(pending, self.config.batch_size)):
-            for view, embedding in zip(batch, self._encode(batch), strict=True):
+            embeddings = self._encode(batch)
+            self._require_usable(embeddings, [images.name(view.row) for view in batch])
+            for view, embedding in zip(batch, embeddings, strict=True):
                 part, target = parts[view.part], values[view.part]
                 num_views = part.views.stop - part.views.start
                 if target is None:
@@ -200,10 +205,7 @@ class Embedder:
             if not wanted:
                 continue
             only_whole = all(parts[i].views.stop == 1 for i in wanted)
-            try:
-                views = cut_views(images[row], 0 if only_whole else grid, self.encoder.image_size)
-            except TooSmallError as error:
-                raise DataError(f"{images.name(row)}: {error}; set labeler.grid to a smaller number") from error
+            views = cut_views(images[row], 0 if only_whole else grid, self.encoder.image_size)
             for i in wanted:
                 for number, pixels in enumerate(views[parts[i].views]):
                     yield _View(i, row, number, pixels, parts[i].mirrored)
@@ -218,6 +220,14 @@ class Embedder:
         batch[mirrored] = batch[mirrored].flip(-1)
         self.num_images_encoded += len(views)
         return self.encoder.encode_images(batch)[: len(views)].half().cpu().numpy()
+
+    def _require_usable(self, embeddings: np.ndarray, names: list[str]) -> None:
+        wrong = np.flatnonzero(~usable(embeddings))
+        if len(wrong):
+            raise DataError(
+                f"encoder {self.config.source}: {len(wrong)} of {len(names)} embeddings are NaN, infinite or all 0, the first of "
+                f"{names[wrong[0]]}; its weights are damaged, or labeler.encoder.precision is too coarse: set it to fp32"
+            )
 
     def _say(self, text: str) -> None:
         if text not in self._said:  # the parts of one split often have the same to say

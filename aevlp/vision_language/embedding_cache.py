@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -27,8 +26,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aevlp import files
 from aevlp.folders import cache_root
-from aevlp.vision_language.embedding_store import Store, UnusableStoreError, discard
+from aevlp.vision_language.embedding_store import Store, UnusableStoreError
 
 Notify = Callable[[str], None]
 _REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then known by path, size and time
@@ -78,6 +78,8 @@ class CachedRows:
         self.works = True
         """False once the disk has failed."""
         try:
+            for path in leftovers():
+                files.remove(path)
             self._store = self._open(self.folder)
             if borrow:
                 self._borrow()
@@ -129,7 +131,7 @@ class CachedRows:
             return None
         except UnusableStoreError as error:
             self.notify(f"embedding cache {folder.name} {error}; encoded anew")
-            discard(folder)
+            files.discard(folder)
             return None
         with contextlib.suppress(OSError):  # somebody else's cache can still be read
             os.utime(folder / "meta.json")  # when it was last used
@@ -138,7 +140,9 @@ class CachedRows:
     def _borrow(self) -> None:
         """Find the missing rows that other stores of the family hold."""
         missing = np.ones(len(self._identities), bool) if self._store is None else ~self._store.marked()
-        wanted = {self._identities[row].tobytes(): row for row in np.flatnonzero(missing).tolist()}
+        wanted: dict[bytes, list[int]] = {}  # a photo may be there twice
+        for row in np.flatnonzero(missing).tolist():
+            wanted.setdefault(self._identities[row].tobytes(), []).append(row)
         num_wanted = len(wanted)
         for folder in sorted(self.folder.parent.glob(f"{self.family.key}-*")):
             if folder == self.folder or not wanted:
@@ -148,13 +152,13 @@ class CachedRows:
                 continue
             identities, num_borrowed = store.identities(), len(self._borrowed)
             for source in np.flatnonzero(store.marked()).tolist():
-                row = wanted.pop(identities[source].tobytes(), None)
-                if row is not None:
+                for row in wanted.pop(identities[source].tobytes(), []):
                     self._borrowed[row] = store, source
             if len(self._borrowed) == num_borrowed:
                 store.close()
         if 0 < len(wanted) < num_wanted:
-            self.notify(f"embedding cache: {len(wanted)} of {len(missing)} images are new or have changed, and are encoded")
+            count = sum(map(len, wanted.values()))
+            self.notify(f"embedding cache: {count} of {len(missing)} images are new or have changed, and are encoded")
 
     def _read(self, store: Store, rows: range) -> tuple[np.ndarray, np.ndarray]:
         values, found, damaged = store.read(rows)
@@ -176,9 +180,8 @@ def stores() -> list[Path]:
 
 
 def leftovers() -> list[Path]:
-    """Folders that a killed process left half made or half removed, a day ago or earlier."""
-    limit = time.time() - 86_400
-    return [path for path in (cache_root() / "embeddings").glob(".tmp-*") if path.stat().st_mtime < limit]
+    """What killed processes left half made or half removed."""
+    return [path for folder in (cache_root(), cache_root() / "embeddings") for path in files.leftovers(folder, own=True)]
 
 
 def damage(folder: Path) -> str | None:
@@ -219,13 +222,9 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 
 def _remember(path: Path, known: dict[str, list]) -> None:
-    aside = path.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
+    with contextlib.suppress(OSError):  # hashed again next time; whether the disk works is told by the stores
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(known))
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)  # hashed again next time; whether the disk works is told by the stores
+        files.write(path, json.dumps(known).encode())
 
 
 def _hash(content: bytes) -> str:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-import shutil
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from aevlp import files
 
 VERSION = 1
 """Raised with any change of the layout, of the views or of how they are encoded: older stores are then encoded anew."""
@@ -68,20 +68,19 @@ class Store:
     @classmethod
     def create(cls, folder: Path, meta: dict[str, Any], identities: np.ndarray, width: int) -> Store:
         """Make an empty store, complete or not at all, and open it; where another process was faster, open that one's."""
-        aside = folder.with_name(f".tmp-{secrets.token_hex(8)}")
-        aside.mkdir(parents=True)
+        meta = meta | {"version": VERSION, "images": len(identities), "width": width}
+        meta["identities"] = zlib.crc32(identities.tobytes())
+        row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            meta = meta | {"version": VERSION, "images": len(identities), "width": width}
-            meta["identities"] = zlib.crc32(identities.tobytes())
-            (aside / "identities").write_bytes(identities.tobytes())
-            row_bytes = meta["views"] * width * np.dtype(meta["dtype"]).itemsize
-            for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
-                with (aside / name).open("wb") as file:
-                    file.truncate(size)
-            (aside / "meta.json").write_text(json.dumps(meta, indent=1))
-            aside.rename(folder)
+            with files.replacing(folder) as aside:
+                aside.mkdir()
+                (aside / "identities").write_bytes(identities.tobytes())
+                for name, size in (("rows", row_bytes * len(identities)), ("marks", 8 * len(identities))):
+                    with (aside / name).open("wb") as file:
+                        file.truncate(size)
+                (aside / "meta.json").write_text(json.dumps(meta, indent=1))
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         return cls(folder)
@@ -106,7 +105,10 @@ class Store:
         return self._read_marks(range(self.count)) != 0
 
     def read(self, rows: range) -> tuple[np.ndarray, np.ndarray, int]:
-        """Values (n,V,D) of consecutive rows, (n,) bool which of them are there and whole, and the number of damaged ones."""
+        """Values (n,V,D) of consecutive rows, (n,) bool which of them are there and whole, and the number of damaged ones.
+
+        Rows that are no embeddings, though their checksum is right, count as damaged: older versions kept them.
+        """
         marks = self._read_marks(rows)
         buffer = bytearray(self.row_bytes * len(rows))
         os.preadv(self._rows.fileno(), [buffer], self.row_bytes * rows.start)
@@ -116,7 +118,9 @@ class Store:
             if int(marks[i]) != _MARKED + zlib.crc32(row):
                 found[i] = False
                 damaged += 1
-        return np.frombuffer(buffer, dtype=self.dtype).reshape(len(rows), *self.shape), found, damaged
+        values = np.frombuffer(buffer, dtype=self.dtype).reshape(len(rows), *self.shape)
+        unusable = found & ~usable(values).all(axis=1)
+        return values, found & ~unusable, damaged + int(unusable.sum())
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Write one row (V,D), then mark it."""
@@ -132,14 +136,12 @@ class Store:
         return np.frombuffer(marks, dtype="<u8")
 
 
-def discard(folder: Path) -> None:
-    """Remove a store; renamed first, so that no other process ever finds half of it."""
-    aside = folder.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
-        folder.rename(aside)
-    except FileNotFoundError:
-        return  # another process was faster
-    shutil.rmtree(aside, ignore_errors=True)
+def usable(embeddings: np.ndarray) -> np.ndarray:
+    """(...) bool: which vectors of (...,D) are finite and not all 0, as those of a working encoder are."""
+    # The bits of floats without their sign are ordered as the floats are; np.isfinite takes 40 times as long for float16.
+    bits = embeddings.view(f"u{embeddings.itemsize}")
+    largest = (bits & (np.iinfo(bits.dtype).max >> 1)).max(axis=-1)
+    return (largest > 0) & (largest < np.array(np.inf, dtype=embeddings.dtype).view(bits.dtype))
 
 
 def _open(path: Path) -> Any:

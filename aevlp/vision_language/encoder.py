@@ -15,7 +15,7 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import Config
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
-from aevlp.folders import expanded
+from aevlp.folders import user_path
 from aevlp.network import require_reachable
 
 # bf16 saves 230 of 340 ms a view of ViT-B/16 (300 to 600 MB), but 0.4 of 0.8 ms of the bundled encoder (1.3 MB): there it is
@@ -113,7 +113,7 @@ def locate(config: EncoderConfig) -> Path:
     source = config.source
     if source == "bundled":
         return BUNDLED
-    path = expanded(source)
+    path = user_path(source, "labeler.encoder.source")
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"labeler.encoder.source: {source} is a folder without config.json, so not a Hugging Face model")
@@ -166,6 +166,6 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequenc
 def _statistics(folder: Path) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the image processor, which transformers 5 may have saved within the processor."""
     path = folder / "preprocessor_config.json"
-    settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text())
+    settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text(encoding="utf-8"))
     settings = settings.get("image_processor", settings)
     return settings["image_mean"], settings["image_std"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Config
 from aevlp.data.npz import read_npy
-from aevlp.folders import expanded
+from aevlp.folders import user_path
 
 
 class LabelGraphConfig(Config):
@@ -62,7 +62,7 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        relation = read_npy(expanded(path))
+        relation = read_npy(user_path(path, "labeler.label_graph.relation"))
     except DataError as error:
         raise DataError(f"labeler.label_graph.relation: {error}") from error
     if relation.shape != (num_classes, num_classes) or relation.dtype.kind not in "fiu" or not np.isfinite(relation).all():

@@ -8,15 +8,11 @@ from torch import Tensor
 from aevlp.data.images import resize
 
 
-class TooSmallError(ValueError):
-    """An image has fewer pixels than the grid has tiles."""
-
-
 def cut_views(image: Tensor, grid: int, size: int) -> Tensor:
     """Global view, then grid x grid tiles row-major, each squashed to `size`.
 
     Args:
-        image: uint8 (3,H,W), H and W at least `grid`. Up to grid-1 right and bottom pixels belong to no tile.
+        image: uint8 (3,H,W). Up to grid-1 right and bottom pixels belong to no tile.
         grid: tiles per side; 0 for the global view alone.
         size: side of the views in pixels, as the encoder wants it.
 
@@ -29,9 +25,10 @@ def cut_views(image: Tensor, grid: int, size: int) -> Tensor:
     views[0] = resize(image[None], size, torch.channels_last)[0]
     if grid == 0:
         return views
+    if min(height, width) < grid:  # an icon among photos shall not end a run: enlarged, so that each tile has a pixel
+        height, width = max(height, grid), max(width, grid)
+        image = resize(image[None], (height, width))[0]
     tile_height, tile_width = height // grid, width // grid
-    if min(tile_height, tile_width) < 1:
-        raise TooSmallError(f"an image of {width}x{height} pixels cannot be cut into a grid of {grid}x{grid}")
     pixels = image.permute(1, 2, 0)[: tile_height * grid, : tile_width * grid]
     tiles = pixels.reshape(grid, tile_height, grid, tile_width, channels).transpose(1, 2).flatten(0, 1)
     views[1:] = resize(tiles.permute(0, 3, 1, 2), size, torch.channels_last)

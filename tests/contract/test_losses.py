@@ -10,6 +10,8 @@ from loss_params import PARAMS
 from aevlp import losses
 from aevlp.config.registry import names
 
+pytestmark = pytest.mark.processor
+
 WHEN = {"epoch": 2, "num_epochs": 8}
 every_loss = pytest.mark.parametrize("name", names("losses"))
 

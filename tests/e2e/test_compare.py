@@ -60,6 +60,13 @@ def test_other_settings_are_another_row_and_a_repeated_seed_counts_once(finished
     assert lines[1][:4] == ["digits_gpr", "(bbbbbb)", "1", "50.0"]
 
 
+def test_many_seeds_are_told_in_short(finished, tmp_path, capsys):
+    for seed in (*range(7), 9, 11, 12):
+        finished("digits_gpr", seed, 90.0)
+    assert main(["compare", str(tmp_path / "runs")]) == 0
+    assert rows(capsys.readouterr().out)["digits_gpr"][0] == "0-6,9,11-12"
+
+
 def test_unfinished_runs_are_named_and_nothing_finished_is_an_error(finished, capsys):
     stopped = finished("digits_gpr", 0, None, state="stopped")
     (finished("digits_gpr", 1, None) / "summary.json").unlink()

@@ -148,5 +148,5 @@ def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
 
     (tmp_path / "file").write_text("")
     found = evaluate(open_trained(str(trained_run)), "val")
-    with pytest.raises(ConfigError, match="is not a folder that can be made"):
+    with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
         write_evaluation(found, tmp_path / "file" / "below")

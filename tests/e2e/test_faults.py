@@ -11,9 +11,11 @@ import pytest
 import small_runs as runs
 
 import aevlp
+from aevlp import files
 from aevlp.cli import main
 from aevlp.tracking import read_metrics
 from aevlp.training.run import resume
+from aevlp.training.run_folder import runs_root
 
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
 
@@ -67,7 +69,10 @@ def test_a_runs_folder_without_permission_is_an_error_before_training(monkeypatc
 def test_a_disk_that_is_full_at_the_start_is_an_error_before_training(monkeypatch, fails, file):
     monkeypatch.setattr(Path, "write_bytes", full_for(Path.write_bytes, (file,)))
     runs.after_step(monkeypatch, 1, runs.crash)
-    assert f"{file}: cannot be written: No space left on device" in fails(*COMMAND)
+    error = fails(*COMMAND)
+    assert "runs/digits_gpr-" in error
+    assert "cannot be written: No space left on device; free some space" in error
+    assert list(runs_root().iterdir()) == []
 
 
 def test_a_run_folder_that_cannot_be_locked_is_an_error(fails):
@@ -93,7 +98,7 @@ def test_a_disk_full_in_mid_run_keeps_the_earlier_checkpoint_and_resumes(monkeyp
     def fill_up():
         kept.update({path: path.read_bytes() for path in runs.only_run().glob("checkpoints/epoch-001/*")})
         patch.setattr(checkpoints, "_write", full_for(checkpoints._write, (file,)))
-        patch.setattr(Path, "write_bytes", full_for(Path.write_bytes, (file,)))
+        patch.setattr(files, "write", full_for(files.write, (file,)))
 
     with monkeypatch.context() as patch:
         runs.after_step(patch, runs.STEPS_PER_EPOCH + 1, fill_up)
@@ -112,9 +117,7 @@ def test_a_disk_full_in_mid_run_keeps_the_earlier_checkpoint_and_resumes(monkeyp
 def test_a_disk_full_while_a_signal_is_answered_is_an_error_and_keeps_the_earlier_checkpoint(monkeypatch, fails, uninterrupted):
     with monkeypatch.context() as patch:
         runs.signal_after_step(patch, runs.STEPS_PER_EPOCH + 1)
-        from aevlp.training import checkpoints
-
-        patch.setattr(checkpoints, "_write", full_for(checkpoints._write, ("-step-",)))
+        patch.setattr(files, "replacing", full_for(files.replacing, ("-step-",)))
         assert "epoch-002-step-4: cannot save a checkpoint: the disk is full" in fails(*COMMAND)
     resume(runs.only_run())
     assert runs.differences(runs.outcome(runs.only_run()), uninterrupted) == []
@@ -122,7 +125,7 @@ def test_a_disk_full_while_a_signal_is_answered_is_an_error_and_keeps_the_earlie
 
 def test_a_summary_that_cannot_be_written_is_an_error_and_the_run_can_be_finished(monkeypatch, fails, uninterrupted):
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full_for(Path.write_bytes, ("summary.json", "per_class.csv")))
+        patch.setattr(files, "write", full_for(files.write, ("summary.json", "per_class.csv")))
         assert "cannot be written: No space left on device" in fails(*COMMAND)
     resume(runs.only_run())
     assert runs.differences(runs.outcome(runs.only_run()), uninterrupted) == []

@@ -17,8 +17,8 @@ import torch
 
 import aevlp
 from aevlp.config import registry
+from aevlp.folders import runs_root
 from aevlp.training.run import resume
-from aevlp.training.run_folder import runs_root
 from aevlp.training.signals import RunStopped
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="forked ranks cannot use a GPU")
@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[2]
 WORDS = ("model=plain_cnn", "dataset.num_train=49", "dataset.num_val=41", "trainer.eval_batch_size=7", "trainer.log_every=1",
          "trainer.threads=1")  # fmt: skip
 GPR = ("loss=gpr", "loss.regularizer=1", "loss.expected_positives=2.4", "labeler=damp", "labeler.encoder.source=bundled",
-       "labeler.label_graph.enabled=false", "labeler.grid=2", "labeler.temperature=0.14", "dataset.flip=true",
-       "trainer.ema_decay=0.8")  # fmt: skip
+       "labeler.encoder.cache=false", "labeler.label_graph.enabled=false", "labeler.grid=2", "labeler.temperature=0.14",
+       "dataset.flip=true", "trainer.ema_decay=0.8")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def _components(monkeypatch):
+def _components(monkeypatch, float64):
     threads = torch.get_num_threads()
     runs.add_components(monkeypatch)
     model = registry.Component("plain_cnn", plain_model.PlainCNNConfig, plain_model.build_plain_cnn)

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -74,7 +76,7 @@ def test_one_threshold_for_all(trained_run, photos, tmp_path):
 
 def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
     monkeypatch.chdir(photos)
-    images = find_images(["below", "000.png", "./000.png", "notes.txt", "."])
+    images = find_images(["below", "000.png", "./000.png", "notes.txt", "."]).images
     found = [images.name(row) for row in range(len(images))]
     assert found[:22] == [*(f"below/{row:03d}.png" for row in range(20, 40)), "000.png", "notes.txt"]
     assert found[22:] == [f"{row:03d}.png" for row in range(1, 20)]
@@ -116,6 +118,58 @@ def test_more_bad_images_than_the_limit_stop_even_in_quarantine(trained_run, mix
     command[2] = str(mixed / "bad0.png")
     assert main(command) == 1
     assert "none of 1 images could be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def closed(photos, tmp_path, monkeypatch):
+    """A copy whose folder `below` may not be read, by whoever runs this test."""
+    folder, scandir = shutil.copytree(photos, tmp_path / "closed"), os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return folder
+
+
+def test_a_folder_that_may_not_be_read_is_an_image_that_cannot(trained_run, closed, tmp_path, capsys):
+    command = ["predict", str(trained_run), str(closed), "-o", str(tmp_path / "s.csv")]
+    said = f"{closed}/below: a folder that cannot be read: Permission denied"
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith(f"error: {said}; repair or remove it, or leave such files out with")
+    assert not (tmp_path / "s.csv").exists()
+    assert main([*command, "--on-bad-image", "quarantine"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert err == f"left out  {said}\n"
+    assert read_csv(tmp_path / "s.csv.quarantine.csv") == [{"image": f"{closed}/below", "problem": said}]
+    assert main([*command[:2], str(closed / "below"), *command[3:]]) == 1
+    assert capsys.readouterr().err == f"error: {said}; there is no image beside it\n"
+
+
+def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_path, capsys):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "elsewhere").symlink_to(photos)
+    (tmp_path / "links" / "round").symlink_to(tmp_path / "links")
+    shutil.copy(photos / "000.png", tmp_path / "links")
+    assert main(["predict", str(trained_run), str(tmp_path / "links"), "-o", str(tmp_path / "s.csv")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("1 images scored: ")
+    assert [line.split(":")[0] for line in err.splitlines()] == [f"note  {tmp_path}/links/{n}" for n in ("elsewhere", "round")]
+
+
+@pytest.mark.usefixtures("never_waits")
+def test_a_named_pipe_is_no_image_and_is_not_waited_for(trained_run, photos, tmp_path, capsys):
+    (tmp_path / "mixed").mkdir()
+    shutil.copy(photos / "000.png", tmp_path / "mixed")
+    os.mkfifo(tmp_path / "mixed" / "pipe.jpg")
+    command = ["predict", str(trained_run), str(tmp_path / "mixed"), "-o", str(tmp_path / "s.csv")]
+    assert main(command) == 1
+    assert "pipe.jpg: row 1 cannot be read as an image: is a named pipe, not a file; repair" in capsys.readouterr().err
+    assert main([*command, "--on-bad-image", "quarantine"]) == 0
+    assert len(read_csv(tmp_path / "s.csv")) == 1
 
 
 def test_stopped_in_the_middle_leaves_nothing(trained_run, photos, tmp_path, monkeypatch):
@@ -174,13 +228,31 @@ def test_a_wrong_command_says_what_is_wrong(trained_run, photos, tmp_path, monke
 
 
 def test_output_that_cannot_be_written_is_refused_before_anything_is_computed(trained_run, photos, tmp_path, monkeypatch, capsys):
-    def no_space(self, content):
+    def no_space(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predicting.Path, "write_bytes", no_space)
+    monkeypatch.setattr(Path, "touch", no_space)
     monkeypatch.setattr(predicting, "Scorer", None)
     assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv")]) == 1
     assert capsys.readouterr().err == f"error: -o {tmp_path}/s.csv: cannot be written: No space left on device\n"
+
+
+def test_two_commands_with_one_output_do_not_meet_and_the_last_wins(trained_run, photos, tmp_path, monkeypatch, capsys):
+    batches, output = predicting._batches, tmp_path / "s.csv"
+
+    def both(*arguments):
+        monkeypatch.setattr(predicting, "_batches", batches)
+        assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "1"]) == 0
+        other.append(output.read_bytes())
+        yield from batches(*arguments)
+
+    other: list[bytes] = []
+    monkeypatch.setattr(predicting, "_batches", both)
+    assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "0"]) == 0
+    rows = list(csv.DictReader(output.open(newline="")))
+    assert len(rows) == len(list(csv.DictReader(other[0].decode().splitlines())))
+    assert all(len(row["labels"].split(";")) == 10 for row in rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
 
 
 def test_run_from_before_class_names_were_kept(trained_run, photos, tmp_path, capsys):

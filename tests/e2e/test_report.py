@@ -7,8 +7,10 @@ import sys
 
 import browser
 import hand_made
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import aevlp
 from aevlp.cli import main
@@ -167,6 +169,7 @@ def test_a_person_can_use_the_page_at_a_desk_and_on_a_phone(made, tmp_path):
             assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
             assert driver.execute_script("return document.documentElement.scrollWidth") <= width
             sorts_the_ranking(driver, data)
+            compares_with_any_baseline(driver, data)
             filters_the_images(driver, data)
             switches_the_theme(driver)
             reads_a_chart_with_the_keyboard(driver, data)
@@ -195,6 +198,22 @@ def sorts_the_ranking(driver, data):
         row for row in driver.find_elements("css selector", "#ranking tbody tr") if row.text.startswith(data["groups"][0]["name"])
     )
     assert f"{value['mean']:.1f} ± {value['half']:.1f}" in row.text
+
+
+def compares_with_any_baseline(driver, data):
+    names = [group["name"] for group in data["groups"]]
+    values = [list(group["metrics"]["test/mAP"]["values"].values()) for group in data["groups"]]
+    for other in (1, 0):
+        driver.find_element("css selector", f"#ranking select option[value='{other}']").click()
+        gaps = np.subtract(values[1 - other], values[other])
+        half = stats.t.ppf(0.975, 1) * stats.sem(gaps)
+        row = next(
+            row
+            for row in driver.find_elements("css selector", "#ranking tbody tr")
+            if row.find_element("css selector", "td").text == names[1 - other]
+        )
+        assert f"{gaps.mean():+.1f} ± {half:.1f}".replace("-", "\u2212") in row.text
+    driver.find_element("css selector", f"#ranking select option[value='{data['baseline']}']").click()
 
 
 def filters_the_images(driver, data):

@@ -16,17 +16,17 @@ from aevlp.training.run import resume
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_with_its_exit_code_and_prints_the_resume_command(monkeypatch, capsys, number, code):
-    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_ends_with_its_exit_code_and_prints_the_resume_command(monkeypatch, capsys, number):
+    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM, number)]
     with monkeypatch.context() as patch:
         runs.signal_after_step(patch, 4, number)
-        assert main(COMMAND) == code
+        assert main(COMMAND) == 128 + number
     output = capsys.readouterr()
     (command,) = [line.split(None, 1)[1] for line in output.out.splitlines() if line.startswith("resume ")]
     assert command == f"python run.py --resume {runs.only_run()}"
     assert "Traceback" not in output.out + output.err
-    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM, number)] == handlers
     assert not (runs.only_run() / "summary.json").exists()
     assert main(command.split()[2:]) == 0
     assert runs.newest(runs.only_run()).folder.name == "epoch-002"

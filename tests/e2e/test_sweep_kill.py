@@ -88,10 +88,11 @@ def test_a_killed_trial_and_a_killed_study_go_on_from_their_checkpoints_and_the_
     assert trials[1].value == max(row["val/mAP"] for row in runs.epoch_rows(sweeps.run_folders()[0]))
 
 
-def test_ctrl_c_saves_every_run_and_the_study_goes_on(study, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_every_run_and_the_study_goes_on(study, monkeypatch, capsys, number):
     with monkeypatch.context() as patch:
-        runs.signal_after_step(patch, 10, signal.SIGINT)
-        assert sweeps.run(study) == 130
+        runs.signal_after_step(patch, 10, number)
+        assert sweeps.run(study) == 128 + number
     output = capsys.readouterr()
     assert "trial 0 stopped stopped by the user" not in output.out
     assert "Traceback" not in output.err

@@ -10,6 +10,8 @@ from aevlp import losses
 from aevlp.config.errors import ConfigError
 from aevlp.losses._large_loss import num_suspects
 
+pytestmark = pytest.mark.processor
+
 WHEN = {"epoch": 1, "num_epochs": 8}
 
 

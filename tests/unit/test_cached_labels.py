@@ -1,21 +1,26 @@
 """DAMP with the embedding cache: what goes through the encoder, and that the labels are the same to the bit."""
 
+import os
+import shutil
+
 import dual_encoders as tiny
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from aevlp.cli import main
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
 from aevlp.data.digits import CLASS_NAMES, draw_scenes
 from aevlp.data.images import ArrayImages, ImageFiles
+from aevlp.folders import cache_root
 from aevlp.labelers import damp
 from aevlp.labelers.damp import DAMP, DAMPConfig
 from aevlp.training.dry_run import first_images
 from aevlp.vision_language import embedding_store
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
 
 COUNT = 11
 
@@ -78,6 +83,7 @@ def test_a_warm_start_does_not_load_the_encoder(build, scenes, monkeypatch):
         build(names=("zero", "one"))  # other prompts
 
 
+@pytest.mark.processor
 def test_labels_are_equal_to_the_bit_without_a_cache_with_a_new_one_a_half_filled_and_a_warm_one(build, scenes):
     plain = prepared(build(cache=False), scenes)
     half = build()
@@ -114,6 +120,7 @@ def embeddings(embedder, images, grid=2, flip=False):
     return torch.cat([values for _, values in chunks])
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_embedding_does_not_depend_on_its_neighbours_nor_on_its_place_in_the_batch(scenes, precision):
     embedder = Embedder(EncoderConfig(source="bundled", batch_size=16, precision=precision, cache=False), "cpu")
@@ -170,8 +177,84 @@ def test_a_changed_photo_is_encoded_again_and_nothing_else(build, scenes, tmp_pa
     same = (after._cosines == before._cosines).flatten(1).all(dim=1)
     assert same.tolist() == [row != 3 for row in range(COUNT)]
     (tmp_path / names[0]).unlink()
-    with pytest.raises(DataError, match=r"0\.png: listed in row 0, but cannot be read"):
+    with pytest.raises(DataError, match=r"0\.png: listed in row 0, but there is no such file"):
         build().prepare(photos)
+
+
+def test_a_folder_of_equal_names_sizes_and_times_gets_its_own_labels(build, tmp_path):
+    folders = []
+    for part in ("train", "val"):
+        drawn, folder = draw_scenes(part, 24), tmp_path / part
+        folder.mkdir()
+        for row in range(24):
+            Image.fromarray(drawn.images[row]).save(folder / f"{row:04d}.bmp")
+            os.utime(folder / f"{row:04d}.bmp", ns=(0, 10**18))
+        folders.append(Split(ImageFiles(folder, [f"{row:04d}.bmp" for row in range(24)]), drawn.targets, None))
+    for photos in folders:
+        labeler = prepared(build(grid=0, flip=False), photos)
+        assert labeler.num_images_encoded == 24
+        assert torch.equal(labeler._cosines, build(grid=0, cache=False).cosines(photos, False))
+
+
+def test_a_moved_and_renamed_dataset_keeps_its_rows_and_a_photo_there_twice_is_encoded_once(build, scenes, tmp_path, said):
+    (tmp_path / "old").mkdir()
+    for row in range(COUNT):
+        Image.fromarray(scenes.images.images[row]).save(tmp_path / "old" / f"{row}.png")
+    before = prepared(build(flip=False), Split(ImageFiles(tmp_path / "old", [f"{i}.png" for i in range(COUNT)]), None, None))
+    shutil.copytree(tmp_path / "old", tmp_path / "new", copy_function=shutil.copyfile)
+    (tmp_path / "new" / "3.png").rename(tmp_path / "new" / "three.png")
+    names = [*("three.png" if i == 3 else f"{i}.png" for i in range(COUNT)), "three.png"]
+    after = prepared(build(flip=False), Split(ImageFiles(tmp_path / "new", names), None, None))
+    assert after.num_images_encoded == 0
+    assert torch.equal(after._cosines, before._cosines[[*range(COUNT), 3]])
+    assert not any("are new" in text for text in said)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Makes the encoder give `value` for one view of every forward pass, and for one text."""
+
+    def breaks(value):
+        encode_images, encode_texts = DualEncoder.encode_images, DualEncoder.encode_texts
+
+        def some(encode):
+            def encode_some(self, what):
+                features = encode(self, what).clone()
+                features[3] = value
+                return features
+
+            return encode_some
+
+        monkeypatch.setattr(DualEncoder, "encode_images", some(encode_images))
+        return lambda: monkeypatch.setattr(DualEncoder, "encode_texts", some(encode_texts))
+
+    return breaks
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("cache", [True, False])
+def test_an_encoder_that_gives_no_embedding_is_named_at_the_first_batch_and_nothing_is_kept(build, scenes, broken, value, cache):
+    break_texts = broken(value)
+    labeler = build(flip=False, cache=cache)
+    with pytest.raises(DataError) as caught:
+        labeler.prepare(scenes)
+    message = str(caught.value)
+    assert message.startswith("encoder bundled: 1 of 16 embeddings are NaN, infinite or all 0, the first of image ")
+    assert "\n" not in message
+    assert labeler.embedder.num_images_encoded == 16
+    if cache:
+        assert build(flip=False).count_missing(scenes, flip=False) == COUNT * 5
+        shutil.rmtree(cache_root())  # texts are there already
+    break_texts()
+    with pytest.raises(DataError, match=r"encoder bundled: 1 of 10 embeddings .* the first of 'a photo of a three\.'"):
+        build(cache=cache)
+
+
+def test_label_with_a_broken_encoder_fails_in_one_line(broken, small, tmp_path, capsys):
+    broken(float("nan"))
+    assert main(["label", "--exp", "digits_gpr", "--set", *small, "-o", str(tmp_path / "labels.csv")]) == 1
+    assert capsys.readouterr().err.startswith("error: encoder bundled: 1 of ")
+    assert not (tmp_path / "labels.csv").exists()
 
 
 def test_two_encoders_share_the_folder_without_harm(build, scenes, tmp_path):

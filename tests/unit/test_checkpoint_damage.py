@@ -6,13 +6,16 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from stores import names, save_epoch
 
+from aevlp import files
 from aevlp.config.errors import CheckpointError
+from aevlp.system import pointed
 
 
 def test_best_is_what_the_newest_whole_checkpoint_says_not_what_a_damaged_one_said(store):
@@ -87,17 +90,28 @@ def test_another_layout_version_is_passed_over_and_said(store, said):
     assert "version 9" in said[0]
 
 
-def test_a_half_written_folder_is_ignored_said_and_cleared_by_the_next_save(store, said):
+def test_a_half_written_folder_is_passed_over_in_silence(store, said):
     save_epoch(store, 1)
-    half = store.folder / ".tmp-epoch-002-99999"
+    half = files.aside(store.folder / "epoch-002")
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
     assert store.latest().folder.name == "epoch-001"
-    assert said == [f"a half-written checkpoint ({half.name}) is ignored"]
     save_epoch(store, 2)
-    assert names(store) == ["best", "epoch-001", "epoch-002", "last"]
     assert store.latest().folder.name == "epoch-002"
-    assert len(said) == 1
+    assert said == []
+
+
+def test_what_was_left_to_do_after_a_save_is_done_when_the_run_goes_on(store):
+    for number in (1, 2, 3):
+        save_epoch(store, number, best=1)
+    shutil.copytree(store.folder / "epoch-003", store.folder / "epoch-000")
+    (store.folder / "epoch-000" / "manifest.json").unlink()  # killed while it was removed
+    for link in ("last", "best"):
+        (store.folder / link).unlink()
+    store.settle(store.latest())
+    assert names(store) == ["best", "epoch-001", "epoch-002", "epoch-003", "last"]
+    assert pointed(store.folder / "last").name == "epoch-003"
+    assert pointed(store.folder / "best").name == "epoch-001"
 
 
 class Malicious:

@@ -178,6 +178,8 @@ def test_the_hash_tells_results_apart_and_nothing_else():
 
     assert hash_of("name=other", "tracking.mode=off", "tracking.tags=[a]", "loss.rho=0.9", "loss.q3=1.0") == hash_of()
     assert hash_of("trainer.threads=1", "trainer.num_workers=3", "trainer.image_cache=ram", "trainer.log_every=9") == hash_of()
+    assert hash_of("trainer.evaluate_labeler=false", "labeler.encoder.batch_size=7", "trainer.eval_batch_size=9") == hash_of()
+    assert hash_of("labeler=none", "trainer.evaluate_labeler=false") == hash_of("labeler=none")
     changed = ("loss.rho=.8", "labeler.grid=2", "trainer.epochs=9", "dataset.num_train=9", "selection.labels=observed", "loss=an")
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from aevlp.labelers.damp import assign
 
+pytestmark = pytest.mark.processor
+
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=100)
 BOTH = pytest.mark.parametrize("negatives", ["off", "on"])
 EXAMPLE = {"temperature": 1.0, "eta": 0.3, "threshold": 0.45, "top_k": 2, "negative_ratio": 0.0, "negatives": "off"}

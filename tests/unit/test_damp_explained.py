@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from aevlp.labelers._damp_explained import explain
 from aevlp.labelers.damp import assign, scores
 
+pytestmark = pytest.mark.processor
+
 SETTINGS = {"temperature": 0.05, "eta": 0.3}
 ASSIGN = {"threshold": 0.1, "top_k": 3, "negative_ratio": 0.4, "negatives": "on"}
 

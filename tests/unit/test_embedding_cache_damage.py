@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cached_rows import COUNT, FAMILY, VIEWS, WIDTH, fill, identities, there, values
 
@@ -48,6 +49,25 @@ def test_a_process_that_dies_in_a_write_leaves_the_row_missing(cached, monkeypat
     assert there(cached()) == list(range(number // 2))
     fill(cached())
     assert there(cached()) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_row_that_is_no_embedding_counts_as_damaged_whoever_wrote_it(cached, said, value, dtype):
+    rows = cached(dtype=dtype)
+    fill(rows, [row for row in range(COUNT) if row != 4])
+    wrong = values(4)
+    if value == 0:
+        wrong[2] = value  # one of its views
+        wrong[2, ::2] = -value
+    else:
+        wrong[2, 5] = value
+    fill_one = cached(dtype=dtype)
+    fill_one.write(4, wrong)
+    fill_one.close()
+    assert there(cached(dtype=dtype)) == [row for row in range(COUNT) if row != 4]
+    assert "holds damaged rows; they are encoded again" in said[0]
+    assert damage(stores()[0]) == "has 1 damaged rows"
 
 
 SCRIPT = textwrap.dedent("""

@@ -12,6 +12,8 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig, choose_precision
 from aevlp.vision_language.prompts import text_features
 
+pytestmark = pytest.mark.processor
+
 NAMES = ["red", "green", "fire_truck"]
 
 

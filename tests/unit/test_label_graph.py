@@ -7,6 +7,8 @@ import torch
 from aevlp.config.errors import DataError
 from aevlp.vision_language.label_graph import LabelGraphConfig, adjacency, residual
 
+pytestmark = pytest.mark.processor
+
 
 def relation_like_the_published(classes, seed=0):
     """Symmetric, unit diagonal, other entries between .43 and 1."""

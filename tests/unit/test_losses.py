@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from aevlp import losses
 from aevlp.config.errors import ConfigError
 
+pytestmark = pytest.mark.processor
+
 CURVES = {"beta": [0.0, 2.0, -2.0, -2.0], "alpha": [0.5, 2.0, 0.8, 0.5], "q2": 0.01, "q3": 1.0}
 VOC = {**CURVES, "lambda1": 0.7, "lambda2": 0.4, "rho": 0.9, "regularizer": 0.05, "expected_positives": 1.5}
 COCO = {**VOC, "beta": [0.0, 10.0, -2.0, -8.0], "lambda2": 0.5, "regularizer": 0.001, "expected_positives": 2.9}

@@ -11,6 +11,8 @@ from sklearn.metrics import average_precision_score
 
 from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
 
+pytestmark = pytest.mark.processor
+
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=80)
 NAMES = ("precision", "recall", "f1", "count")
 

@@ -13,9 +13,9 @@ from aevlp import load_experiment, losses
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.folders import runs_root
 from aevlp.models._label_encoder import sine_positions
 from aevlp.models.mime import MIMEConfig
-from aevlp.training.run_folder import runs_root
 
 
 def build(*settings):

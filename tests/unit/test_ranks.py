@@ -74,6 +74,7 @@ def test_a_rehearsal_takes_one_process(monkeypatch, capsys):
     assert "--dry-run takes one process" in capsys.readouterr().err
 
 
+@pytest.mark.processor
 def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path):
     torch.manual_seed(0)
     logits, observed = torch.randn(7, 5, dtype=torch.float32), torch.eye(7, 5)

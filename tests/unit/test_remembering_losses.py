@@ -10,6 +10,8 @@ import torch
 from aevlp import losses
 from aevlp.losses.em_apl import least_probable, quota
 
+pytestmark = pytest.mark.processor
+
 N, C = 12, 5
 
 

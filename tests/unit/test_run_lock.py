@@ -8,9 +8,11 @@ import sys
 
 import pytest
 import small_runs as runs
+import without
 
 import aevlp
 from aevlp.reporting.collect import read_run
+from aevlp.training import run_lock
 from aevlp.training.run import resume
 from aevlp.training.run_lock import FILE_NAME, RunLock, look
 from aevlp.training.signals import RunStopped
@@ -78,6 +80,25 @@ def test_looking_takes_nothing_so_a_run_that_starts_meanwhile_gets_its_lock(tmp_
     monkeypatch.setattr(json, "loads", lambda text: taken.append(in_another_process(RunLock(tmp_path).take)) or load(text))
     look(tmp_path)
     assert taken == [True]
+
+
+def test_without_locks_a_run_goes_on_and_nobody_claims_to_know_how_it_stands(tmp_path, monkeypatch):
+    without.locks(monkeypatch)
+    first, second = RunLock(tmp_path), RunLock(tmp_path)
+    assert first.take()
+    assert second.take()
+    assert look(tmp_path) == ("running", HERE)  # by this process itself
+    read, write = os.pipe()
+    assert in_another_process(lambda: os.write(write, str(_look_as_another(tmp_path)).encode()))
+    assert os.read(read, 100).decode() == str(("unfinished", HERE))
+    second.release("stopped")
+    first.release("failed")
+    assert look(tmp_path) == ("failed", HERE)
+
+
+def _look_as_another(folder):
+    run_lock._held.clear()  # which a process that was started anew has not
+    return look(folder)
 
 
 @pytest.mark.parametrize(

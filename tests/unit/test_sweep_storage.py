@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
+from types import SimpleNamespace
 
 import optuna
 import pytest
+from optuna.storages.journal import _file
 
 from aevlp.config.errors import ConfigError
 from aevlp.sweeps.storage import open_storage
@@ -65,6 +67,15 @@ def test_damage_before_the_end_and_foreign_files_are_refused_and_not_touched(jou
         open_storage(foreign, said.append)
     assert foreign.read_text() == "my notes\n"
     assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_the_lock_of_a_process_that_was_killed_is_waited_for_and_then_broken(journal, tmp_path, said, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    path = journal.relative_to(tmp_path.parent)  # from which a lock that is a link would lead nowhere
+    open_storage(path, said.append)._backend._lock.acquire()
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_file, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
+    assert len(trials(path, said.append)) == 3
 
 
 def test_sqlite_serves_and_a_database_with_other_tables_is_refused(tmp_path, said):

@@ -8,6 +8,8 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from aevlp.metrics.thresholds import best_thresholds, quality_at, sigmoid
 
+pytestmark = pytest.mark.processor
+
 CASES = st.integers(0, 2**32 - 1)
 
 

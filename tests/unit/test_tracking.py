@@ -312,13 +312,14 @@ finally:
 
 
 class FakeServer(http.server.ThreadingHTTPServer):
-    """Speaks just enough of W&B's protocol to take a run; `mood` is "well", "error" (500) or "dead" (hangs up)."""
+    """Speaks just enough of W&B's protocol to take a run; `mood` is "well", "error" (500), "dead" (hangs up) or "silent"."""
 
     daemon_threads = True
 
     def __init__(self, mood: str) -> None:
         super().__init__(("127.0.0.1", 0), FakeHandler)
         self.mood = mood
+        self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -328,11 +329,16 @@ class FakeHandler(http.server.BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
+        if self.server.mood == "silent":
+            self.server.over.wait()
         self.reply(404, {})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.mood == "dead":
+            self.close_connection = True
+        elif self.server.mood == "silent":
+            self.server.over.wait()
             self.close_connection = True
         elif self.server.mood == "error":
             self.reply(500, {})
@@ -372,7 +378,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(wandb_module, "INIT_SECONDS", 3.0)
+    monkeypatch.setattr(wandb_module, "WAIT_SECONDS", 7.0)
     monkeypatch.setattr(wandb_module, "PROBE_SECONDS", 1.0)
     monkeypatch.setattr(wandb_module, "FINISH_SECONDS", 2.0)
     yield home
@@ -533,6 +539,17 @@ class TestWandb:
         assert len(texts) == 1
         assert "finish failed" in texts[0]
         assert "is kept in run" in texts[0]
+        assert "wandb sync --include-online run" in lines["sync"]
+
+    def test_a_server_that_goes_silent_in_mid_run(self, logged_in_to, tmp_path):
+        server = FakeServer("well")
+        logged_in_to(server.url)
+        texts, lines = self.run_and_check(tmp_path / "run", "run-", after_start=lambda: setattr(server, "mood", "silent"))
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+        assert len(texts) == 1
+        assert "finish failed" in texts[0]
         assert "wandb sync --include-online run" in lines["sync"]
 
     def test_the_first_failure_is_told_and_then_it_is_quiet(self, home, tmp_path):

@@ -8,6 +8,8 @@ from PIL import Image
 from aevlp.data.images import resize
 from aevlp.vision_language.views import cut_views
 
+pytestmark = pytest.mark.processor
+
 SIZES = [(61, 83), (150, 97), (375, 500), (31, 222)]
 
 
@@ -86,11 +88,14 @@ def test_an_image_of_the_right_size_is_not_resampled():
     assert torch.equal(cut_views(image, 0, 48)[0], image)
 
 
-def test_one_pixel_tiles_are_the_limit():
-    image = tensor(photo(4, 5))
-    assert cut_views(image, 4, 8).shape == (17, 3, 8, 8)
-    with pytest.raises(ValueError, match="5x4 pixels cannot be cut into a grid of 5x5"):
-        cut_views(image, 5, 8)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 3), (4, 5), (1, 300), (2, 7)])
+def test_an_image_with_fewer_pixels_than_the_grid_has_tiles_is_enlarged(height, width):
+    pixels = photo(height, width)
+    views, large = cut_views(tensor(pixels), 5, 8), (max(height, 5), max(width, 5))
+    assert torch.equal(views[0], cut_views(tensor(pixels), 0, 8)[0])
+    enlarged = resize(tensor(pixels)[None], large)[0]
+    assert torch.equal(views[1:], cut_views(enlarged, 5, 8)[1:])
+    assert views[1:].float().mean() == pytest.approx(enlarged[:, : large[0] // 5 * 5, : large[1] // 5 * 5].float().mean(), abs=2)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)

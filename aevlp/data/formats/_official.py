@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import DataError
+from aevlp.input import read_text
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,18 @@ class Official:
 
 def require_layout(name: str, root: Path, needed: Sequence[str | Path], layout: str) -> None:
     """Raise DataError, showing the expected tree and the command, unless all `needed` paths are below `root`."""
-    absent = [str(path) for path in needed if not (root / path).exists()]
+    absent = [str(path) for path in needed if not os.path.exists(root / path)]
     if absent:
-        found = "there is no such folder" if not root.is_dir() else f"{absent[0]} is not in it"
+        found = "there is no such folder" if not os.path.isdir(root) else f"{absent[0]} is not in it, or may not be read"
         raise DataError(
             f"{root}: not the root of {name}: {found}. Expected:\n{layout.strip(chr(10))}\n"
-            f"  and then: python run.py prepare {name} --root FOLDER"
+            f"  and then: {COMMAND} prepare {name} --root FOLDER"
         )
 
 
 def read_lines(path: Path) -> list[str]:
     """Non-blank lines of a text file; DataError where it cannot be read."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

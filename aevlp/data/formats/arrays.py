@@ -9,7 +9,6 @@ The official training set is divided 80/20 into train and validation; the offici
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections import Counter
@@ -20,6 +19,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aevlp import files
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import DatasetConfig
@@ -28,9 +29,12 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.folders import expanded
+from aevlp.folders import data_root, user_path
+from aevlp.input import read_text
 
 MAX_CLASSES = 50_000
+UNFINISHED = ".unfinished"
+"""In a folder of arrays while the files of one `prepare` take their places."""
 
 
 class ArraysConfig(DatasetConfig):
@@ -54,7 +58,7 @@ def write_arrays(folder: Path, split: str, names: np.ndarray, labels: np.ndarray
     """Write names, labels and drawn observed labels of "train" or "val", each complete or not at all."""
     arrays = {"images": names, "labels": labels, "labels_obs": draw_single_positives(labels)}
     for part, array in arrays.items():
-        write_aside(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
+        files.write(folder / f"formatted_{split}_{part}.npy", array_bytes(array))
 
 
 def array_bytes(array: np.ndarray) -> bytes:
@@ -64,17 +68,10 @@ def array_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file, complete or not at all; DataError where the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise DataError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from error
+def refuse_unfinished(folder: Path) -> None:
+    """DataError where a `prepare` died while it put its files in place, so that they may not belong together."""
+    if (folder / UNFINISHED).exists():
+        raise DataError(f"{folder}: `prepare` was ended while it put its files in place; run it again ({UNFINISHED} tells)")
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -82,7 +79,7 @@ def read_array(path: Path) -> np.ndarray:
     if not path.exists():
         raise DataError(
             f"{path}: no such file; dataset.root (or dataset.arrays) must be the folder of "
-            "formatted_{train,val}_{images,labels}.npy, which `python run.py prepare` writes"
+            f"formatted_{{train,val}}_{{images,labels}}.npy, which `{COMMAND} prepare` writes"
         )
     return read_npy(path)
 
@@ -115,7 +112,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
-    if not path.exists():
+    if not os.path.lexists(path):
         return names, labels, draw_single_positives(labels)
     raw = read_array(path)
     observed = check_labels(np.where(raw == -1, 0, raw) if raw.dtype.kind in "biuf" else raw, len(names), class_names, str(path))
@@ -131,7 +128,7 @@ def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.nd
 def read_class_names(path: Path) -> list[str]:
     """Class names, one a line; DataError for an empty list or a name given twice."""
     try:
-        class_names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        class_names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of class names (dataset.classes): {error}") from error
     twice = [name for name, count in Counter(class_names).items() if count > 1]
@@ -150,10 +147,16 @@ def check_number(class_names: list[str], path: Path) -> list[str]:
 def dataset_root(config: ArraysConfig) -> Path:
     """Folder of the dataset; DataError saying how to name one."""
     if config.root is not None:
-        return expanded(config.root)
-    if "AEVLP_DATA" not in os.environ:
+        return user_path(config.root, "dataset.root")
+    above = data_root()
+    if above is None:
         raise ConfigError("no data folder: set dataset.root, or the environment variable AEVLP_DATA to the folder above it")
-    return Path(os.environ["AEVLP_DATA"]) / config.name
+    return above / config.name
+
+
+def arrays_folder(config: ArraysConfig, root: Path) -> Path:
+    """Folder of what `prepare` wrote."""
+    return root if config.arrays is None else user_path(config.arrays, "dataset.arrays")
 
 
 def build_formatted(
@@ -173,16 +176,19 @@ def build_formatted(
         DataError: arrays, images or class names are absent or contradict each other.
     """
     root = dataset_root(config)
-    arrays = root if config.arrays is None else expanded(config.arrays)
-    listed = arrays / (config.classes or "classes.txt")
-    if config.classes is not None or class_names is None or listed.is_file():
+    arrays = arrays_folder(config, root)
+    refuse_unfinished(arrays)
+    listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
+    if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
     test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
     train_rows, val_rows = split_train_val(len(names))
     train_observed = labels if config.train_labels == "full" else observed
-    folders = [root / (config.images if config.images is not None else folder) for folder in images]
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    if config.images is not None:
+        images = [str(user_path(config.images, "dataset.images"))]
+    folders = [root / folder for folder in images]
+    folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)
 
     def split(name: str, names: np.ndarray, rows: np.ndarray, observed: np.ndarray, labels: np.ndarray) -> Split:

@@ -13,6 +13,7 @@ from aevlp.config.registry import register
 from aevlp.data.dataset import SPMLData
 from aevlp.data.formats._official import Official, OfficialSplit, require_layout
 from aevlp.data.formats.arrays import ArraysConfig, build_formatted
+from aevlp.input import open_file
 
 CLASS_NAMES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light", "fire hydrant",
@@ -52,7 +53,8 @@ def read_official(root: Path) -> Official:
 def _read_split(root: Path, split: str) -> tuple[OfficialSplit, list[str]]:
     path = root / f"annotations/instances_{split}2014.json"
     try:
-        data: Any = json.loads(path.read_bytes())
+        with open_file(path) as file:
+            data: Any = json.load(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a whole JSON file: {error}; download it again") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from aevlp.config.registry import register
 from aevlp.data.dataset import SPMLData
 from aevlp.data.formats._official import Official, OfficialSplit, read_lines, require_layout
 from aevlp.data.formats.arrays import ArraysConfig, build_formatted, dataset_root
+from aevlp.input import open_file
 
 NESTINGS = (Path(), Path("CUB_200_2011"))  # as the archive unpacks, and with one folder around it
 LAYOUT = """
@@ -30,7 +32,7 @@ class CUBConfig(ArraysConfig):
 
 def _outer(root: Path) -> Path:
     """Folder that holds attributes.txt and CUB_200_2011/."""
-    return next((root / n for n in NESTINGS if (root / n / "CUB_200_2011/images.txt").is_file()), root)
+    return next((root / n for n in NESTINGS if os.path.isfile(root / n / "CUB_200_2011/images.txt")), root)
 
 
 def read_official(root: Path) -> Official:
@@ -72,14 +74,16 @@ def _read_labels(path: Path, num_images: int, num_attributes: int) -> np.ndarray
     # Some lines of the release have a word too many behind the third, so no reader of tables takes the file.
     values = np.empty((num_images * num_attributes, 3), dtype=np.int64)
     count = 0
-    with path.open("rb") as file:
-        for count, line in enumerate(file, start=1):
-            if count > len(values):
-                break
-            try:
+    try:
+        with open_file(path) as file:
+            for count, line in enumerate(file, start=1):
+                if count > len(values):
+                    break
                 values[count - 1] = line.split(maxsplit=3)[:3]
-            except ValueError as error:
-                raise DataError(f"{path}:{count}: must begin with three numbers, is {line[:60]!r}") from error
+    except ValueError as error:
+        raise DataError(f"{path}:{count}: must begin with three numbers, is {line[:60]!r}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
     if count != len(values):
         raise DataError(
             f"{path}: must have {num_attributes} x {num_images} = {len(values)} lines (attributes x images), "
@@ -115,5 +119,5 @@ def build_cub(config: CUBConfig) -> SPMLData:
     path = outer / "attributes.txt"
     folders = [str(n / "CUB_200_2011/images") for n in NESTINGS]
     return build_formatted(
-        config, images=folders, class_names=attribute_names(path) if path.is_file() else None, prompt_name=prompt_name
+        config, images=folders, class_names=attribute_names(path) if os.path.lexists(path) else None, prompt_name=prompt_name
     )

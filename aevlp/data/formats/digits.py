@@ -14,6 +14,7 @@ from aevlp.data.images import ArrayImages
 class DigitsConfig(DatasetConfig):
     """Settings of the digit scenes."""
 
+    drawn = True
     image_size: int = Field(96, ge=8, le=2048)
     """Side in pixels to which images are squashed for the classifier; scenes are 96 pixels wide."""
     flip: bool = False

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,12 @@ import numpy as np
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.formats.arrays import ArraysConfig, check_number, dataset_root, leads_outside, read_class_names
+from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, leads_outside, read_class_names
 from aevlp.data.images import ImageFiles
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.folders import expanded
+from aevlp.folders import user_path
+from aevlp.input import read_text
 
 SPLITS = ("train", "val", "test")
 SEPARATORS = (",", ";", "\t")
@@ -66,7 +68,7 @@ def read_table(path: Path) -> list[Row]:
         DataError: naming the line, where a column, a word or a file name is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER"
@@ -121,8 +123,8 @@ def _row(path: Path, line: int, words: dict[str, str], count: int, expected: int
 
 def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) -> list[str]:
     """Class names: dataset.classes or classes.txt where there is one, else all labels of the table in alphabetical order."""
-    listed = root / (config.classes or "classes.txt")
-    if config.classes is None and not listed.is_file():
+    listed = root / user_path(config.classes or "classes.txt", "dataset.classes")
+    if config.classes is None and not os.path.lexists(listed):
         return check_number(sorted({word for row in rows for word in (*row.labels, row.label) if word}), path)
     names = read_class_names(listed)
     known = set(names)
@@ -160,11 +162,11 @@ def divide(rows: list[Row]) -> dict[str, list[Row]]:
 def build_folder(config: FolderConfig) -> SPMLData:
     """Read the table of `dataset.root`."""
     root = dataset_root(config)
-    path = root / config.table
+    path = root / user_path(config.table, "dataset.table")
     rows = read_table(path)
     class_names = class_list(config, root, path, rows)
     parts = divide(rows)
-    bad, notes = read_quarantine(root if config.arrays is None else expanded(config.arrays)), []
+    bad, notes = read_quarantine(arrays_folder(config, root)), []
 
     def split(name: str, title: str) -> Split:
         observed, targets = label_arrays(parts[name], class_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aevlp.config.errors import DataError
@@ -43,7 +44,7 @@ def read_official(root: Path) -> Official:
     def read(split: str) -> OfficialSplit:
         names, labels = read_names(root, split), read_array(root / f"formatted_{split}_labels.npy")
         check_labels(labels, len(names), list(CLASS_NAMES), str(root / f"formatted_{split}_labels.npy"))
-        if not any((root / IMAGES / str(name)).is_file() for name in names):
+        if not any(os.path.isfile(root / IMAGES / str(name)) for name in names):
             raise DataError(
                 f"{root}/formatted_{split}_images.npy: none of its {len(names)} names, such as {str(names[0])!r}, is a file "
                 f"below {root / IMAGES}: the list and the images are of different releases, or the images lie in another folder"

@@ -95,7 +95,7 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
 // Mean and extremes over runs of one metric, by epoch.
 function overRuns(runs, metric) {
   const byEpoch = new Map();
-  for (const run of runs) run.curves[metric].forEach((value, i) => {
+  for (const run of runs) curve(run, metric).forEach((value, i) => {
     if (known(value) && known(run.epochs[i])) byEpoch.set(run.epochs[i], [...(byEpoch.get(run.epochs[i]) || []), value]);
   });
   const x = [...byEpoch.keys()].sort((a, b) => a - b), at = x.map((epoch) => byEpoch.get(epoch));

@@ -1,7 +1,7 @@
 // Test AP by class, and the gain over the baseline.
 function classRows(index) {
   const group = data.groups[index], other = data.groups[baseline.index];
-  const bySeed = (one) => new Map(one.finished.map((run) => [data.runs[run].seed, data.runs[run].classes]));
+  const bySeed = (one) => new Map(one.finished.map((run) => data.runs[run]).filter(isWhole).map((run) => [run.seed, run.classes]));
   const here = bySeed(group), there = bySeed(other);
   const mean = (values) => { const have = values.filter(known); return have.length ? have.reduce((a, b) => a + b, 0) / have.length : null; };
   const common = [...here.keys()].filter((seed) => there.has(seed));
@@ -27,7 +27,7 @@ function gainBar(row) {
 }
 
 function classes() {
-  const have = options((group) => group.finished.some((run) => Object.keys(data.runs[run].classes).length));
+  const have = options((group) => group.finished.some((run) => isWhole(data.runs[run]) && Object.keys(data.runs[run].classes).length));
   if (!have.length) return section("classes", "Classes", null, empty("No finished run has a per_class.csv."));
   let index = have[0][0], word = "";
   const rows = () => classRows(index).filter((row) => row.name.toLowerCase().includes(word));

@@ -1,12 +1,15 @@
 // Learning curves and the quality of pseudo-labels over epochs, one line an experiment.
 const MAX_LINES = 8;
+// Of a run that the page has no room for, only the tables tell.
+const isWhole = (run) => Boolean(run.curves);
+const curve = (run, metric) => (isWhole(run) ? run.curves[metric] : []);
 
 function curveSeries(metric, visible) {
   return data.groups.flatMap((group, i) => (visible.has(i) ? [{ name: group.name, colour: colour(i), dashed: i >= MAX_LINES, ...overRuns(group.runs.map((run) => data.runs[run]), metric) }] : []));
 }
 
 function curveCharts(metrics) {
-  const shown = data.groups.map((group, i) => i).filter((i) => metrics.some(([, metric]) => data.groups[i].runs.some((run) => data.runs[run].curves[metric].some(known))));
+  const shown = data.groups.map((group, i) => i).filter((i) => metrics.some(([, metric]) => data.groups[i].runs.some((run) => curve(data.runs[run], metric).some(known))));
   if (!shown.length) return null;
   const visible = new Set(shown.slice(0, MAX_LINES)), charts = el("div", { class: "charts" });
   const draw = () => charts.replaceChildren(...metrics.map(([title, metric, settings]) => lineChart(title, curveSeries(metric, visible), settings)));

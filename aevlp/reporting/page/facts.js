@@ -2,17 +2,18 @@
 const text = (value) => (value === null || value === undefined ? NONE : typeof value === "string" ? value : JSON.stringify(value));
 
 function settings() {
-  const rows = Object.entries(data.settings), note = "Only what is not the same everywhere; the settings of a component that just one experiment has are left out.";
+  const rows = Object.entries(data.settings), shown = data.groups.slice(0, rows.length ? rows[0][1].length : 0), more = data.groups.length - shown.length;
+  const note = `Only what is not the same everywhere; the settings of a component that just one experiment has are left out.${more ? ` Of the first ${shown.length} experiments in the ranking; ${more} more are left out.` : ""}`;
   if (data.groups.length < 2) return section("settings", "Settings", null, empty("One experiment: nothing to compare."));
   if (!rows.length) return section("settings", "Settings", null, empty("No setting differs."));
   const columns = [{ title: "Setting", left: true, value: ([path]) => path, cell: ([path]) => named(path) },
-    ...data.groups.map((group, i) => ({ title: shortened(group.name, 28), left: true, cell: ([, values]) => named(text(values[i])) }))];
+    ...shown.map((group, i) => ({ title: shortened(group.name, 28), left: true, cell: ([, values]) => named(text(values[i])) }))];
   return section("settings", "Settings", note, table(columns, rows, { limit: 80, label: "Settings that differ" }));
 }
 
 function environment() {
-  const keys = [...new Set(data.runs.flatMap((run) => Object.keys(run.environment)))];
-  const told = data.runs.filter((run) => Object.keys(run.environment).length);
+  const told = data.runs.filter((run) => isWhole(run) && Object.keys(run.environment).length);
+  const keys = [...new Set(told.flatMap((run) => Object.keys(run.environment)))];
   if (!told.length) return section("environment", "Environment", null, empty("No run has an environment.json."));
   const same = keys.filter((key) => told.every((run) => run.environment[key] === told[0].environment[key])), other = keys.filter((key) => !same.includes(key));
   const facts = el("dl", { class: "facts" }, same.flatMap((key) => [el("dt", {}, named(key)), el("dd", {}, named(told[0].environment[key]))]));
@@ -32,7 +33,7 @@ function cost() {
     { title: "Views encoded", value: (run) => run.cost.clip_images_encoded, cell: (run) => grouped(run.cost.clip_images_encoded) },
     { title: "Peak memory", value: (run) => run.cost.memory_peak_mb, cell: (run) => (known(run.cost.memory_peak_mb) ? `${grouped(run.cost.memory_peak_mb)} MB` : NONE) },
   ];
-  return section("cost", "Cost", "Training time is that of optimiser steps, without validation and the encoding of views.", table(columns, data.runs, { limit: 40, label: "Cost" }));
+  return section("cost", "Cost", "Training time is that of optimiser steps, without validation and the encoding of views.", table(columns, data.runs.filter(isWhole), { limit: 40, label: "Cost" }));
 }
 
 function runs() {

@@ -2,6 +2,17 @@
 const leader = data.groups[0];
 const TEST = "test/mAP", VAL = "best/val_mAP";
 
+// Paired over common seeds, with the half width of the 95 % interval; as `paired_difference` of reporting/statistics.py.
+function difference(i, j) {
+  const here = data.groups[i].metrics[TEST]?.values ?? {}, there = data.groups[j].metrics[TEST]?.values ?? {};
+  const seeds = Object.keys(here).filter((seed) => Object.hasOwn(there, seed)), n = seeds.length;
+  if (!n) return null;
+  const gaps = seeds.map((seed) => here[seed] - there[seed]), mean = gaps.reduce((a, b) => a + b, 0) / n;
+  const spread = Math.sqrt(gaps.reduce((sum, gap) => sum + (gap - mean) ** 2, 0) / (n - 1));
+  const half = n > 1 ? (data.quantiles[n - 2] * spread) / Math.sqrt(n) : null;
+  return { mean, half, seeds, clear: half !== null && Math.abs(mean) > half };
+}
+
 function headline() {
   const { runs, studies, groups } = data, count = runs.length, plural = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
   const things = [count ? `${plural(count, "run")} of ${plural(groups.length, "experiment")}` : null, studies.length ? plural(studies.length, "study", "studies") : null].filter(Boolean);
@@ -19,7 +30,7 @@ function leaderLine() {
   const draw = () => {
     if (!best) { lead.replaceChildren("None of these runs has finished; what they hold so far is below."); return; }
     const parts = [el("strong", {}, named(leader.name)), ` leads with ${withHalf(best)} ${metric === TEST ? "test" : "validation"} mAP`];
-    const other = baseline.index === 0 ? null : data.groups[baseline.index], gap = other && data.differences[0][baseline.index];
+    const other = baseline.index === 0 ? null : data.groups[baseline.index], gap = other && difference(0, baseline.index);
     if (gap) {
       parts.push(`, ${signed(gap.mean)}${known(gap.half) ? ` \u00b1 ${fixed(gap.half)}` : ""} against `, named(other.name));
       parts.push(!known(gap.half) ? ". One common seed cannot tell the difference from seed noise." :
@@ -36,7 +47,7 @@ function ranking() {
   const bounds = data.groups.flatMap((group) => { const value = group.metrics[TEST]; return value ? [value.mean - (value.half || 0), value.mean + (value.half || 0)] : []; });
   const low = Math.max(0, Math.floor(Math.min(...bounds) / 5) * 5), high = Math.min(100, Math.ceil(Math.max(...bounds) / 5) * 5);
   const scale = bounds.length ? `${low} to ${high}` : "";
-  const against = (i) => data.differences[i][baseline.index];
+  const against = (i) => difference(i, baseline.index);
   const metricColumn = ([title, name]) => ({ title, value: ([group]) => group.metrics[name]?.mean, cell: ([group]) => withHalf(group.metrics[name]), plain: true });
   const columns = [
     { title: "Experiment", left: true, value: ([group]) => group.name, cell: ([group]) => named(group.name) },

@@ -1,0 +1,43 @@
+"""Whether results that stand side by side are of the same data; where they are not, what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aevlp.reporting.collect import Run
+
+NAMED = 3  # of those that are told of in one line
+
+
+def data_notes(runs: Mapping[str, Run], baseline: str) -> list[str]:
+    """A line for each other state of the baseline's dataset that some of `runs`, by name, were trained on.
+
+    Of runs on another dataset nothing is said: its name says it. Labels that `train_labels: full` adds are no difference.
+    """
+    against = runs[baseline]
+    others: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        if _dataset(run, "name") == _dataset(against, "name") and run.data_fingerprint != against.data_fingerprint:
+            others.setdefault(_difference(run, against, baseline), []).append(name)
+    return [f"{_listed(names)}: {what}" for what, names in others.items() if what]
+
+
+def _difference(run: Run, against: Run, baseline: str) -> str:
+    if not run.data_fingerprint or not against.data_fingerprint:
+        return f"whether these saw the data of {baseline} is not known: one of the two is of a version that did not write it down"
+    now, before = run.data, against.data
+    if now is None or before is None:
+        return f"other data than {baseline}"
+    alike = _dataset(run, "train_labels") == _dataset(against, "train_labels")
+    told = now.difference(before, observed=alike)
+    return f"other data than {baseline}: {told}" if told else ""
+
+
+def _dataset(run: Run, key: str) -> Any:
+    section = run.config.get("dataset")
+    return section.get(key) if isinstance(section, dict) else None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -1,0 +1,55 @@
+"""A study as its storage tells of it, which a disk, a crash or a stranger may have damaged: refused in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import optuna
+from optuna.trial import TrialState
+
+from aevlp.config.errors import AevlpError
+from aevlp.masking import mask
+from aevlp.reading import number
+from aevlp.sweeps.ledger import ATTEMPT, IMPORTED_FROM, OWNER, REASON, RETRY_OF, RUNS, SEEN, WORDS
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    RUNS: list, WORDS: list, "std": list, REASON: str, IMPORTED_FROM: str, RETRY_OF: int, ATTEMPT: int, OWNER: dict,
+    SEEN: (int, float),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def replaying(place: str | Path) -> Iterator[None]:
+    """Name the storage where Optuna cannot make sense of what it holds."""
+    try:
+        yield
+    except AevlpError:
+        raise
+    except Exception as error:  # whatever the replay of its records stumbles over: there is no end of types
+        what = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise AevlpError(f"{mask(str(place))}: is damaged: {mask(what)}; restore it from a copy") from error
+
+
+def require_intact(study: optuna.Study, mark: Any) -> None:
+    """AevlpError unless the study's mark and all trials are as `sweep run` writes them."""
+    metrics = mark.get("metrics") if isinstance(mark, dict) else None
+    if not _is_words(metrics) or len(metrics) != len(study.directions) or not isinstance(mark.get("definition"), dict):
+        raise AevlpError(f"study {study.study_name}: what it is for cannot be read; restore its storage from a copy")
+    for trial in study.get_trials(deepcopy=False):
+        told = trial.user_attrs
+        wrong = [name for name, kind in _KINDS.items() if name in told and not isinstance(told[name], kind)]
+        wrong += [name for name in (RUNS, WORDS) if not _is_words(told.get(name, []))]
+        values, is_complete = trial.values or [], trial.state == TrialState.COMPLETE
+        if (is_complete and len(values) != len(metrics)) or None in map(number, [*values, *trial.intermediate_values.values()]):
+            wrong.append("values")
+        if wrong:
+            raise AevlpError(
+                f"study {study.study_name}: {wrong[0]} of trial {trial.number} is damaged; restore its storage from a copy"
+            )
+
+
+def _is_words(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)

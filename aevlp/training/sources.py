@@ -1,0 +1,28 @@
+"""What a trained model may be opened from. Without torch, so that a wrong name is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aevlp.config.errors import ConfigError
+from aevlp.training.run_folder import find_run
+
+DESCRIPTION = "model.json"  # what makes a folder an exported one
+_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
+
+
+def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | None = None) -> Path:
+    """The file of a published checkpoint, or the folder of an export or a run; see `aevlp.training.trained.open_trained`.
+
+    Raises:
+        ConfigError: there is no such thing, or it does not go with `overrides` and `experiment`.
+    """
+    if Path(source).is_file():
+        return Path(source)
+    if experiment is not None:
+        raise ConfigError("--exp goes with a published checkpoint file; a run or an export knows its own")
+    wrong = [word for word in overrides if not word.startswith(_EVALUATION)]
+    if wrong:
+        raise ConfigError(f"--set {wrong[0]}: of a trained model only dataset.* and {', '.join(_EVALUATION[1:])[:-1]} can be set")
+    return Path(source) if (Path(source) / DESCRIPTION).is_file() else find_run(source)
