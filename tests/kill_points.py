@@ -42,7 +42,7 @@ def begin() -> Path:
 
 def go_on() -> Path:
     """What a user does about a run that was killed: resume it; where there is none, begin it."""
-    found = list((Path(os.environ["AEVLP_RUNS"])).glob("*/config.yaml"))
+    found = list(Path(os.environ["AEVLP_RUNS"]).glob("[!.]*/config.yaml"))
     return resume(found[0].parent).run_dir if found else begin()
 
 

@@ -8,11 +8,14 @@ import pickle
 import re
 import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Listener, arbitrary_address  # type: ignore[attr-defined]
+from types import FrameType
 from typing import Any
 
+import psutil
 import torch
 from torch.utils.data import DataLoader
 
@@ -21,6 +24,7 @@ from aevlp.config.errors import WORKER_DIED, ConfigError, DataError, WorkerDiedE
 
 # Ctrl-C, a lost terminal, torchrun and Slurm signal whole groups of processes; the main one saves first, then ends the others.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_NOT_READY = f"{WORKER_DIED} before it was ready; it may have said why above, and trainer.num_workers=0 does without"
 
 
 def check_sockets() -> None:
@@ -64,7 +68,7 @@ def start(loader: DataLoader) -> Iterator[Any]:
     # start where they are not forked, and in the helpers of multiprocessing for good.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _deaths_end_the_start():
             warnings.filterwarnings("ignore", "Got pickle error")  # which is told below
             return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -72,10 +76,35 @@ def start(loader: DataLoader) -> Iterator[Any]:
             f"the dataset cannot be sent to worker processes ({error}): its classes must not be nested in functions, nor hold "
             "open files or lambdas; or set trainer.num_workers=0"
         ) from error
-    except BrokenPipeError as error:
-        raise WorkerDiedError(_advice("")) from error
+    except (BrokenPipeError, EOFError) as error:
+        raise WorkerDiedError(_NOT_READY) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _deaths_end_the_start() -> Iterator[None]:
+    """While processes are spawned: Python would write to one that has died for ever, as it holds the pipe's other end itself."""
+    if multiprocessing.get_start_method() != "spawn" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    this, starting, before = psutil.Process(), True, signal.getsignal(signal.SIGCHLD)
+    others = this.children()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if callable(before):
+            before(number, frame)
+        new = set(this.children()) - set(others) if starting else set()
+        if any(child.is_running() and child.status() == psutil.STATUS_ZOMBIE for child in new):
+            raise WorkerDiedError(_NOT_READY)
+
+    signal.signal(signal.SIGCHLD, handler)
+    try:
+        yield
+    finally:
+        starting = False
+        if signal.getsignal(signal.SIGCHLD) is handler:  # else torch has put its own before it
+            signal.signal(signal.SIGCHLD, before)
 
 
 def leave_signals_to_main(_: int) -> None:

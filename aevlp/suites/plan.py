@@ -167,7 +167,7 @@ def find_runs(jobs: list[Job]) -> list[str]:
     for job in jobs:
         job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
-    for path in sorted(file.parent for file in runs_root().glob("*/config.yaml")):
+    for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
         for job in wanted.get(_hash_and_seed(path), ()):
             other = _other_data(path, job.data)
             if other:

@@ -51,7 +51,6 @@ class JsonlTracker(Tracker):
     def start(self, run: RunInfo) -> None:
         """Open the file; a continued run first drops the rows its checkpoint does not know."""
         self.path = run.run_dir / FILE_NAME
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         if run.resumed_step is not None and self.path.exists():
             try:
                 self._keep_rows_until(run.resumed_step, run.resumed_epochs)
@@ -59,7 +58,11 @@ class JsonlTracker(Tracker):
                 raise CheckpointError(f"{self.path}: cannot be continued: {error}") from error
         # A new run never continues an old file.
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if run.resumed_step is None else 0)
-        self._descriptor = os.open(self.path, flags, 0o666)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, flags, 0o666)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror}") from error
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def _keep_rows_until(self, step: int, epochs: int) -> None:

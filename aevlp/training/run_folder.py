@@ -36,7 +36,7 @@ STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("*/config.yaml") if RunFolder(path.parent).has_begun]
+        runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
         if not runs:
             raise ConfigError(f"there is no run in {runs_root()}/")
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prepare one dataset."""
     if arguments.dataset not in registry.names("datasets"):  # those that there are import torch
         registry.get("datasets", arguments.dataset)
-    if not arguments.root.expanduser().is_dir():
+    if not arguments.root.is_dir():
         raise DataError(f"--root {arguments.root}: there is no such folder")
     from aevlp.data.prepare import prepare
 

@@ -237,6 +237,24 @@ def test_output_that_cannot_be_written_is_refused_before_anything_is_computed(tr
     assert capsys.readouterr().err == f"error: -o {tmp_path}/s.csv: cannot be written: No space left on device\n"
 
 
+def test_two_commands_with_one_output_do_not_meet_and_the_last_wins(trained_run, photos, tmp_path, monkeypatch, capsys):
+    batches, output = predicting._batches, tmp_path / "s.csv"
+
+    def both(*arguments):
+        monkeypatch.setattr(predicting, "_batches", batches)
+        assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "1"]) == 0
+        other.append(output.read_bytes())
+        yield from batches(*arguments)
+
+    other: list[bytes] = []
+    monkeypatch.setattr(predicting, "_batches", both)
+    assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "0"]) == 0
+    rows = list(csv.DictReader(output.open(newline="")))
+    assert len(rows) == len(list(csv.DictReader(other[0].decode().splitlines())))
+    assert all(len(row["labels"].split(";")) == 10 for row in rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+
+
 def test_run_from_before_class_names_were_kept(trained_run, photos, tmp_path, capsys):
     old = shutil.copytree(trained_run, tmp_path / "old", symlinks=True)
     (old / "classes.json").unlink()

@@ -68,7 +68,6 @@ def uninterrupted(tmp_path_factory):
     return of
 
 
-@pytest.mark.processor
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stop", STOPS)
 def test_stopped_and_resumed_equals_uninterrupted(uninterrupted, monkeypatch, variant, stop):
@@ -94,6 +93,7 @@ def test_the_comparison_sees_another_seed(uninterrupted):
     assert {".summary.seed", ".weights.model.head.weight", ".progress.best_map", ".task.random"} <= set(found)
 
 
+@pytest.mark.processor
 def test_workers_do_not_change_the_result(uninterrupted):
     words = [word for word in VARIANTS["two workers"] if "workers" not in word]
     alone = runs.outcome(aevlp.train(runs.config("trainer.epochs=6", *words)).run_dir)
@@ -114,6 +114,7 @@ def test_stopped_four_times_equals_uninterrupted(uninterrupted):
     assert runs.differences(runs.outcome(runs.only_run()), uninterrupted("plain")) == []
 
 
+@pytest.mark.processor
 def test_more_epochs_extend_a_finished_run(uninterrupted):
     run = aevlp.train(runs.config("trainer.epochs=4")).run_dir
     assert main(["--resume", str(run), "--set", "trainer.epochs=6"]) == 0

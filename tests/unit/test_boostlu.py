@@ -14,6 +14,7 @@ from aevlp.training.task import build_optimizer
 MODELS = {"resnet50": ("weights=none",), "timm/resnet18": ("weights=none",), "small_cnn": ()}
 
 
+@pytest.mark.processor
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["resnet50", "timm/resnet18"])
 def test_a_boost_of_one_is_the_pooled_map_and_a_linear_head(name):
@@ -27,6 +28,7 @@ def test_a_boost_of_one_is_the_pooled_map_and_a_linear_head(name):
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)  # in float32 rounding alone makes 1e-6 of it
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(("name", "training"), [("small_cnn", True), ("small_cnn", False), ("timm/resnet18", False)])
 def test_the_logit_is_the_mean_of_class_maps_with_positive_values_boosted(name, training):
     model = build(name, *MODELS[name], "boost=5").train(training)

@@ -17,8 +17,6 @@ from aevlp.training import precision
 from aevlp.training.run import resume
 from aevlp.training.task import build_optimizer
 
-pytestmark = pytest.mark.processor
-
 
 def measured(monkeypatch, fp32: float, bf16: float, calls: list | None = None) -> None:
     def times(steps):
@@ -42,6 +40,7 @@ def test_auto_takes_what_is_faster_and_says_why(monkeypatch, capsys, fp32, bf16,
     assert json.loads((result.run_dir / "precision.json").read_text())["precision"] == chosen
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(("fp32", "bf16", "same"), [(0.1, 0.3, "fp32"), (0.3, 0.1, "bf16")])
 def test_auto_is_the_precision_it_chose_to_the_bit(monkeypatch, fp32, bf16, same):
     runs.add_components(monkeypatch)
@@ -83,6 +82,7 @@ def test_fp16_without_cuda_is_a_usage_error(capsys):
     )
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_fused_optimiser_takes_the_steps_of_the_plain_one(optimizer):
     torch.manual_seed(0)

@@ -1,9 +1,12 @@
 """What is wrong with a download is said in one message that names the place; nothing already written is damaged."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
+from file_effects import Effects, watched
 from miniatures import MAKE, draw, make_coco, make_cub, make_nuswide, make_voc
 from PIL import Image
 
@@ -190,6 +193,47 @@ def test_files_that_say_something_else_are_not_overwritten(tmp_path, capsys):
     before = {file: file.read_bytes() for file in root.glob("formatted_*")}
     assert f"{path}: is there already and says something else" in refused(capsys, "prepare", "voc", "--root", root)
     assert {file: file.read_bytes() for file in root.glob("formatted_*")} == before
+
+
+def test_files_that_a_killed_prepare_left_are_refused_until_it_is_run_again(tmp_path):
+    """Killed at any effect: whoever reads the arrays sees all old ones, all new ones, or the reason why not."""
+    root = MAKE["folder"](tmp_path / "data")
+    out = tmp_path / "out"
+    config = registry.get("datasets", "arrays").config(name="arrays", root=str(root), arrays=str(out))
+    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
+    table = (root / "labels.csv").read_text().splitlines(keepends=True)
+
+    def begin(act):
+        (root / "labels.csv").write_text("".join(table))
+        shutil.rmtree(out, ignore_errors=True)
+        prepare("folder", root, out, check=False)
+        shutil.copy(tmp_path / "classes.txt", out)
+        (root / "labels.csv").write_text("".join([table[0], *reversed(table[1:])]))
+        with watched(Effects([out], act)) as effects:
+            prepare("folder", root, out, check=False)
+        return effects.names
+
+    def names():
+        return np.load(out / "formatted_train_images.npy").tolist(), np.load(out / "formatted_train_labels.npy").tolist()
+
+    count, new, told = len(begin(lambda *_: None)), names(), 0
+    for number in range(1, count + 1):
+        child = os.fork()
+        if child == 0:
+            begin(lambda now, *_, number=number: os._exit(1) if now == number else None)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        try:
+            registry.build("datasets", config)
+        except DataError as error:
+            assert "run it again" in str(error)  # noqa: PT017  (the others are read without an error)
+            told += 1
+        else:
+            assert names() == new or (names()[0] == new[0][::-1] and names()[1] == new[1][::-1])
+        prepare("folder", root, out, check=False)
+        assert names() == new
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert told >= 6
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path, capsys):

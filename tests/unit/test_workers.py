@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.spawn
 import multiprocessing.util
 import os
 import pickle
 import runpy
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -128,6 +130,19 @@ def test_images_that_cannot_be_sent_are_one_line(split, start_method, tmp_path):
     split.images.read = lambda row: row
     with pytest.raises(DataError, match=r"cannot be sent to worker processes .*lambda.*; or set trainer\.num_workers=0"):
         images(loader(split))
+
+
+def test_a_spawned_worker_that_dies_at_its_start_is_not_waited_for(split, start_method, monkeypatch, capfd):
+    start_method("spawn")
+    multiprocessing.spawn.set_executable("/bin/false")  # instead of Python
+    handler = signal.getsignal(signal.SIGCHLD)
+    large = Split(ArrayImages(np.zeros((300, 32, 32, 3), dtype=np.uint8)), np.zeros((300, 4), dtype=np.uint8), None)  # for a pipe
+    try:
+        with pytest.raises(WorkerDiedError, match="before it was ready"):
+            images(loader(large))
+    finally:
+        multiprocessing.spawn.set_executable(sys.executable)
+    assert signal.getsignal(signal.SIGCHLD) == handler
 
 
 def test_where_memory_cannot_be_shared_the_images_are_kept_on_disk_and_this_is_said(monkeypatch, start_method):
