@@ -18,6 +18,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
+from aevlp.tensor_file import load_tensors
 
 
 class Classifier(nn.Module):
@@ -91,7 +92,7 @@ def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) 
 
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_tensors(path)
     except Exception as error:  # torch and safetensors raise a dozen types; all mean that the file cannot be used
         # Not the words of torch, which recommend to load the file with the check for pickled code switched off.
         raise ConfigError(f"model.weights: {path} cannot be read as weights ({type(error).__name__})") from error

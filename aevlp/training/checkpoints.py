@@ -25,6 +25,7 @@ from torch import Tensor
 from aevlp import files, system
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.reading import open_regular, read_json
+from aevlp.tensor_file import load_tensors
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -56,7 +57,7 @@ class Checkpoint:
         """Everything else; CheckpointError where the file holds more than plain data."""
         path = self.folder / "state.pt"
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_tensors(path)
         except Exception as error:  # torch raises a dozen types here; none of them executed anything
             # Not the words of torch, which recommend to switch the check for pickled code off.
             raise CheckpointError(f"{path}: holds more than plain data, so it was not loaded ({type(error).__name__})") from error

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import load_experiment
+from aevlp.tensor_file import load_tensors
 from aevlp.training.trained import Trained
 
 EXPERIMENTS = {"pascal": "voc_gpr", "voc": "voc_gpr", "coco": "coco_gpr", "nuswide": "nuswide_gpr", "cub": "cub_gpr"}
@@ -37,7 +38,7 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     known: list[Any] = [(OrderedDict, "munch.Munch"), (OrderedDict, "argparse.Namespace")]
     try:
         with torch.serialization.safe_globals(known):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
     except Exception as error:  # torch raises a dozen types; none of them executed anything
         # Not the words of torch, which recommend to switch the check for pickled code off.
         found = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -1,12 +1,12 @@
 """Passwords and keys are hidden wherever a command line, a URL or a driver's message is told."""
 
-import subprocess
 import sys
 import time
 
 import pytest
 
 import aevlp
+from aevlp.config import snapshot
 from aevlp.config.errors import ConfigError
 from aevlp.config.snapshot import environment
 from aevlp.masking import holds_secret, mask, mask_words
@@ -100,8 +100,8 @@ def test_a_long_line_takes_time_in_proportion_to_its_length():
         assert took[1] < 4 * took[0] + 0.1, piece
 
 
-def test_a_diff_of_the_code_is_code_without_the_secrets_in_use(monkeypatch):
+def test_a_diff_of_the_code_is_code_without_the_secrets_in_use(tmp_path, monkeypatch):
     code = "+run(token=tokenizer, url='postgresql://me:example@h/d')\n+KEY = 'correct-horse'\n"
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, stdout=code, stderr=""))
+    monkeypatch.setattr(snapshot, "_ask_git", lambda root, *words: code.encode() if "diff" in words else f"{root}\nabc".encode())
     monkeypatch.setenv("AEVLP_STORAGE", "mysql://me:correct-horse@host/db")
-    assert environment()["git"]["diff"] == code.replace("correct-horse", "***")
+    assert snapshot._git(tmp_path)["diff"] == code.replace("correct-horse", "***")
