@@ -64,6 +64,7 @@ def mask_words(words: Sequence[str]) -> list[str]:
     return hidden
 
 
+@lru_cache(maxsize=1024)  # asked for each variable at each cell of a table
 def _may_tell(variable: tuple[str, str]) -> bool:
     name, value = variable
     return re.fullmatch(rf".*{_NAME}", name, re.IGNORECASE) is not None or ("://" in value and "@" in value)

@@ -27,8 +27,7 @@ def choose_baseline(groups: list[Group], name: str | None = None) -> Group:
     """
     if name is None:
         ranked = [group for group in groups if group.by_seed] or groups
-        usual = [group for group in ranked if _component(group, "loss") == USUAL_BASELINE]
-        return (usual or ranked)[-1]
+        return next((group for group in reversed(ranked) if _component(group, "loss") == USUAL_BASELINE), ranked[-1])
     found = [group for group in groups if group.name == name] or [group for group in groups if group.experiment == name]
     if len(found) == 1:
         return found[0]
