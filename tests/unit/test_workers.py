@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import multiprocessing.spawn
 import multiprocessing.util
 import os
@@ -74,7 +75,8 @@ def images(loader, epoch=1):
 
 
 def own_workers():
-    return [process for process in psutil.Process().children() if "tracker" not in " ".join(process.cmdline())]
+    living = [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in living if "tracker" not in " ".join(process.cmdline())]
 
 
 @pytest.fixture
@@ -134,7 +136,8 @@ def test_images_that_cannot_be_sent_are_one_line(split, start_method, tmp_path):
 
 def test_a_spawned_worker_that_dies_at_its_start_is_not_waited_for(split, start_method, monkeypatch, capfd):
     start_method("spawn")
-    multiprocessing.spawn.set_executable("/bin/false")  # instead of Python
+    multiprocessing.resource_tracker.ensure_running()
+    multiprocessing.spawn.set_executable(shutil.which("false"))  # instead of Python
     handler = signal.getsignal(signal.SIGCHLD)
     large = Split(ArrayImages(np.zeros((300, 32, 32, 3), dtype=np.uint8)), np.zeros((300, 4), dtype=np.uint8), None)  # for a pipe
     try:
