@@ -130,16 +130,17 @@ class SelectionConfig(Config):
     """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank, which W&B refuses")
-    return text
+def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:
+    """What W&B refuses would cost the whole record of a run, hours after the word was written."""
 
+    def check(text: str) -> str:
+        if not text.strip() or len(text) > most:
+            raise ValueError(f"has {len(text)} characters{'' if text.strip() else ', all blank'}; W&B takes 1 to {most}")
+        if wrong := sorted(set(text) & set(without)):
+            raise ValueError(f"holds {' '.join(wrong)}, which W&B refuses here")
+        return text
 
-def _in_an_address(text: str) -> str:
-    if wrong := sorted(set(text) & set("/\\#?%:")):
-        raise ValueError(f"holds {' '.join(wrong)}, which W&B refuses in a name")
-    return _not_blank(text)
+    return AfterValidator(check)
 
 
 class TrackingConfig(Config):
@@ -147,15 +148,15 @@ class TrackingConfig(Config):
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
     """auto goes online where there is a login and the server answers, else offline."""
-    project: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_in_an_address)] = "aevlp"
+    project: Annotated[str, _taken_by_wandb(128, "/\\#?%:")] = "aevlp"
     """Project to log to."""
-    entity: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_in_an_address)] | None = None
+    entity: Annotated[str, _taken_by_wandb(128, "/\\#?%:")] | None = None
     """User or team; null is the login's default."""
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_blank)], ...] = ()
+    tags: tuple[Annotated[str, _taken_by_wandb(64)], ...] = ()
     """Tags of the run, each of 1 to 64 characters."""
-    group: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_not_blank)] | None = None
+    group: Annotated[str, _taken_by_wandb(128)] | None = None
     """Runs shown together; null is the name of the experiment."""
-    job_type: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_blank)] = "train"
+    job_type: Annotated[str, _taken_by_wandb(64)] = "train"
     """Kind of run within its group."""
 
 
