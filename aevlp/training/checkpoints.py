@@ -188,7 +188,7 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and Path(name).name == name
+    return isinstance(name, str) and name != "" and Path(name).name == name
 
 
 def _problem(checkpoint: Checkpoint) -> str | None:

@@ -75,6 +75,21 @@ def test_a_manifest_of_another_shape_means_the_previous_one(store, said, text):
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.pt", "manifest.json"])
+WRONG = {"best": [3, "", "../epoch-001", "a/b"], "step": ["1", None, 1.5, True], "epochs_done": [None], "schema_version": ["2"],
+         "files": [[], {"../state.pt": {"bytes": 1, "sha256": ""}}, {"state.pt": {}}, {"state.pt": 1}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_manifest_with_a_part_of_another_type_or_without_it_means_the_previous_one(store, said, key):
+    save_epoch(store, 1)
+    path = save_epoch(store, 2) / "manifest.json"
+    whole = json.loads(path.read_text())
+    for changed in [{name: value for name, value in whole.items() if name != key}, *(whole | {key: value} for value in WRONG[key])]:
+        path.write_text(json.dumps(changed))
+        assert store.latest().folder.name == "epoch-001"
+    assert set(said) == {"checkpoint epoch-002 is ignored: it has no readable manifest"}
+
+
 def test_a_missing_file_means_the_previous_one_and_is_said(store, said, file):
     save_epoch(store, 1)
     (save_epoch(store, 2) / file).unlink()
