@@ -56,10 +56,13 @@ class Checkpoint:
         """Everything else; CheckpointError where the file holds more than plain data."""
         path = self.folder / "state.pt"
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here; none of them executed anything
             # Not the words of torch, which recommend to switch the check for pickled code off.
             raise CheckpointError(f"{path}: holds more than plain data, so it was not loaded ({type(error).__name__})") from error
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path}: holds no state, but {type(state).__name__}")
+        return state
 
 
 class CheckpointStore:
