@@ -57,10 +57,13 @@ class Checkpoint:
         """Everything else; CheckpointError where the file holds more than plain data."""
         path = self.folder / "state.pt"
         try:
-            return load_tensors(path)
+            state = load_tensors(path)
         except Exception as error:  # torch raises a dozen types here; none of them executed anything
             # Not the words of torch, which recommend to switch the check for pickled code off.
             raise CheckpointError(f"{path}: holds more than plain data, so it was not loaded ({type(error).__name__})") from error
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path}: holds no state, but {type(state).__name__}")
+        return state
 
 
 class CheckpointStore:
@@ -189,7 +192,7 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and Path(name).name == name
+    return isinstance(name, str) and name != "" and Path(name).name == name
 
 
 def _problem(checkpoint: Checkpoint) -> str | None:

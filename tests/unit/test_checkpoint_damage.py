@@ -74,6 +74,24 @@ def test_a_manifest_of_another_shape_means_the_previous_one(store, said, text):
     assert said == ["checkpoint epoch-002 is ignored: it has no readable manifest"]
 
 
+WRONG = {"best": [3, "", "../epoch-001", "a/b"], "step": ["1", None, 1.5, True], "epochs_done": [None], "schema_version": ["2"],
+         "files": [[], {"../state.pt": {"bytes": 1, "sha256": ""}}, {"state.pt": {}}, {"state.pt": 1}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_manifest_with_a_part_of_another_type_or_without_it_means_the_previous_one(store, said, key):
+    save_epoch(store, 1)
+    path = save_epoch(store, 2) / "manifest.json"
+    whole = json.loads(path.read_text())
+    for changed in [
+        {name: value for name, value in whole.items() if name != key},
+        *(whole | {key: value} for value in WRONG[key]),
+    ]:
+        path.write_text(json.dumps(changed))
+        assert store.latest().folder.name == "epoch-001"
+    assert set(said) == {"checkpoint epoch-002 is ignored: it has no readable manifest"}
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "state.pt", "manifest.json"])
 def test_a_missing_file_means_the_previous_one_and_is_said(store, said, file):
     save_epoch(store, 1)
@@ -122,16 +140,30 @@ class Malicious:
         return Path.touch, (self.canary,)
 
 
+@pytest.mark.parametrize("content", [torch.zeros(2, 2), [1], "state", None])
+def test_a_state_that_is_no_mapping_is_refused_with_a_true_manifest(store, content):
+    folder = save_epoch(store, 1)
+    torch.save(content, buffer := io.BytesIO())
+    replace_state(folder, buffer.getvalue())
+    with pytest.raises(CheckpointError, match=r"state\.pt: holds no state"):
+        store.latest().state()
+
+
+def replace_state(folder, content):
+    """Another state.pt, and a manifest that fits it."""
+    (folder / "state.pt").write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["state.pt"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize("format", ["torch", "pickle"])
 def test_a_malicious_pickle_with_a_true_manifest_is_refused_and_not_executed(store, tmp_path, format):
     canary = tmp_path / "canary"
     folder = save_epoch(store, 1)
     buffer = io.BytesIO()
     (torch.save if format == "torch" else pickle.dump)({"progress": Malicious(canary)}, buffer)
-    (folder / "state.pt").write_bytes(buffer.getvalue())
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["state.pt"] = {"bytes": len(buffer.getvalue()), "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    replace_state(folder, buffer.getvalue())
     with pytest.raises(CheckpointError, match="holds more than plain data, so it was not loaded"):
         store.latest().state()
     assert not canary.exists()
