@@ -9,12 +9,14 @@ from aevlp.config.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
 SHIPPED = _PACKAGE / "shipped"
-"""Copies of configs/, experiments/ and sweeps/ in an installed package."""
+"""configs/, experiments/ and sweeps/ as package data: links to them in a checkout, copies in an installed package."""
 
 
 def checkout() -> Path | None:
     """The folder of run.py; None where the package was installed from a wheel."""
-    return None if SHIPPED.is_dir() else _PACKAGE.parent
+    # Where there are no symbolic links, git writes small files in their stead.
+    copied = (SHIPPED / "configs").is_dir() and not (SHIPPED / "configs").is_symlink()
+    return None if copied else _PACKAGE.parent
 
 
 def user_path(path: str | Path, where: str = "") -> Path:

@@ -15,8 +15,7 @@ import small_runs as runs
 import aevlp
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ("aevlp", "configs", "experiments", "sweeps", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md",
-          "LICENSE", "run.py", "CHANGELOG.md", "CITATION.cff")  # fmt: skip
+SOURCE = ("aevlp", "configs", "experiments", "sweeps", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 def call(*words, cwd, **variables):
@@ -35,8 +34,10 @@ def site(tmp_path_factory):
     source = work / "source"
     source.mkdir()
     for name in SOURCE:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, source / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, symlinks=True)
+        else:
+            shutil.copy(ROOT / name, source / name)
     for cache in source.rglob("__pycache__"):
         shutil.rmtree(cache)
     call("-c", "from setuptools.build_meta import build_sdist; build_sdist('../sdist')", cwd=source)
