@@ -11,6 +11,10 @@ from hypothesis import settings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("suite", deadline=None, derandomize=True)  # a busy machine or another draw makes no test fail
 settings.load_profile("suite")
+# Under nohup, or in the background of a script, some are ignored, and the program leaves them so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(_number, signal.SIG_DFL)
 
 SMALL = (
     "dataset.num_train=64", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16", "trainer.eval_batch_size=40",
