@@ -42,22 +42,13 @@ def usable_cores() -> int:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Set torch's threads: so many, or as many as torch had at first, but no more than there are usable cores.
+    """Set torch's threads: so many, or no more than there are usable cores.
 
     torch does not know of a container's share: on 64 cores with the time of 2, its 64 threads would wait for each other.
     """
     import torch
 
-    first = _threads_at_first()
-    torch.set_num_threads(threads or min(first, usable_cores()))
-
-
-@cache
-def _threads_at_first() -> int:
-    """Before a run of this process set another number: it is not for the next one."""
-    import torch
-
-    return torch.get_num_threads()
+    torch.set_num_threads(threads or min(torch.get_num_threads(), usable_cores()))
 
 
 def _quota() -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -27,6 +28,11 @@ def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    yield
+    if threads is not None:
+        sys.modules["torch"].set_num_threads(threads)  # nor is its number of threads, on which the last bits hang
 
 
 @pytest.fixture
