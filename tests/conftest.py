@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 import pytest
+import torch
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -23,16 +23,25 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """Around a test and the fixtures made for it, whatever their scope: what they change in this process is not for the next.
+
+    The last bits hang on the number of threads: a process that a test starts has as many as this one began with.
+    """
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    yielded = yield
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+    return yielded
+
+
 @pytest.fixture(autouse=True)
 def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else None
-    yield
-    if threads is not None:
-        sys.modules["torch"].set_num_threads(threads)  # nor is its number of threads, on which the last bits hang
 
 
 @pytest.fixture
@@ -76,8 +85,6 @@ def float64(monkeypatch):
     In float32 the last bit of a sum depends on the instructions, and eight steps make 2e-3 of it. Texts are cached in float32,
     so a labeler needs labeler.encoder.cache=false.
     """
-    import torch
-
     from aevlp.losses._memory import RememberingLoss
     from aevlp.vision_language import encoder
 

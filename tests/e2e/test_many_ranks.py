@@ -33,12 +33,9 @@ GPR = ("loss=gpr", "loss.regularizer=1", "loss.expected_positives=2.4", "labeler
 
 @pytest.fixture(autouse=True)
 def _components(monkeypatch, float64):
-    threads = torch.get_num_threads()
     runs.add_components(monkeypatch)
     model = registry.Component("plain_cnn", plain_model.PlainCNNConfig, plain_model.build_plain_cnn)
     monkeypatch.setitem(registry._components["models"], "plain_cnn", model)
-    yield
-    torch.set_num_threads(threads)
 
 
 def one_process(patch, folder: Path, *words: str) -> dict:

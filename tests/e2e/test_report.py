@@ -9,7 +9,6 @@ import browser
 import hand_made
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 import aevlp
@@ -29,7 +28,7 @@ SMALL = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Run folders, the page about them, and the data in it. The first run is tracked, offline."""
-    root, threads = tmp_path_factory.mktemp("report"), torch.get_num_threads()
+    root = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEVLP_RUNS", str(root / "runs"))
         folders = [
@@ -46,7 +45,6 @@ def made(tmp_path_factory):
             ).run_dir
             for number, (name, seed) in enumerate(RUNS)
         ]
-    torch.set_num_threads(threads)
     hand_made.study(root / "runs" / "sweeps" / "tiny", hand_made.searched())
     page = root / "report.html"
     assert main(["report", str(root / "runs"), "-o", str(page)]) == 0
