@@ -73,7 +73,7 @@ def said():
 @pytest.fixture
 def store(tmp_path, said):
     """An empty checkpoint store."""
-    from aevlp.training.checkpoints import CheckpointStore
+    from aevlp.runs.checkpoints import CheckpointStore
 
     return CheckpointStore(tmp_path / "checkpoints", said.append)
 

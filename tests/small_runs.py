@@ -17,7 +17,7 @@ from aevlp.config.schema import ComponentConfig, ExperimentConfig
 from aevlp.losses.an import assume_negative
 from aevlp.models._classifier import Classifier
 from aevlp.tracking import read_metrics
-from aevlp.training.checkpoints import Checkpoint, CheckpointStore
+from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.training.task import Task
 
 FAST = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "steps": torch.tensor(7)}
 STATE = {"progress": {"step": 3, "losses": [(0.5, 16)], "best": None}, "pseudo": torch.ones(2, 3, dtype=torch.int8)}

@@ -6,7 +6,7 @@ import contextlib
 import io
 
 from aevlp.cli import main
-from aevlp.training import child
+from aevlp.runs import child
 
 SMALL = (
     "dataset.image_size=32", "dataset.num_train=48", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16",

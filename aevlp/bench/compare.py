@@ -17,7 +17,7 @@ from rich.table import Table
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
-from aevlp.config.snapshot import environment
+from aevlp.runs.snapshot import environment
 from aevlp.data.formats.coco import CLASS_NAMES
 from aevlp.terminal import Terminal
 

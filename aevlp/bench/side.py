@@ -72,7 +72,7 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
     from aevlp.data.images import resize
     from aevlp.tracking import Trackers
     from aevlp.training.run import build_trainer
-    from aevlp.training.run_folder import RunFolder
+    from aevlp.runs.folder import RunFolder
     from aevlp.training.signals import StopFlag
     from aevlp.vision_language.views import cut_views
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.budget import first_of
-from aevlp.reporting.collect import Run, collect
+from aevlp.runs.collect import Run, collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (

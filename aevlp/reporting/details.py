@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aevlp.data.npz import require
-from aevlp.reporting.collect import Run
+from aevlp.runs.collect import Run
 
 THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
 MAX_CLASSES = 40  # of a co-occurrence matrix: more cannot be read

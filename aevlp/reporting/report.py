@@ -14,7 +14,7 @@ from aevlp.config.describe import flatten
 from aevlp.data.npz import require
 from aevlp.masking import mask_words
 from aevlp.reporting.budget import Budget, first_of
-from aevlp.reporting.collect import Run, collect, require_runs
+from aevlp.runs.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
 from aevlp.reporting.same_data import data_notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aevlp.reporting.collect import Run
+from aevlp.runs.collect import Run
 
 NAMED = 3  # of those that are told of in one line
 

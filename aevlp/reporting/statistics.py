@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aevlp.reading import number
-from aevlp.reporting.collect import Run
+from aevlp.runs.collect import Run
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:

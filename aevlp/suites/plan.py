@@ -16,9 +16,9 @@ from aevlp.config.loading import files, load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.folders import runs_root
-from aevlp.reporting.collect import Run, read_run
+from aevlp.runs.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 
 @dataclass

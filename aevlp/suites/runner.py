@@ -16,9 +16,9 @@ from aevlp.machine import Machine
 from aevlp.suites.plan import Job, find_runs
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
-from aevlp.training import child
-from aevlp.training.run_folder import RunFolder
-from aevlp.training.run_lock import look
+from aevlp.runs import child
+from aevlp.runs.folder import RunFolder
+from aevlp.runs.lock import look
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2

@@ -19,7 +19,7 @@ from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
 from aevlp.terminal import Terminal
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"

@@ -12,7 +12,7 @@ from aevlp.folders import runs_root
 from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
 from aevlp.tracking.wandb_table import log_table
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
 PARTS = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]

@@ -18,7 +18,7 @@ from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
 from aevlp.sweeps.owner import SEEN_SECONDS, this_process
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
 from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
 from aevlp.tracking import read_metrics
 from aevlp.tracking.base import Tracker
-from aevlp.training import child
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs import child
+from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LOCK_SECONDS = 120.0

@@ -23,7 +23,7 @@ from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run import build_trainer
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 

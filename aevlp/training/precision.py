@@ -17,7 +17,7 @@ from aevlp import ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.reading import read_json
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 FILE_NAME = "precision.json"
 GAIN = 0.9  # fp32 is the more exact: anything else has to save a tenth of its time

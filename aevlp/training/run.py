@@ -28,9 +28,9 @@ from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.training.precision import decide
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task

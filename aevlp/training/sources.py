@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
-from aevlp.training.run_folder import find_run
+from aevlp.runs.folder import find_run
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
 _EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")

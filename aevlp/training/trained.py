@@ -23,9 +23,9 @@ from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.reading import read_json, read_table
 from aevlp.system import limit_threads
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.training.precision import read_decision
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.sources import DESCRIPTION, find_trained
 
 

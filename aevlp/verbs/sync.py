@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Hand each run to `wandb sync`."""
     from aevlp.tracking.wandb_commands import sync, with_trials
-    from aevlp.training.run_folder import find_run, find_study
+    from aevlp.runs.folder import find_run, find_study
 
     folders = []
     for name in arguments.runs:

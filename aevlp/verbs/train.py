@@ -41,7 +41,7 @@ def _resume(arguments: argparse.Namespace) -> None:
     epochs = words[-1].partition("=")[2] if words else None
     if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
-    from aevlp.training.run_folder import find_run
+    from aevlp.runs.folder import find_run
 
     run = find_run(arguments.resume)
     from aevlp.training.run import resume

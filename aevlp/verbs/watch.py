@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open it; returns its exit code."""
     from aevlp.tracking.wandb_commands import watch
-    from aevlp.training.run_folder import find_run
+    from aevlp.runs.folder import find_run
 
     return watch(find_run(arguments.run_name))

@@ -15,7 +15,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.schema import SPEED_AND_METERS
 from aevlp.reporting.report import report_data
-from aevlp.training.run_folder import runs_root
+from aevlp.runs.folder import runs_root
 
 SETS = (
     "model=small_cnn", "dataset.image_size=32", "trainer.batch_size=4", "trainer.epochs=1", "trainer.precision=fp32",

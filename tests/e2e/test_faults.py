@@ -15,7 +15,7 @@ from aevlp import files
 from aevlp.cli import main
 from aevlp.tracking import read_metrics
 from aevlp.training.run import resume
-from aevlp.training.run_folder import runs_root
+from aevlp.runs.folder import runs_root
 
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
 
@@ -91,7 +91,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.pt", "manifest.json", "pseudo_labels.npz"])
 def test_a_disk_full_in_mid_run_keeps_the_earlier_checkpoint_and_resumes(monkeypatch, fails, uninterrupted, file):
-    from aevlp.training import checkpoints
+    from aevlp.runs import checkpoints
 
     kept = {}
 

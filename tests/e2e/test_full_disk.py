@@ -16,7 +16,7 @@ from miniatures import MAKE
 
 from aevlp.cli import main
 from aevlp.data.prepare import prepare
-from aevlp.training.run_folder import runs_root
+from aevlp.runs.folder import runs_root
 
 FEW = ["dataset.num_train=6", "dataset.num_val=4", "dataset.num_test=4", "labeler.grid=2", "labeler.encoder.cache=false"]
 # A removal needs no space; the folder is there already; where there are no links, a name is given in another way.

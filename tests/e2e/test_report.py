@@ -14,7 +14,7 @@ from scipy import stats
 import aevlp
 from aevlp.cli import main
 from aevlp.config.describe import flatten
-from aevlp.reporting.collect import read_run
+from aevlp.runs.collect import read_run
 from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics, panels
 from aevlp.tracking import read_metrics
 

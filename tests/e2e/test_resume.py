@@ -12,7 +12,7 @@ import small_runs as runs
 
 import aevlp
 from aevlp.cli import main
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped
 from aevlp.training.trainer import Trainer
@@ -129,7 +129,7 @@ def test_a_killed_process_is_resumed_to_the_same_end(uninterrupted, tmp_path):
 import os, signal, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import aevlp, small_runs
-from aevlp.training import checkpoints
+from aevlp.runs import checkpoints
 write, written = checkpoints._write, []
 def write_and_die(path, content):
     write(path, content)

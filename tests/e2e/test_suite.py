@@ -20,7 +20,7 @@ import suite_runs as suites
 from aevlp.cli import main
 from aevlp.config.errors import TrainingError
 from aevlp.folders import runs_root
-from aevlp.training import child
+from aevlp.runs import child
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(path.stem for path in (ROOT / "experiments/suites").glob("*.yaml"))

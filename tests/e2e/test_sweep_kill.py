@@ -44,7 +44,7 @@ def is_over(process):
 def child(parent):
     """The process of the trial that is under way."""
     found = [process for process in psutil.Process(parent.pid).children() if not is_over(process)]
-    return next((process for process in found if "aevlp.training.child" in process.cmdline()), None)
+    return next((process for process in found if "aevlp.runs.child" in process.cmdline()), None)
 
 
 def has_saved(number, epoch):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from stores import STATE, WEIGHTS, contents, names, save_epoch
 
 from aevlp.config.errors import CheckpointError
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 
 
 def test_what_was_saved_comes_back(store, said):

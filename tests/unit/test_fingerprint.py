@@ -14,7 +14,7 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import ROWS, Fingerprint, fingerprint, fingerprint_of
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 TABLE = (
     "image,label,split,labels", "a.png,cat,train,cat|dog", "b.png,dog,train,dog", "c.png,cat,train,cat", "d.png,cat,val,cat",

@@ -6,9 +6,9 @@ import time
 import pytest
 
 import aevlp
-from aevlp.config import snapshot
+from aevlp.runs import snapshot
 from aevlp.config.errors import ConfigError
-from aevlp.config.snapshot import environment
+from aevlp.runs.snapshot import environment
 from aevlp.masking import holds_secret, mask, mask_words
 
 TOKEN = "hf_" + "aB3" * 10

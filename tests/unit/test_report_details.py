@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from aevlp.metrics import pseudo_label_quality, pseudo_positives_per_class
-from aevlp.reporting.collect import Run
+from aevlp.runs.collect import Run
 from aevlp.reporting.details import (
     SCALE,
     THRESHOLDS,

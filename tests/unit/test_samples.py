@@ -13,7 +13,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
 from aevlp.labelers import Labeler
 from aevlp.training import samples
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 N, C, V = 50, 6, 5
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from aevlp.config import snapshot
+from aevlp.runs import snapshot
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 

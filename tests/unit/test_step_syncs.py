@@ -12,7 +12,7 @@ import aevlp
 from aevlp.config import registry
 from aevlp.tracking import Trackers
 from aevlp.training.run import build_trainer
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 
 

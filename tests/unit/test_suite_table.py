@@ -16,7 +16,7 @@ from aevlp.suites.measure import measure
 from aevlp.suites.plan import find_runs, load_plan
 from aevlp.suites.suite_file import FOLDER
 from aevlp.suites.table import as_csv, notes, sheet
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from aevlp.metrics import mean_average_precision
 from aevlp.tracking import Trackers, read_metrics
 from aevlp.training import trainer as trainer_module
 from aevlp.training.run import build_trainer, registry
-from aevlp.training.run_folder import RunFolder
+from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 from aevlp.training.task import Task, build_optimizer
 from aevlp.training.trainer import Trainer

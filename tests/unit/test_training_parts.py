@@ -16,9 +16,9 @@ from aevlp.losses.an import ANLoss
 from aevlp.metrics import mean_average_precision
 from aevlp.models._classifier import Classifier
 from aevlp.tracking import Trackers, read_metrics
-from aevlp.training.checkpoints import CheckpointStore
+from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.training.run import build_trainer, resume
-from aevlp.training.run_folder import RunFolder, find_run
+from aevlp.runs.folder import RunFolder, find_run
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 

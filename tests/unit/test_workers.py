@@ -33,7 +33,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.image_cache import cache_images
 from aevlp.data.images import ArrayImages
 from aevlp.data.loaders import TrainLoader, _TrainSet
-from aevlp.training import child
+from aevlp.runs import child
 from aevlp.training.signals import StopFlag
 
 ROOT = Path(__file__).parents[2]

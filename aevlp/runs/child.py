@@ -24,7 +24,7 @@ def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
     with (run / OUTPUT).open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "aevlp.training.child", str(os.getpid()), *plugins, "--resume", str(run)],
+            [sys.executable, "-m", "aevlp.runs.child", str(os.getpid()), *plugins, "--resume", str(run)],
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C comes to the parent, which stops the others
