@@ -16,8 +16,8 @@ from aevlp.config import registry
 from aevlp.config.schema import ComponentConfig, ExperimentConfig
 from aevlp.losses.an import assume_negative
 from aevlp.models._classifier import Classifier
-from aevlp.tracking import read_metrics
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
+from aevlp.tracking import read_metrics
 from aevlp.training.task import Task
 
 FAST = (

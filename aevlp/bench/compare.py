@@ -17,8 +17,8 @@ from rich.table import Table
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
-from aevlp.runs.snapshot import environment
 from aevlp.data.formats.coco import CLASS_NAMES
+from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
 
 BATCH = 16  # of coco_gpr, for which costs are composed

@@ -70,9 +70,9 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
     from aevlp import load_experiment
     from aevlp.config import registry
     from aevlp.data.images import resize
+    from aevlp.runs.folder import RunFolder
     from aevlp.tracking import Trackers
     from aevlp.training.run import build_trainer
-    from aevlp.runs.folder import RunFolder
     from aevlp.training.signals import StopFlag
     from aevlp.vision_language.views import cut_views
 

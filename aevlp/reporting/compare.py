@@ -10,7 +10,6 @@ from typing import Any
 
 from aevlp.config.errors import ConfigError
 from aevlp.reporting.budget import first_of
-from aevlp.runs.collect import Run, collect
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.sheets import (
@@ -25,6 +24,7 @@ from aevlp.reporting.sheets import (
     value,
 )
 from aevlp.reporting.statistics import group_runs
+from aevlp.runs.collect import Run, collect
 from aevlp.terminal import Terminal
 from aevlp.text import write_out
 from aevlp.tracking.base import shown_path

@@ -14,12 +14,12 @@ from aevlp.config.describe import flatten
 from aevlp.data.npz import require
 from aevlp.masking import mask_words
 from aevlp.reporting.budget import Budget, first_of
-from aevlp.runs.collect import Run, collect, require_runs
 from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
 from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
+from aevlp.runs.collect import Run, collect, require_runs
 
 CURVES = (
     "train/loss", "val/mAP", "val/mAP_observed",

@@ -16,9 +16,9 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.data.npz import read_npz
 from aevlp.reading import number, read_json, read_table
-from aevlp.tracking.jsonl import read_metrics
 from aevlp.runs.folder import STUDY_FILES, find_run, find_study
 from aevlp.runs.lock import look
+from aevlp.tracking.jsonl import read_metrics
 
 OWN_FILES = ("config.yaml", "metrics.jsonl", "summary.json")
 SCHEMA_VERSION = 1

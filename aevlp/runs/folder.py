@@ -19,13 +19,13 @@ from aevlp import files, ranks
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
-from aevlp.runs.snapshot import environment
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
 from aevlp.runs.lock import RunLock
+from aevlp.runs.snapshot import environment
 
 if TYPE_CHECKING:
     from aevlp.data.dataset import SPMLData

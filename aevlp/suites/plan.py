@@ -17,8 +17,8 @@ from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.folders import runs_root
 from aevlp.runs.collect import Run, read_run
-from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
 from aevlp.runs.folder import RunFolder
+from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
 
 
 @dataclass

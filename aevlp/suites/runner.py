@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aevlp.config.errors import AevlpError
 from aevlp.config.loading import from_dict
 from aevlp.machine import Machine
-from aevlp.suites.plan import Job, find_runs
-from aevlp.terminal import Terminal
-from aevlp.tracking.base import duration
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.lock import look
+from aevlp.suites.plan import Job, find_runs
+from aevlp.terminal import Terminal
+from aevlp.tracking.base import duration
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2

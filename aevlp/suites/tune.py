@@ -12,6 +12,7 @@ from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
 from aevlp.machine import Machine
+from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.sweeps.best import choose
 from aevlp.sweeps.ledger import WORDS
@@ -19,7 +20,6 @@ from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
 from aevlp.terminal import Terminal
-from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"

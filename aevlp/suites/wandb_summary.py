@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from aevlp.folders import runs_root
+from aevlp.runs.folder import RunFolder
 from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
 from aevlp.tracking.wandb_table import log_table
-from aevlp.runs.folder import RunFolder
 
 COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
 PARTS = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]

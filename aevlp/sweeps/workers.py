@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
+from aevlp.runs import child
+from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
 from aevlp.tracking import read_metrics
 from aevlp.tracking.base import Tracker
-from aevlp.runs import child
-from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import RunStopped
 
 LOCK_SECONDS = 120.0

@@ -18,12 +18,12 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
 from aevlp.data.workers import deaths_told
 from aevlp.labelers import Labeler
+from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run import build_trainer
-from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 

@@ -25,12 +25,12 @@ from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.runs.checkpoints import CheckpointStore
+from aevlp.runs.folder import RunFolder
 from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
-from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.training.precision import decide
-from aevlp.runs.folder import RunFolder
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task

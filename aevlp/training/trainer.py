@@ -20,10 +20,10 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
 from aevlp.reading import number
-from aevlp.tracking import Tracker
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
-from aevlp.training.memory import peak_memory_mb
 from aevlp.runs.folder import RunFolder
+from aevlp.tracking import Tracker
+from aevlp.training.memory import peak_memory_mb
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 

@@ -21,11 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score, and print the tables."""
-    from aevlp.training.sources import find_trained
+    from aevlp.inference.sources import find_trained
 
     find_trained(arguments.source, overrides(arguments), arguments.exp)
-    from aevlp.reporting.evaluation import evaluate, print_evaluation, write_evaluation
-    from aevlp.training.trained import open_trained
+    from aevlp.inference.evaluate import evaluate, print_evaluation, write_evaluation
+    from aevlp.inference.trained import open_trained
 
     trained = open_trained(arguments.source, overrides(arguments), arguments.exp)
     found = evaluate(trained, arguments.split)

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     require_place(Path(arguments.output))
     config = given_experiment(arguments, "whose images to label")
-    from aevlp.training.labeling import write_pseudo_labels
+    from aevlp.inference.label import write_pseudo_labels
 
     labels, images, notes = write_pseudo_labels(config, Path(arguments.output))
     for note in notes:

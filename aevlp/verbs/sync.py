@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Hand each run to `wandb sync`."""
-    from aevlp.tracking.wandb_commands import sync, with_trials
     from aevlp.runs.folder import find_run, find_study
+    from aevlp.tracking.wandb_commands import sync, with_trials
 
     folders = []
     for name in arguments.runs:

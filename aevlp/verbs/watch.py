@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open it; returns its exit code."""
-    from aevlp.tracking.wandb_commands import watch
     from aevlp.runs.folder import find_run
+    from aevlp.tracking.wandb_commands import watch
 
     return watch(find_run(arguments.run_name))

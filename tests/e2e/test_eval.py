@@ -13,8 +13,8 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.metrics.thresholds import sigmoid
-from aevlp.reporting.evaluation import evaluate
-from aevlp.training.trained import open_trained
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.trained import open_trained
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_class_without_a_positive_in_validation_takes_one_half_and_is_named(copi
 
 
 def test_of_many_classes_the_ten_best_and_the_ten_worst_are_shown(trained_run, monkeypatch, capsys):
-    from aevlp.reporting import evaluation
+    from aevlp.inference import evaluate as evaluation
 
     found = evaluate(open_trained(str(trained_run)), "test")
     many = {name: np.tile(getattr(found, name), 4) for name in ("positives", "thresholds")}
@@ -144,7 +144,7 @@ def test_a_run_without_a_checkpoint_and_one_of_other_classes_are_refused(copied)
 
 
 def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
-    from aevlp.reporting.evaluation import write_evaluation
+    from aevlp.inference.evaluate import write_evaluation
 
     (tmp_path / "file").write_text("")
     found = evaluate(open_trained(str(trained_run)), "val")

@@ -13,9 +13,9 @@ import small_runs as runs
 import aevlp
 from aevlp import files
 from aevlp.cli import main
+from aevlp.runs.folder import runs_root
 from aevlp.tracking import read_metrics
 from aevlp.training.run import resume
-from aevlp.runs.folder import runs_root
 
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
 

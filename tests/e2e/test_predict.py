@@ -16,9 +16,9 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
-from aevlp.training import predicting
-from aevlp.training.predicting import find_images
-from aevlp.training.trained import Scorer, open_trained
+from aevlp.inference import predict as predicting
+from aevlp.inference.predict import find_images
+from aevlp.inference.trained import Scorer, open_trained
 
 
 @pytest.fixture(scope="module")

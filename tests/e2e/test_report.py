@@ -14,8 +14,8 @@ from scipy import stats
 import aevlp
 from aevlp.cli import main
 from aevlp.config.describe import flatten
-from aevlp.runs.collect import read_run
 from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics, panels
+from aevlp.runs.collect import read_run
 from aevlp.tracking import read_metrics
 
 RUNS = (("digits_gpr", 0), ("digits_gpr", 1), ("digits_an", 0), ("digits_an", 1))

@@ -12,8 +12,8 @@ import sweep_runs as sweeps
 import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import TrainingError
-from aevlp.runs.collect import read_run
 from aevlp.reporting.report import report_data
+from aevlp.runs.collect import read_run
 from aevlp.sweeps.study import study_folder
 
 

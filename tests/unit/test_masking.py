@@ -6,10 +6,10 @@ import time
 import pytest
 
 import aevlp
-from aevlp.runs import snapshot
 from aevlp.config.errors import ConfigError
-from aevlp.runs.snapshot import environment
 from aevlp.masking import holds_secret, mask, mask_words
+from aevlp.runs import snapshot
+from aevlp.runs.snapshot import environment
 
 TOKEN = "hf_" + "aB3" * 10
 URLS = {

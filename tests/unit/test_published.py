@@ -11,9 +11,9 @@ import torch
 
 from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
-from aevlp.reporting.evaluation import evaluate
-from aevlp.training.published import EXPERIMENTS, read_published, translate
-from aevlp.training.trained import open_trained
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.published import EXPERIMENTS, read_published, translate
+from aevlp.inference.trained import open_trained
 
 EXPERIMENT = """
 base: digits_gpr

@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from aevlp.metrics import pseudo_label_quality, pseudo_positives_per_class
-from aevlp.runs.collect import Run
 from aevlp.reporting.details import (
     SCALE,
     THRESHOLDS,
@@ -18,6 +17,7 @@ from aevlp.reporting.details import (
     scored,
     threshold_counts,
 )
+from aevlp.runs.collect import Run
 
 JPEG = b"\xff\xd8 one \xff\xd9"
 

@@ -10,10 +10,10 @@ import pytest
 
 from aevlp.cli import main
 from aevlp.reporting import report
-from aevlp.runs import collect
 from aevlp.reporting.budget import Budget, embedded, first_of
 from aevlp.reporting.page import render
 from aevlp.reporting.report import report_data
+from aevlp.runs import collect
 
 
 @pytest.fixture

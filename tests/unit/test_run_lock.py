@@ -11,10 +11,10 @@ import small_runs as runs
 import without
 
 import aevlp
-from aevlp.runs.collect import read_run
 from aevlp.runs import lock as run_lock
-from aevlp.training.run import resume
+from aevlp.runs.collect import read_run
 from aevlp.runs.lock import FILE_NAME, RunLock, look
+from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped
 
 HERE = socket.gethostname()

@@ -12,8 +12,8 @@ from PIL import Image
 from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
 from aevlp.labelers import Labeler
-from aevlp.training import samples
 from aevlp.runs.folder import RunFolder
+from aevlp.training import samples
 
 N, C, V = 50, 6, 5
 

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import aevlp
 from aevlp.config import registry
+from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Trackers
 from aevlp.training.run import build_trainer
-from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 
 

@@ -12,11 +12,11 @@ import suite_runs as suites
 
 from aevlp.config.loading import files
 from aevlp.reporting.sheets import NONE
+from aevlp.runs.folder import RunFolder
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import find_runs, load_plan
 from aevlp.suites.suite_file import FOLDER
 from aevlp.suites.table import as_csv, notes, sheet
-from aevlp.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 
 from aevlp.config.errors import CheckpointError
 from aevlp.tensor_file import load_tensors
-from aevlp.training.published import read_published
+from aevlp.inference.published import read_published
 
 
 def test_what_torch_writes_is_read(tmp_path):

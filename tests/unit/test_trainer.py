@@ -15,10 +15,10 @@ from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch, TrainLoader
 from aevlp.data.random import epoch_order
 from aevlp.metrics import mean_average_precision
+from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Trackers, read_metrics
 from aevlp.training import trainer as trainer_module
 from aevlp.training.run import build_trainer, registry
-from aevlp.runs.folder import RunFolder
 from aevlp.training.signals import StopFlag
 from aevlp.training.task import Task, build_optimizer
 from aevlp.training.trainer import Trainer

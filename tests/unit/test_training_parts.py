@@ -15,10 +15,10 @@ from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
 from aevlp.losses.an import ANLoss
 from aevlp.metrics import mean_average_precision
 from aevlp.models._classifier import Classifier
-from aevlp.tracking import Trackers, read_metrics
 from aevlp.runs.checkpoints import CheckpointStore
-from aevlp.training.run import build_trainer, resume
 from aevlp.runs.folder import RunFolder, find_run
+from aevlp.tracking import Trackers, read_metrics
+from aevlp.training.run import build_trainer, resume
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 

@@ -227,7 +227,7 @@ def test_a_killed_worker_ends_training_with_one_line_and_the_run_can_go_on(monke
 
 
 def test_a_killed_worker_ends_evaluation_with_one_line(trained_run, monkeypatch, capsys):
-    from aevlp.training.trained import Scorer
+    from aevlp.inference.trained import Scorer
 
     monkeypatch.setattr(Scorer, "logits", lambda self, images: kill_a_worker())
     assert main(["eval", str(trained_run), "--set", "trainer.num_workers=2"]) == 1

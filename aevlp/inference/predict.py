@@ -2,7 +2,7 @@
 
     image, one column a class with its probability, labels (names of the classes at or above their threshold, joined by ;)
 
-Names are written exactly as they are (see `aevlp.data.label_file`).
+Names are written exactly as they are (see `aevlp.inference.label_file`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aevlp.data.images import ImageFiles, resize
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
-from aevlp.training.trained import Scorer, Trained
+from aevlp.inference.trained import Scorer, Trained
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files

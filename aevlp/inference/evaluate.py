@@ -22,7 +22,7 @@ from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal, terminal_for_tables
 from aevlp.text import printable
 from aevlp.training.progress import progress_bar
-from aevlp.training.trained import Scorer, Trained, with_data_names
+from aevlp.inference.trained import Scorer, Trained, with_data_names
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation

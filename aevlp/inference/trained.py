@@ -22,11 +22,11 @@ from aevlp.data.fingerprint import Fingerprint
 from aevlp.data.npz import read_npz, require
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.reading import read_json, read_table
-from aevlp.system import limit_threads
 from aevlp.runs.checkpoints import CheckpointStore
-from aevlp.training.precision import read_decision
 from aevlp.runs.folder import RunFolder
-from aevlp.training.sources import DESCRIPTION, find_trained
+from aevlp.system import limit_threads
+from aevlp.training.precision import read_decision
+from aevlp.inference.sources import DESCRIPTION, find_trained
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
     """
     path = find_trained(source, overrides, experiment)
     if path.is_file():
-        from aevlp.training.published import open_published
+        from aevlp.inference.published import open_published
 
         return open_published(path, experiment, overrides)
     return _open_export(path, overrides) if (path / DESCRIPTION).is_file() else _open_run(path, overrides)
