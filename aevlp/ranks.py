@@ -27,8 +27,6 @@ _COMPANIONS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _PROGRAM = "run.py" if checkout() else "-m aevlp"
 _LAUNCH = f"start with `torchrun --nproc_per_node=N {_PROGRAM} ...`, which sets them, or unset WORLD_SIZE for a single process"
 
-_weight = 1.0
-
 
 def count() -> int:
     """Number of ranks."""
@@ -185,24 +183,3 @@ def assemble(own: Tensor, rows: slice | Tensor, total: int) -> Tensor:
     table = torch.zeros(total, *own.shape[1:], dtype=torch.uint8 if own.dtype is torch.bool else own.dtype, device=own.device)
     table[rows] = own.to(table.dtype)
     return add_up(table).to(own.dtype)
-
-
-@contextlib.contextmanager
-def weight_of_share(weight: float) -> Iterator[None]:
-    """While this lasts, `mean_over_images` counts this rank's images as `weight` of the whole batch."""
-    global _weight
-    before, _weight = _weight, weight
-    try:
-        yield
-    finally:
-        _weight = before
-
-
-def mean_over_images(values: Tensor) -> Tensor:
-    """Collective, differentiable. Mean over the images of the whole batch, (B,...) to (...): all ranks' images."""
-    mean = values.mean(dim=0)
-    if count() == 1:
-        return mean
-    from aevlp.sum_over_ranks import SumOverRanks
-
-    return SumOverRanks.apply(mean * _weight)

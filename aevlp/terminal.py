@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
@@ -24,6 +25,10 @@ class Terminal(Console):
     def say(self, text: str, style: str = "") -> None:
         """A line that is never broken, whatever is in it."""
         self.print(printable(text), style=style, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Something the user should know, beside what was asked for."""
+        self.print(f"[yellow]note[/yellow]  {escape(printable(text))}", markup=True)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Everything that is shown goes through here; rich adds its own colours and cursor movements later, or as controls."""

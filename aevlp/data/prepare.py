@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -21,13 +20,13 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
+from aevlp.data.prepare_folder import survey
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
 from aevlp.system import usable_cores
 from aevlp.terminal import Terminal, terminal_for_tables
-from aevlp.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,6 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     root, folder = user_path(root), user_path(out or root)
     console = terminal_for_tables(soft_wrap=True)
     if name == "folder":
-        from aevlp.data.prepare_folder import survey
-
         images, contents = survey(console, root)
     else:
         official = _reader(name)(root)
@@ -59,7 +56,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         contents, kept = contents_of(official, folder)
         _report(console, name, official)
         for note in official.notes + kept:
-            say(console, note)
+            console.note(note)
         images = ImageFiles(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
     bad: dict[str, str] = {}
     try:
@@ -86,11 +83,6 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         first, count = next(iter(bad.values())), len(bad)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
     console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
-
-
-def say(console: Terminal, note: str) -> None:
-    """Print a note."""
-    console.print(f"[yellow]note[/yellow]  {escape(printable(note))}", markup=True)
 
 
 def _reader(name: str) -> Callable[[Path], Official]:
@@ -160,8 +152,7 @@ def _report(console: Terminal, name: str, official: Official) -> None:
     sizes = (len(official.train.names), len(official.val.names))
     published = official.published_sizes
     if published is not None and published != sizes:
-        say(
-            console,
+        console.note(
             f"published results use {published[0]} and {published[1]} images, these are {sizes[0]} and {sizes[1]}: "
             "figures will not be comparable",
         )
@@ -174,7 +165,7 @@ def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
-        say(console, f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
+        console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
     return bad
 
 

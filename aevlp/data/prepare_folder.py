@@ -25,8 +25,6 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
     Returns:
         all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
     """
-    from aevlp.data.prepare import say
-
     config = FolderConfig(name="folder", root=str(root))
     rows = read_table(root / config.table)
     class_names = class_list(config, root, root / config.table, rows)
@@ -41,17 +39,16 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
         table.add_row(split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes")
     console.print(table)
     if not parts["test"]:
-        say(console, "no row has split test: the run will have no test figures")
+        console.note("no row has split test: the run will have no test figures")
     positives = Counter(row.label for row in parts["train"])
     few = [f"{name} ({positives[name]})" for name in class_names if positives[name] < FEW]
     if few:
         more = f" and {len(few) - 10} more" if len(few) > 10 else ""
-        say(console, f"fewer than {FEW} training images: {', '.join(few[:10])}{more}")
+        console.note(f"fewer than {FEW} training images: {', '.join(few[:10])}{more}")
     for group in _duplicates(root, rows):
         where = {row.split for row in group}
         leak = ", across splits: the test then measures memory" if len(where) > 1 else ""
-        say(
-            console,
+        console.note(
             f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
         )
     return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)

@@ -16,13 +16,13 @@ from aevlp.data.dataset import Split
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
+from aevlp.inference.trained import Scorer, Trained, with_data_names
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal, terminal_for_tables
 from aevlp.text import printable
 from aevlp.training.progress import progress_bar
-from aevlp.inference.trained import Scorer, Trained, with_data_names
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation

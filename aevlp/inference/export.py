@@ -27,9 +27,9 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
-from aevlp.output import not_writable, require_new_folder
 from aevlp.inference.sources import DESCRIPTION
 from aevlp.inference.trained import Trained, build_model
+from aevlp.output import not_writable, require_new_folder
 
 TOLERANCE = 1e-4  # between the logits of torch and ONNX Runtime, absolute or relative
 PREPROCESSING = (
@@ -99,7 +99,8 @@ In Python:
 import numpy as np, torch
 from PIL import Image
 from aevlp.data.images import resize
-from aevlp.inference.trained import build_model, open_trained
+from aevlp.inference.open import open_trained
+from aevlp.inference.trained import build_model
 
 trained = open_trained("THIS_FOLDER")
 model = build_model(trained, len(trained.class_names))

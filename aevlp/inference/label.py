@@ -12,8 +12,8 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split
-from aevlp.inference.label_file import Columns, label_file
 from aevlp.data.rows import take_rows
+from aevlp.inference.label_file import Columns, label_file
 from aevlp.labelers import Explained, Labeler
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import ImageFiles, resize
+from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
-from aevlp.inference.trained import Scorer, Trained
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import load_experiment
-from aevlp.tensor_file import load_tensors
 from aevlp.inference.trained import Trained
+from aevlp.tensor_file import load_tensors
 
 EXPERIMENTS = {"pascal": "voc_gpr", "voc": "voc_gpr", "coco": "coco_gpr", "nuswide": "nuswide_gpr", "cub": "cub_gpr"}
 _RULES = (

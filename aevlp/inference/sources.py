@@ -13,7 +13,7 @@ _EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "
 
 
 def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | None = None) -> Path:
-    """The file of a published checkpoint, or the folder of an export or a run; see `aevlp.inference.trained.open_trained`.
+    """The file of a published checkpoint, or the folder of an export or a run; see `aevlp.inference.open.open_trained`.
 
     Raises:
         ConfigError: there is no such thing, or it does not go with `overrides` and `experiment`.

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aevlp import ranks
+from aevlp.batch_mean import mean_over_images
 from aevlp.config.schema import ComponentConfig
 
 
@@ -37,7 +37,7 @@ def batch_mean(per_image: Tensor) -> Tensor:
     not such a mean (the square of a batch's mean, a ratio of two sums) has to be built from means of the whole batch, which
     this gives; a plain `.mean(0)` would see one rank's images only.
     """
-    return ranks.mean_over_images(per_image)
+    return mean_over_images(per_image)
 
 
 def negative_log(logits: Tensor, epsilon: float) -> Tensor:

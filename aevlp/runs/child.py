@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -54,13 +55,12 @@ def why(code: int, run: Path) -> Failure:
     return Failure(f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300], may_pass=True)
 
 
-def main() -> int:
+def main() -> None:
     """Run `--resume` with the words that follow the parent's process id."""
     parent, *words = sys.argv[1:]
     threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
-    from aevlp.cli import main as command_line
-
-    return command_line(words)
+    sys.argv[1:] = words
+    runpy.run_module("aevlp", run_name="__main__")
 
 
 def _stop_without(parent: int) -> None:
@@ -70,4 +70,4 @@ def _stop_without(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aevlp import ranks
+from aevlp.batch_mean import weight_of_share
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
@@ -68,7 +69,7 @@ class Task:
         logits, auxiliary = self._training_outputs(batch.image)
         further = {"auxiliary": auxiliary} if auxiliary else {}
         weight = self._weight_of_share(step)
-        with ranks.weight_of_share(weight):
+        with weight_of_share(weight):
             loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss * (weight * self.num_ranks))  # as the gradient is divided by the number of ranks

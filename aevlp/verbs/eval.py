@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     find_trained(arguments.source, overrides(arguments), arguments.exp)
     from aevlp.inference.evaluate import evaluate, print_evaluation, write_evaluation
-    from aevlp.inference.trained import open_trained
+    from aevlp.inference.open import open_trained
 
     trained = open_trained(arguments.source, overrides(arguments), arguments.exp)
     found = evaluate(trained, arguments.split)

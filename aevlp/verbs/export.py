@@ -19,14 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the folder."""
-    from aevlp.output import require_new_folder
     from aevlp.inference.sources import find_trained
+    from aevlp.output import require_new_folder
 
     find_trained(arguments.source)
     folder = Path(arguments.output)
     require_new_folder(folder)
     from aevlp.inference.export import export
-    from aevlp.inference.trained import open_trained
+    from aevlp.inference.open import open_trained
 
     export(open_trained(arguments.source), folder, arguments.onnx)
     for path in sorted(folder.iterdir()):

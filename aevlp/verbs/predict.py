@@ -34,16 +34,16 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--threshold {arguments.threshold}: must be a probability, from 0 to 1")
     if Path(arguments.source).is_file():
         raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
-    from aevlp.output import require_place
     from aevlp.inference.sources import find_trained
+    from aevlp.output import require_place
 
     find_trained(arguments.source)
     for path in arguments.images:
         if not os.path.exists(path):
             raise ConfigError(f"{path}: no such file or folder")
     require_place(Path(arguments.output))
+    from aevlp.inference.open import open_trained
     from aevlp.inference.predict import find_images, predict
-    from aevlp.inference.trained import open_trained
 
     found = find_images(arguments.images)
     for link in found.links:

@@ -12,9 +12,9 @@ from sklearn.metrics import precision_recall_fscore_support
 import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
-from aevlp.metrics.thresholds import sigmoid
 from aevlp.inference.evaluate import evaluate
-from aevlp.inference.trained import open_trained
+from aevlp.inference.open import open_trained
+from aevlp.metrics.thresholds import sigmoid
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, DataError
-from aevlp.inference.evaluate import evaluate
 from aevlp.inference import export as exporting
-from aevlp.inference.trained import build_model, open_trained
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.open import open_trained
+from aevlp.inference.trained import build_model
 
 
 @pytest.fixture(scope="module")

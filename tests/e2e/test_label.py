@@ -13,9 +13,9 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.digits import CLASS_NAMES
+from aevlp.inference import label as labeling
 from aevlp.inference.label_file import COLUMNS, label_file
 from aevlp.labelers.damp import DAMP
-from aevlp.inference import label as labeling
 
 SMALL = ["dataset.num_train=40", "dataset.num_val=8", "dataset.num_test=8", "labeler.grid=2", "labeler.negatives=on"]
 COMMAND = ["label", "--exp", "digits_gpr", "--set", *SMALL]

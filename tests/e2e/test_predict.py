@@ -15,10 +15,11 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
-from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.inference import predict as predicting
+from aevlp.inference.open import open_trained
 from aevlp.inference.predict import find_images
-from aevlp.inference.trained import Scorer, open_trained
+from aevlp.inference.trained import Scorer
+from aevlp.metrics.thresholds import best_thresholds, sigmoid
 
 
 @pytest.fixture(scope="module")

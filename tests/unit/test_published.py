@@ -12,8 +12,8 @@ import torch
 from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.inference.evaluate import evaluate
+from aevlp.inference.open import open_trained
 from aevlp.inference.published import EXPERIMENTS, read_published, translate
-from aevlp.inference.trained import open_trained
 
 EXPERIMENT = """
 base: digits_gpr

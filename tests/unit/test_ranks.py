@@ -11,6 +11,7 @@ import small_runs as runs
 import torch
 
 from aevlp import ranks
+from aevlp.batch_mean import weight_of_share
 from aevlp.cli import main
 from aevlp.data.random import epoch_order
 from aevlp.losses import build
@@ -83,7 +84,7 @@ def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path
 
     def loss_and_gradient(rows: slice, weight: float) -> dict[str, torch.Tensor]:
         own = logits.clone().requires_grad_()
-        with ranks.weight_of_share(weight):
+        with weight_of_share(weight):
             value = loss(own[rows], observed[rows], pseudo[rows], epoch=2, num_epochs=8)
         (value * weight * ranks.count()).backward()
         return {

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from aevlp.config.errors import CheckpointError
-from aevlp.tensor_file import load_tensors
 from aevlp.inference.published import read_published
+from aevlp.tensor_file import load_tensors
 
 
 def test_what_torch_writes_is_read(tmp_path):
