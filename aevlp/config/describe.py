@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config import registry
-from aevlp.config.loading import files
+from aevlp.config.finding import EXPERIMENTS, SUITES, files
 from aevlp.config.schema import ExperimentConfig
 
-FOLDERS = {"experiments": "experiments", "suites": "experiments/suites", "sweeps": "sweeps"}
+FOLDERS = {"experiments": EXPERIMENTS, "suites": SUITES, "sweeps": "sweeps"}
 
 
 def describe(kind: str) -> list[tuple[str, str]]:
@@ -29,7 +29,7 @@ def _first_comment(path: Path) -> str:
 
 def adaptations(experiment: str) -> list[str]:
     """What the head of an experiment's file says to be filled in where the public record is incomplete: its `adapted:` lines."""
-    lines = files("experiments")[experiment].read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = files(EXPERIMENTS)[experiment].read_text(encoding="utf-8", errors="replace").splitlines()
     head = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     return [line.removeprefix("adapted:").strip() for line in head if line.startswith("adapted:")]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from aevlp import folders
-from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.finding import display, experiment_name, files, find_experiment
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
@@ -40,32 +40,6 @@ class Resolved:
     origins: dict[str, str]
 
 
-def config_roots() -> list[Path]:
-    """Folders searched for configs/, experiments/ and sweeps/: next to run.py or installed, then the working folder."""
-    return list(dict.fromkeys([folders.checkout() or folders.SHIPPED, Path.cwd()]))
-
-
-def files(folder: str) -> dict[str, Path]:
-    """YAML files in `folder` of the configuration roots by name, the first root winning."""
-    found: dict[str, Path] = {}
-    for root in config_roots():
-        for path in sorted((root / folder).glob("[!.]*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
-
-
-def file_of(kind: str, plural: str, name: str, folder: str) -> Path:
-    """The file of a study or suite, given by its path or by its name in `folder`; ConfigError where there is none."""
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not os.path.isfile(name):
-            raise ConfigError(f"{kind} {name}: no such file")
-        return Path(name)
-    known = files(folder)
-    if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, known)} (see `{COMMAND} list {plural}`)")
-    return known[name]
-
-
 def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Load an experiment by name or path, with overrides such as "loss.rho=0.8" or "loss=an".
 
@@ -77,8 +51,8 @@ def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> 
 
 def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved:
     """Like `load_experiment`, and also say where each value came from."""
-    path = _find_experiment(str(name_or_path))
-    draft = Draft(values={"name": path.stem})
+    path = find_experiment(str(name_or_path))
+    draft = Draft(values={"name": experiment_name(path)})
     _add_experiment(draft, path, ())
     words = [overrides] if isinstance(overrides, str) else list(overrides)
     if len(words) > MAX_OVERRIDES:
@@ -93,16 +67,9 @@ def from_dict(values: dict[str, Any], source: str) -> ExperimentConfig:
     return validate(Draft(values, dict.fromkeys(values, source)))
 
 
-def _display(path: Path) -> str:
-    for root in config_roots():
-        if path.is_relative_to(root):
-            return str(path.relative_to(root))
-    return str(path)
-
-
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The mapping in a YAML file, and the file and line of each dotted path; ConfigError where it cannot be read."""
-    shown = _display(path)
+    shown = display(path)
     try:
         with open_file(path) as file:
             content = file.read(MAX_BYTES + 1)
@@ -117,21 +84,9 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return data, {dotted: f"{shown}:{line}" for dotted, line in lines.items() if dotted}
 
 
-def _find_experiment(name: str, where: str = "") -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = folders.user_path(name)
-        if not os.path.isfile(path):
-            raise ConfigError(f"{where}experiment {name}: no such file")
-        return path.resolve()
-    known = files("experiments")
-    if name not in known:
-        raise ConfigError(f"{where}unknown experiment {name!r}{suggest(name, known)} (see `{COMMAND} list experiments`)")
-    return known[name]
-
-
 def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
     if path in above:
-        raise ConfigError(f"{_display(path)}: `base` leads back to the file itself")
+        raise ConfigError(f"{display(path)}: `base` leads back to the file itself")
     data, lines = _read_for(draft, path)
     bases = data.pop("base", [])
     bases = [bases] if isinstance(bases, str) else bases
@@ -143,7 +98,7 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
             _add_fragment(draft, section, name, where=lines["base"])
         else:
             beside = path.parent / folders.user_path(base, lines["base"])  # a file is named relative to the one that names it
-            found = beside.resolve() if os.path.isfile(beside) else _find_experiment(base, f"{lines['base']}: ")
+            found = beside.resolve() if os.path.isfile(beside) else find_experiment(base, f"{lines['base']}: ")
             _add_experiment(draft, found, (*above, path))
     merged = set()
     for section, value in data.items():
@@ -158,7 +113,7 @@ def _add_experiment(draft: Draft, path: Path, above: tuple[Path, ...]) -> None:
 def _read_for(draft: Draft, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     draft.files += 1
     if draft.files > MAX_FILES:
-        raise ConfigError(f"{_display(path)}: more than {MAX_FILES} files by way of `base`")
+        raise ConfigError(f"{display(path)}: more than {MAX_FILES} files by way of `base`")
     return read_mapping(path)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from aevlp.config.describe import adaptations
 from aevlp.config.errors import AevlpError, ConfigError, suggest
-from aevlp.config.loading import files, load_experiment
+from aevlp.config.finding import EXPERIMENTS, files
+from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.folders import runs_root
@@ -115,7 +116,7 @@ def load_plan(
             dataset, values that do not go together, a loss that needs what the model does not give, two rows alike.
     """
     stem, suite, origins = load_suite(name)
-    known = files("experiments")
+    known = files(EXPERIMENTS)
     _require_dataset(f"--dataset {dataset}", dataset, known)
     lines: list[Line] = []
     problems: list[str] = []
@@ -232,6 +233,6 @@ def _missing(method: str, dataset: str, experiments: Iterable[str]) -> str:
     has = [name.partition("_")[0] for name in experiments if name.partition("_")[2] == method]
     if has:
         others = ", ".join(sorted(has))
-        return f"method {method} has no values for {dataset}, only for {others}; add experiments/{dataset}_{method}.yaml"
+        return f"method {method} has no values for {dataset}, only for {others}; add experiments/{dataset}/{method}.yaml"
     methods = {name.removeprefix(f"{dataset}_") for name in experiments if name.startswith(f"{dataset}_")}
     return f"unknown method {method!r}{suggest(method, methods)}"

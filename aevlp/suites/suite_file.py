@@ -8,13 +8,13 @@ from pydantic import Field, field_validator, model_validator
 
 from aevlp.config.draft import Draft
 from aevlp.config.errors import suggest
-from aevlp.config.loading import file_of, read_mapping
+from aevlp.config.finding import SUITES, file_of
+from aevlp.config.loading import read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.study_file import ParameterConfig
 
 MAX_ROWS = 200  # each is resolved before the first begins
-FOLDER = "experiments/suites"
 
 
 class RowConfig(Config):
@@ -76,6 +76,6 @@ def load_suite(name: str) -> tuple[str, SuiteConfig, dict[str, str]]:
     Raises:
         ConfigError: naming file, line and dotted path.
     """
-    path = file_of("suite", "suites", name, FOLDER)
+    path = file_of("suite", "suites", name, SUITES)
     values, origins = read_mapping(path)
     return path.stem, validate_model(SuiteConfig, Draft(values, origins)), origins

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from aevlp.command import COMMAND
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
-from aevlp.config.loading import files, from_dict, load_experiment, read_mapping
+from aevlp.config.finding import EXPERIMENTS, dataset_of, experiment_name, files
+from aevlp.config.loading import from_dict, load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.files import aside, remove, remove_leftovers
@@ -89,7 +90,8 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
 def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     metrics = study.user_attrs[MARK]["metrics"]
     values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
-    name = target.stem if target.stem in files("experiments") or target.parent.name == "experiments" else str(target)
+    found = target.parent.name == EXPERIMENTS or dataset_of(target) or experiment_name(target) in files(EXPERIMENTS)
+    name = experiment_name(target) if found else str(target)
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
@@ -100,7 +102,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
 
 def _body(config: ExperimentConfig, base: str, target: Path) -> str:
     """`base:` and what differs from it; a component of another kind is written whole."""
-    if base not in files("experiments"):
+    if base not in files(EXPERIMENTS):
         base = os.path.relpath(base, target.parent)
     before, after = load_experiment(_base_path(base, target)).to_dict(), config.to_dict()
     content: dict[str, Any] = {"base": base}
@@ -119,7 +121,7 @@ def _body(config: ExperimentConfig, base: str, target: Path) -> str:
 
 
 def _base_path(base: str, target: Path) -> str:
-    return base if base in files("experiments") else str(target.parent / base)
+    return base if base in files(EXPERIMENTS) else str(target.parent / base)
 
 
 def _put(target: dict[str, Any], path: str, value: Any) -> None:

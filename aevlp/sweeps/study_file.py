@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from aevlp.config.draft import Draft
 from aevlp.config.errors import shortened, suggest
-from aevlp.config.loading import file_of, read_mapping
+from aevlp.config.finding import file_of
+from aevlp.config.loading import read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
 from aevlp.sweeps.metrics import EPOCH_METRICS, Direction, preferred_direction

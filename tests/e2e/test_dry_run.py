@@ -1,11 +1,11 @@
 """`--dry-run`: every part once, and nothing left behind."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from aevlp.cli import main
+from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.training import dry_run as module
 
 
@@ -41,7 +41,7 @@ def test_a_checkpoint_that_does_not_come_back_equal_is_an_error(small, capsys, m
     assert "weights changed by saving and loading" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("digits_*.yaml")))
+@pytest.mark.parametrize("name", sorted(name for name in files(EXPERIMENTS) if name.startswith("digits_")))
 def test_every_digits_experiment_trains(name, small, capsys):
     assert main(["--exp", name, "--set", *small, "trainer.epochs=1", "trainer.evaluate_labeler=false"]) == 0
     assert "finished" in capsys.readouterr().out

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from miniatures import COCO_CATEGORIES, MAKE
 
 from aevlp.cli import main
+from aevlp.config.finding import EXPERIMENTS, files
 
-ROOT = Path(__file__).parents[2]
-EXPERIMENTS = [path.stem for path in sorted((ROOT / "experiments").glob("*.yaml")) if not path.stem.startswith("digits_")]
+NAMES = [name for name in sorted(files(EXPERIMENTS)) if not name.startswith("digits_")]
 EVERYWHERE = tuple(f"{dataset}_{method}" for dataset in MAKE for method in ("gpr", "gpr_reference", "an", "bce"))
-REHEARSED = [name for name in EXPERIMENTS if name in EVERYWHERE or name.startswith("coco_")]  # other methods on one dataset
+REHEARSED = [name for name in NAMES if name in EVERYWHERE or name.startswith("coco_")]  # other methods on one dataset
 REHEARSAL = (
     "dataset.image_size=64", "trainer.batch_size=3", "trainer.eval_batch_size=3", "trainer.num_workers=0", "tracking.mode=off",
 )  # fmt: skip
@@ -44,7 +42,7 @@ def test_a_reference_without_the_published_relation_says_so(prepared, encoder, t
 
 def test_there_are_experiments_for_every_dataset():
     expected = {f"{d}_{method}" for d in MAKE for method in ("gpr", "an", "bce")}
-    assert expected | {f"{d}_gpr_reference" for d in MAKE if d != "folder"} <= set(EXPERIMENTS)
+    assert expected | {f"{d}_gpr_reference" for d in MAKE if d != "folder"} <= set(NAMES)
 
 
 def test_a_folder_without_full_labels_trains_and_claims_no_figure_it_cannot_know(tmp_path, encoder, capsys):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
-from aevlp.config.loading import files, from_dict, resolve
+from aevlp.config.finding import files
+from aevlp.config.loading import from_dict, resolve
 from aevlp.config.yaml_reading import read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def error(name: str, *overrides: str) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(files("experiments")))
 def test_every_shipped_experiment_is_valid(name):
     assert load_experiment(name).name == name
 
@@ -69,7 +70,7 @@ def test_an_experiment_inherits_and_nested_mappings_merge(experiment):
     labeler = parent.labeler.model_copy(update={"label_graph": parent.labeler.label_graph.model_copy(update={"neighbors": 4})})
     loss = parent.loss.model_copy(update={"beta": (0.0, 4.0, -2.0, -2.0)})
     assert result.config == parent.model_copy(update={"name": "mine", "seed": 5, "labeler": labeler, "loss": loss})
-    assert result.origins["labeler.label_graph.enabled"].startswith("experiments/digits_gpr.yaml:")
+    assert result.origins["labeler.label_graph.enabled"].startswith("experiments/digits/gpr.yaml:")
     assert result.origins["labeler.label_graph.neighbors"] == "experiments/mine.yaml:4"
 
 
@@ -88,9 +89,24 @@ def test_an_experiment_may_be_given_as_a_file(experiment, tmp_path):
     assert error("deep/nowhere.yaml") == "experiment deep/nowhere.yaml: no such file"
 
 
+def test_an_experiment_of_a_dataset_lies_in_its_folder(experiment):
+    experiment(BASE, name="mine", folder="experiments/digits")
+    assert load_experiment("digits_mine").name == "digits_mine"
+    assert load_experiment("experiments/digits/mine.yaml").name == "digits_mine"
+    assert load_experiment(ROOT / "experiments/digits/an.yaml") == load_experiment("digits_an")
+    assert "table1" not in files("experiments")
+    assert "suites_table1" not in files("experiments")
+
+
+def test_a_file_that_has_moved_into_the_folder_of_its_dataset_is_told(experiment):
+    told = "experiment experiments/digits_an.yaml: is now experiments/digits/an.yaml; its name, digits_an, stays"
+    assert error("experiments/digits_an.yaml") == told
+    assert error(ROOT / "experiments/digits_an.yaml").endswith("is now experiments/digits/an.yaml; its name, digits_an, stays")
+
+
 def test_the_package_wins_over_the_working_folder(experiment):
     experiment(BASE, name="digits_an")
-    assert files("experiments")["digits_an"] == ROOT / "experiments" / "digits_an.yaml"
+    assert files("experiments")["digits_an"] == ROOT / "experiments/digits/an.yaml"
 
 
 def test_a_base_that_loops_is_refused(experiment):

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from aevlp.cli import main
-from aevlp.config.loading import files, read_mapping
+from aevlp.config.finding import files
+from aevlp.config.loading import read_mapping
 from aevlp.reporting.dashboard import build, panels, specification
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

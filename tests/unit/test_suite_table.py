@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import suite_runs as suites
 
-from aevlp.config.loading import files
+from aevlp.config.finding import files
 from aevlp.reporting.sheets import NONE
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.measure import measure
