@@ -180,7 +180,7 @@ def _defaults(draft: Draft, parents: list[str]) -> Any:
     name = section.get("name") if isinstance(section, dict) else None
     if len(parents) != 2 or parents[0] not in registry.SECTIONS or not isinstance(name, str):
         return {}
-    known = registry.get(registry.SECTIONS[parents[0]], name).config.model_fields.get(parents[1])
+    known = registry.settings(registry.SECTIONS[parents[0]], name).model_fields.get(parents[1])
     default = None if known is None else known.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, Config):
         return default.model_dump()

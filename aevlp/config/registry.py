@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.moved import new_place
 from aevlp.config.schema import ComponentConfig
+from aevlp.config.settings import settings_class
 from aevlp.input import require_file
 
 KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
@@ -76,9 +78,21 @@ def get(kind: str, name: str) -> Component:
     return _components[kind][name]
 
 
+def settings(kind: str, name: str) -> type[ComponentConfig]:
+    """The configuration class of a component, without importing what it computes with; errors as of `get`."""
+    if name not in _components[kind] and name in _file_names(kind):
+        found: type[ComponentConfig] | None = settings_class(_module(kind, name), kind, name)
+        if found is not None:
+            return found
+    return get(kind, name).config
+
+
 def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
     """Build the component that `config` names, from its own configuration and the runtime objects it needs."""
-    return get(kind, config.name).build(config, **runtime)
+    component = get(kind, config.name)
+    if not isinstance(config, component.config):  # of the class that `settings` gave before the component was imported
+        config = component.config.model_validate(config.model_dump())
+    return component.build(config, **runtime)
 
 
 def load_plugin(path: str | Path) -> None:
@@ -101,7 +115,8 @@ def load_plugin(path: str | Path) -> None:
     except Exception as error:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        raise ConfigError(f"--plugin {path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}") from error
+        where = f"--plugin {path}{f', line {lines[-1]}' if lines else ''}"
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}{new_place(error)}") from error
     plugin_files.append(str(path))
 
 
@@ -121,4 +136,4 @@ def _load_entry_points() -> None:
             try:
                 entry_point.load()
             except Exception as error:
-                raise ConfigError(f"plugin {entry_point.value}: {type(error).__name__}: {error}") from error
+                raise ConfigError(f"plugin {entry_point.value}: {type(error).__name__}: {error}{new_place(error)}") from error

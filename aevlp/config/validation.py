@@ -37,7 +37,7 @@ def validate(draft: Draft) -> ExperimentConfig:
         try:
             values[section] = _component(values[section], kind)
         except ValidationError as error:
-            problems += _problems(draft, error, section, registry.get(kind, values[section]["name"]).config)
+            problems += _problems(draft, error, section, registry.settings(kind, values[section]["name"]))
         except ConfigError as error:
             problems.append(_problem(draft, f"{section}.name", str(error)))
     plain: dict[str, type[Config]] = {"trainer": TrainerConfig, "selection": SelectionConfig, "tracking": TrackingConfig}
@@ -81,7 +81,7 @@ def _told(problems: list[str]) -> str:
 def _component(values: Any, kind: str) -> Config:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise ConfigError(f"must be a name or a mapping with a name; see `{COMMAND} list {kind}`")
-    return registry.get(kind, values["name"]).config.model_validate(values)
+    return registry.settings(kind, values["name"]).model_validate(values)
 
 
 def _problem(draft: Draft, path: str, text: str) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.labelers import damp
+from aevlp.labelers.damp import DAMP, DAMPConfig
+from aevlp.labelers.damp import assign as assign_as_damp
 from aevlp.vision_language.encoder import EncoderConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig
 
@@ -34,13 +35,13 @@ class VLPLConfig(ComponentConfig):
     @field_validator("prompts")
     @classmethod
     def _hold_the_class_name(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
-        return damp.DAMPConfig._hold_the_class_name(prompts)
+        return DAMPConfig._hold_the_class_name(prompts)
 
-    def as_damp(self) -> damp.DAMPConfig:
+    def as_damp(self) -> DAMPConfig:
         """The settings of DAMP that give VLPL's labels."""
         # DAMP takes scores from the threshold on, VLPL those above it: the next float32 makes the two equal.
         above = float(np.nextafter(np.float32(self.threshold), np.float32(1)))
-        return damp.DAMPConfig(
+        return DAMPConfig(
             name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
         )  # fmt: skip
@@ -49,13 +50,13 @@ class VLPLConfig(ComponentConfig):
 def assign(cosines: Tensor, observed: Tensor, *, temperature: float, threshold: float) -> Tensor:
     """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label was observed."""
     settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
-    return damp.assign(
+    return assign_as_damp(
         cosines[:, None], observed, temperature=settings.temperature, eta=settings.eta, threshold=settings.threshold,
         top_k=settings.top_k, negative_ratio=settings.negative_ratio, negatives=settings.negatives,
     )  # fmt: skip
 
 
 @register("labelers", "vlpl", config=VLPLConfig)
-def build_vlpl(config: VLPLConfig, **runtime: Any) -> damp.DAMP:
+def build_vlpl(config: VLPLConfig, **runtime: Any) -> DAMP:
     """A DAMP labeler that assigns as VLPL does; `runtime` as for DAMP."""
-    return damp.DAMP(config.as_damp(), **runtime)
+    return DAMP(config.as_damp(), **runtime)

@@ -40,7 +40,7 @@ class LabelEncoderConfig(ComponentConfig):
     @classmethod
     def _of_this_room(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("name"), str):
-            return registry.get("models", value["name"]).config.model_validate(value)
+            return registry.settings("models", value["name"]).model_validate(value)
         return value
 
     @field_validator("backbone")

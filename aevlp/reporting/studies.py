@@ -16,7 +16,7 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.loading import read_mapping
 from aevlp.reading import read_rows
 from aevlp.reporting.statistics import rank_correlation
-from aevlp.sweeps.metrics import preferred_direction
+from aevlp.tracking.metrics import preferred_direction
 
 BEST = 10  # trials that are shown whole
 MIN_TRIALS = 10  # of a rank correlation

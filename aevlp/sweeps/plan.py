@@ -12,9 +12,9 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
 from aevlp.config.schema import SPEED_AND_METERS, ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
-from aevlp.sweeps.metrics import Direction
 from aevlp.sweeps.space import Parameter, Space
 from aevlp.sweeps.study_file import StudyConfig, load_study
+from aevlp.tracking.metrics import Direction
 
 # Of the base experiment, what may change between two sittings of one study.
 _NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *SPEED_AND_METERS)

@@ -12,7 +12,7 @@ from aevlp.config.finding import file_of
 from aevlp.config.loading import read_mapping
 from aevlp.config.schema import Config
 from aevlp.config.validation import validate_model
-from aevlp.sweeps.metrics import EPOCH_METRICS, Direction, preferred_direction
+from aevlp.tracking.metrics import EPOCH_METRICS, Direction, preferred_direction
 
 # Each choice, parameter and beginning is tried out before a study begins, at some milliseconds.
 MAX_CHOICES = 200

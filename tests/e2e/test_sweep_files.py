@@ -9,8 +9,8 @@ import sweep_runs as sweeps
 
 from aevlp import load_experiment
 from aevlp.cli import main
-from aevlp.sweeps.metrics import EPOCH_METRICS
 from aevlp.tracking import read_metrics
+from aevlp.tracking.metrics import EPOCH_METRICS
 
 FILES = [path.stem for path in sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))]
 DATASETS = ("digits", "voc", "coco", "nuswide", "cub", "folder")

@@ -1,0 +1,120 @@
+"""The plan of the package: what may import what, and what starts without torch."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aevlp.cli import main
+from aevlp.config import registry
+from aevlp.config.moved import MOVED
+from aevlp.config.settings import settings_class
+
+ROOT = Path(__file__).parents[2]
+# Each knows only of those before it. The first stands for config/ and the files beside it.
+ORDER = (
+    "ground", "data", "vision_language", "metrics", "labelers", "losses", "models", "tracking", "runs", "reporting", "training",
+    "inference", "sweeps", "suites", "bench", "verbs", "cli", "__main__",
+)  # fmt: skip
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "aevlp").rglob("*.py") if "shipped" not in path.parts
+}  # fmt: skip
+
+
+def imports(module: str) -> set[str]:
+    """Modules of the package that one imports, at its top or when a function is called, but not for the type checker alone."""
+    found: set[str] = set()
+
+    def look(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            found.update(name if (name := f"{node.module}.{alias.name}") in FILES else str(node.module) for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            look(child)
+
+    look(ast.parse(FILES[module].read_text()))
+    return (found & FILES.keys()) - {module}
+
+
+GRAPH = {module: imports(module) for module in FILES}
+
+
+def room(module: str) -> str:
+    name = module.split(".")[1] if "." in module else "__init__"
+    return name if name in ORDER else "ground"
+
+
+def test_no_import_leads_back():
+    graphlib.TopologicalSorter(GRAPH).prepare()  # CycleError names the cycle
+
+
+def test_nothing_knows_of_what_is_above():
+    upwards = [
+        (module, other)
+        for module, others in GRAPH.items() for other in others
+        if module != "aevlp" and other != "aevlp" and ORDER.index(room(other)) > ORDER.index(room(module))
+    ]  # fmt: skip
+    assert upwards == []
+
+
+def test_the_walk_sees_imports_inside_functions_and_of_modules():
+    assert "aevlp.training.run" in GRAPH["aevlp.verbs.train"]
+    assert "aevlp.config.registry" in GRAPH["aevlp.config.loading"]
+
+
+def without_descriptions(schema):
+    """Those of fields come from the source of an imported module."""
+    if isinstance(schema, dict):
+        return {key: without_descriptions(value) for key, value in schema.items() if key != "description"}
+    return [without_descriptions(value) for value in schema] if isinstance(schema, list) else schema
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_settings_are_the_same_without_what_a_component_computes_with(kind):
+    for name in registry.names(kind):
+        light = settings_class(registry._module(kind, name), kind, name)
+        assert light is not None, name
+        whole = registry.get(kind, name).config
+        assert without_descriptions(light.model_json_schema()) == without_descriptions(whole.model_json_schema())
+
+
+def test_what_only_reads_starts_without_torch(trained_run, tmp_path):
+    program = f"""
+import sys
+from aevlp.cli import main
+for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--diff", "digits_gpr", "coco_em"],
+              ["compare", {str(trained_run)!r}], ["report", {str(trained_run)!r}, "-o", "page.html"], ["cache", "list"]):
+    assert main(words) == 0, words
+    assert "torch" not in sys.modules, words
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_every_module_that_moved_has_gone_and_is_found():
+    for old, new in MOVED.items():
+        assert old not in FILES
+        assert importlib.import_module(new).__name__ == new
+
+
+@pytest.mark.parametrize("line", ["from aevlp.training.run_folder import RunFolder", "from aevlp.training import run_folder"])
+def test_a_plugin_is_told_where_a_module_is_now(line, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(f"import torch\n{line}\n")
+    assert main(["list", "losses", "--plugin", str(plugin)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --plugin {plugin}, line 2: ")
+    assert error.endswith("; aevlp.training.run_folder is now aevlp.runs.folder\n")
