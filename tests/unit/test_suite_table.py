@@ -10,12 +10,11 @@ import pytest
 import scipy.stats
 import suite_runs as suites
 
-from aevlp.config.finding import files
+from aevlp.config.finding import SUITES, files
 from aevlp.reporting.sheets import NONE
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import find_runs, load_plan
-from aevlp.suites.suite_file import FOLDER
 from aevlp.suites.table import as_csv, notes, sheet
 
 
@@ -103,7 +102,7 @@ def test_a_suite_may_name_the_row_that_all_are_compared_with(plan):
     assert {row["title"] for row in data["rows"] if row["difference"] is None} == {"AEVLP"}
 
 
-@pytest.mark.parametrize("name", sorted(files(FOLDER)))
+@pytest.mark.parametrize("name", sorted(files(SUITES)))
 def test_every_suite_is_ready_on_digits_and_no_two_rows_are_the_same(name):
     plan = load_plan(name, "digits", 1)
     hashes = [line.jobs[0].config.hash for line in plan.lines]
