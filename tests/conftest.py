@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -23,6 +24,12 @@ SMALL = (
 )  # fmt: skip
 
 
+def pytest_collection_finish():
+    """What is imported by now stays: left out of garbage collection, which else takes a tenth of the time of all tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol():
     """Around a test and the fixtures made for it, whatever their scope: what they change in this process is not for the next.
@@ -42,6 +49,28 @@ def _folders(tmp_path, monkeypatch):
     monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("aevlp.config.registry.plugin_files", [])  # those that a test loads are not for the next
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scenes_drawn_once():
+    """Runs of this process copy the scenes that an earlier one drew: drawing takes a third of a small run.
+
+    Scene i is the same whatever is drawn beside it, see tests/unit/test_digits.py, which draws its own.
+    """
+    from aevlp.data import digits
+    from aevlp.data.formats import digits as format_of_digits
+
+    drawn = {}
+
+    def draw_scenes(split, count):
+        if split not in drawn or len(drawn[split].images) < count:
+            drawn[split] = digits.draw_scenes(split, count)
+        known = drawn[split]
+        return digits.Scenes(known.images[:count].copy(), known.targets[:count].copy(), known.boxes[:count])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(format_of_digits, "draw_scenes", draw_scenes)
+        yield
 
 
 @pytest.fixture
