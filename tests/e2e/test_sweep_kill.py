@@ -51,14 +51,13 @@ def has_saved(number, epoch):
     return any(sweeps.study_folder("tiny").glob(f"trials/tiny.t{number:04d}-*/checkpoints/epoch-{epoch:03d}/manifest.json"))
 
 
-@pytest.fixture
-def study(tmp_path):
-    """Two trials of enough epochs to be killed in the middle."""
-    text = sweeps.STUDY.replace("trainer.epochs=2", "trainer.epochs=40").replace("trials: 3", "trials: 2")
-    return sweeps.write(tmp_path, text)
+def two_trials(folder, epochs):
+    text = sweeps.STUDY.replace("trainer.epochs=2", f"trainer.epochs={epochs}").replace("trials: 3", "trials: 2")
+    return sweeps.write(folder, text)
 
 
-def test_a_killed_trial_and_a_killed_study_go_on_from_their_checkpoints_and_the_count_ends_exact(study, capsys):
+def test_a_killed_trial_and_a_killed_study_go_on_from_their_checkpoints_and_the_count_ends_exact(tmp_path, capsys):
+    study = two_trials(tmp_path, epochs=40)  # enough to be killed in the middle
     parent = start(study)
     try:
         wait_for(lambda: has_saved(0, 2), "the second epoch of trial 0")
@@ -89,7 +88,8 @@ def test_a_killed_trial_and_a_killed_study_go_on_from_their_checkpoints_and_the_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_every_run_and_the_study_goes_on(study, monkeypatch, capsys, number):
+def test_a_signal_saves_every_run_and_the_study_goes_on(tmp_path, monkeypatch, capsys, number):
+    study = two_trials(tmp_path, epochs=6)
     with monkeypatch.context() as patch:
         runs.signal_after_step(patch, 10, number)
         assert sweeps.run(study) == 128 + number
@@ -102,4 +102,4 @@ def test_a_signal_saves_every_run_and_the_study_goes_on(study, monkeypatch, caps
     assert sweeps.run(study, "--trials", "1") == 0
     assert sweeps.states() == ["FAIL", "COMPLETE"]
     assert sweeps.run_folders() == [run]
-    assert [row["trainer/epoch"] for row in runs.epoch_rows(run)] == list(range(1, 41))
+    assert [row["trainer/epoch"] for row in runs.epoch_rows(run)] == list(range(1, 7))

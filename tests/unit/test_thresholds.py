@@ -37,8 +37,10 @@ def test_best_threshold_has_the_highest_f1_of_all(seed):
     found = best_thresholds(targets, scores)
     assert np.isnan(found[0])
     for j in range(1, targets.shape[1]):
-        f1_of_all = [f1_score(targets[:, j], scores[:, j] >= t, zero_division=0) for t in np.unique(scores[:, j])]
-        assert f1_score(targets[:, j], scores[:, j] >= found[j]) == pytest.approx(max(f1_of_all), abs=1e-12)
+        thresholds = np.append(np.unique(scores[:, j]), found[j])
+        assigned = scores[:, j, None] >= thresholds
+        *f1_of_all, f1_found = f1_score(np.broadcast_to(targets[:, j, None], assigned.shape), assigned, average=None, zero_division=0)
+        assert f1_found == pytest.approx(max(f1_of_all), abs=1e-12)
 
 
 def test_best_threshold_lies_midway_and_the_highest_of_equals_is_taken():
