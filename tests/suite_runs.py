@@ -10,7 +10,7 @@ from aevlp.runs import child
 
 SMALL = (
     "dataset.image_size=32", "dataset.num_train=48", "dataset.num_val=40", "dataset.num_test=40", "trainer.batch_size=16",
-    "trainer.eval_batch_size=40", "trainer.epochs=1", "trainer.evaluate_labeler=false",
+    "trainer.eval_batch_size=40", "trainer.epochs=1", "trainer.evaluate_labeler=false", "trainer.threads=1",
 )  # fmt: skip
 SUITE = """# Three methods.
 ours: AEVLP

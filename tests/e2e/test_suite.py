@@ -21,6 +21,7 @@ from aevlp.cli import main
 from aevlp.config.errors import TrainingError
 from aevlp.folders import runs_root
 from aevlp.runs import child
+from aevlp.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(path.stem for path in (ROOT / "experiments/suites").glob("*.yaml"))
@@ -215,10 +216,22 @@ def test_unknown_suites_are_named_and_those_there_are_listed(capsys):
     assert {"table1", "components", "grids", "labelers", "losses", "few_epochs"} <= set(SUITES)
 
 
-def test_ctrl_c_stops_the_runs_with_a_save_and_the_same_command_goes_on(tmp_path, capfd):
-    path = suites.write(tmp_path, "rows: {AN: an, WAN: wan}\n")
-    sets = [*suites.SMALL, "trainer.epochs=150", "trainer.patience=null", "trainer.max_drop=null"]
-    words = ["--dataset", "digits", "--seeds", "1", "--workers", "2", "--tracking", "off", "--set", *sets]
+def test_ctrl_c_stops_the_runs_with_a_save_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    """Real processes, which wait after the first epoch until the signal comes; they go on in this one."""
+    path, go_on = suites.write(tmp_path, "rows: {AN: an, WAN: wan}\n"), tmp_path / "go on"
+    (tmp_path / "waits.py").write_text(f"""
+import pathlib, time
+from aevlp.training import trainer
+train_epoch = trainer.Trainer.train_epoch
+def wait_and_train_epoch(self, *words, **settings):  # after the first, until the signal comes
+    while self.progress.epochs_done and not self.stop.signal_number and not pathlib.Path({str(go_on)!r}).exists():
+        time.sleep(0.01)
+    return train_epoch(self, *words, **settings)
+trainer.Trainer.train_epoch = wait_and_train_epoch
+""")
+    sets = [*suites.SMALL, "trainer.epochs=3", "trainer.patience=null", "trainer.max_drop=null"]
+    words = ["--plugin", str(tmp_path / "waits.py"), "--dataset", "digits", "--seeds", "1", "--workers", "2", "--tracking", "off",
+             "--set", *sets]  # fmt: skip
     process = subprocess.Popen([sys.executable, "run.py", "suite", path, *words], cwd=ROOT, env=dict(os.environ))
     until = time.monotonic() + 120
     while time.monotonic() < until and len({path.parents[2] for path in runs_root().glob("*/checkpoints/*/manifest.json")}) < 2:
@@ -228,7 +241,11 @@ def test_ctrl_c_stops_the_runs_with_a_save_and_the_same_command_goes_on(tmp_path
     began = folders()
     assert len(began) == 2
     assert not list(runs_root().glob("*/summary.json"))
+    go_on.touch()
+    monkeypatch.setattr(Trainer, "train_epoch", Trainer.train_epoch)  # what the plugin does to it here is not for the next
+    processes = suites.InThisProcess(monkeypatch)
     assert main(["suite", path, *words]) == 0
+    assert len(processes.began) == 2
     assert folders() == began
     rows = [(runs_root() / name / "metrics.jsonl").read_text().count('"train/loss"') for name in began]
-    assert rows == [150, 150]
+    assert rows == [3, 3]

@@ -39,7 +39,9 @@ def test_best_threshold_has_the_highest_f1_of_all(seed):
     for j in range(1, targets.shape[1]):
         thresholds = np.append(np.unique(scores[:, j]), found[j])
         assigned = scores[:, j, None] >= thresholds
-        *f1_of_all, f1_found = f1_score(np.broadcast_to(targets[:, j, None], assigned.shape), assigned, average=None, zero_division=0)
+        *f1_of_all, f1_found = f1_score(
+            np.broadcast_to(targets[:, j, None], assigned.shape), assigned, average=None, zero_division=0
+        )
         assert f1_found == pytest.approx(max(f1_of_all), abs=1e-12)
 
 
