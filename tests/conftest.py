@@ -79,10 +79,10 @@ def _scenes_drawn_once():
 
 @pytest.fixture
 def never_waits():
-    """Fails a test that takes a minute, as one would that waits for the other end of a named pipe."""
+    """Fails a test that takes a minute, as one would that waits for the other end of a named pipe, or for an answer."""
 
     def too_long(*_):
-        raise AssertionError("waits for a file")
+        raise AssertionError("waits for a file or an answer")
 
     before = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(60)

@@ -3,13 +3,14 @@
 import http.server
 import socket
 import threading
-import time
 
 import pytest
 
 from aevlp import network
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.vision_language.encoder import BUNDLED, EncoderConfig, locate
+
+pytestmark = pytest.mark.usefixtures("never_waits")
 
 
 @pytest.fixture
@@ -61,13 +62,11 @@ def refused_address():
 
 
 def unavailable(source="owner/absent-model"):
-    """The message, which must come quickly and name the setting."""
-    started = time.perf_counter()
+    """The message, which must name the setting."""
     with pytest.raises(
         UnavailableError, match=r"(?s)owner/absent-model.*set labeler\.encoder\.source to a local folder"
     ) as caught:
         locate(EncoderConfig(source=source))
-    assert time.perf_counter() - started < 5
     return str(caught.value)
 
 
