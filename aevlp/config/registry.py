@@ -26,7 +26,9 @@ from aevlp.config.settings import settings_class
 from aevlp.input import require_file
 
 KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
+"""Kinds of components, and the room of the package where those of each lie."""
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
+"""Sections of an experiment, and the kind of component that each names."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -35,12 +37,16 @@ class Component:
     """A registered component: its configuration class, and what builds it from configuration and runtime objects."""
 
     name: str
+    """As registered."""
     config: type[ComponentConfig]
+    """The class of its settings."""
     build: Callable[..., Any]
+    """Called with (config, **runtime objects)."""
 
 
 _components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
-plugin_files: list[str] = []  # loaded by `load_plugin`; a resumed run needs them again
+plugin_files: list[str] = []
+"""Loaded by `load_plugin`; a resumed run needs them again."""
 _entry_points_loaded = False
 
 
