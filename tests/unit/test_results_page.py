@@ -111,3 +111,16 @@ def test_what_predict_writes(trained_run, tmp_path):
     names = json.loads((trained_run / "classes.json").read_text())
     assert [name for name in header(output) if name not in names] == ["image", "labels"]
     assert defined("predict CSV") == ["image", "labels", *header(tmp_path / "scores.csv.quarantine.csv")]
+
+
+def test_the_columns_of_a_study_are_told_on_its_page():
+    import optuna
+
+    from aevlp.sweeps.study import MARK
+    from aevlp.sweeps.summary import rows
+
+    study = optuna.create_study()
+    study.set_user_attr(MARK, {"metrics": ["best/val_mAP"]})
+    columns, _ = rows(study)
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    assert [name for name in columns if name != "best/val_mAP" and f"`{name}`" not in text] == []
