@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from PIL import Image
 
+from aevlp.cli import main
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.images import ArrayImages
 from aevlp.inference.evaluate import evaluate, write_evaluation
@@ -21,6 +24,8 @@ from aevlp.reporting.comparison import compare_groups
 from aevlp.reporting.statistics import group_runs
 from aevlp.runs.collect import read_run
 from aevlp.runs.folder import RunFolder
+from aevlp.sweeps.study import MARK
+from aevlp.sweeps.summary import rows
 from aevlp.tracking import read_metrics
 from aevlp.tracking.metrics import EPOCH_METRICS
 
@@ -100,10 +105,6 @@ def test_what_compare_writes(trained_run):
 
 
 def test_what_predict_writes(trained_run, tmp_path):
-    from PIL import Image
-
-    from aevlp.cli import main
-
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     Image.new("RGB", (8, 8)).save(tmp_path / "whole.png")
     output = tmp_path / "scores.csv"
@@ -114,11 +115,6 @@ def test_what_predict_writes(trained_run, tmp_path):
 
 
 def test_the_columns_of_a_study_are_told_on_its_page():
-    import optuna
-
-    from aevlp.sweeps.study import MARK
-    from aevlp.sweeps.summary import rows
-
     study = optuna.create_study()
     study.set_user_attr(MARK, {"metrics": ["best/val_mAP"]})
     columns, _ = rows(study)
