@@ -54,7 +54,7 @@ class RunResult:
     pseudo_labels: np.ndarray
     """int8 (N_train,C) of the last epoch."""
     summary: dict[str, Any]
-    """summary.json: flat metric names. test/* is of the best epoch, val/*, pseudo/* and train/* of the last."""
+    """summary.json: flat metric names. `test/*` is of the best epoch, `val/*`, `pseudo/*` and `train/*` of the last."""
 
 
 def train(config: ExperimentConfig) -> RunResult:
