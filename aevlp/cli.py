@@ -148,7 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_verb(verbs: Any, name: str, module: Any) -> None:
     text = module.HELP
     parser = verbs.add_parser(name, help=text, description=text.replace("%%", "%"), allow_abbrev=False)
-    # Suppressed: a default here would overwrite what stood before the verb.
-    parser.add_argument("--plugin", action="append", default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
     module.add_arguments(parser)
+    actions = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for taking in (parser, *(action for choices in actions for action in choices.values())):
+        # Suppressed: a default here would overwrite what stood before the verb.
+        taking.add_argument("--plugin", action="append", default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
     parser.set_defaults(run=module.run)
