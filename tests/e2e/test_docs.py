@@ -117,7 +117,7 @@ PAGE = """# A page
 Text with `python run.py --exp digits_nonsense`, and `aevlp ...`.
 
 ```bash
-python run.py --exp digits_an --sed 1        # a flag
+python run.py --exp digits_an --sed=1        # a flag
 python run.py --exp digits_an \\
     --set loss.rho=0.8
 for name in an nonsense; do python run.py show --exp digits_$name; done
@@ -140,8 +140,8 @@ python run.py list
     ("number", "said"),
     [
         (3, "page.md:3: python run.py --exp digits_nonsense: unknown experiment 'digits_nonsense'"),
-        (6, "page.md:6: python run.py --exp digits_an --sed 1: run.py: error: unrecognized arguments: --sed"),
-        (7, "page.md:7: python run.py --exp digits_an --set loss.rho=0.8: --set loss.rho=0.8: loss.rho: unknown setting"),
+        (6, "page.md:6: python run.py --exp digits_an --sed=1: run.py: error: unrecognized arguments: --sed=1"),
+        (7, "page.md:7: python run.py --exp digits_an --set loss.rho=0.8: --set loss.rho=0.8: loss.rho: unknown key"),
         (9, "page.md:9: python run.py show --exp digits_nonsense: as `show --exp digits_nonsense`: exit code 2: error: unknown"),
         (10, "page.md:10: python run.py eval nonsense: as `eval nonsense`: exit code 2"),
         (11, "page.md:11: frobnicate: frobnicate: unknown to tests/doc_commands.py"),
