@@ -50,7 +50,7 @@ class Labeler:
         """Look at the training images once. The split's full labels are not read."""
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
-        """Pseudo-labels int8 (B,C) of training rows `index` (B,) with observed labels (B,C), on the device of these; `index` is on the CPU.
+        """Pseudo-labels int8 (B,C) of training rows `index` (B,), given on the CPU, with observed labels (B,C), on their device.
 
         They depend on nothing else but the epoch and the seed.
         """
