@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 import suite_runs
 import torch
-from doc_pages import ROOT, Block, Command
+from doc_checks import Wrong, check, loaded, parse, parts_put_back, plan, program_words
+from doc_pages import Block, Command
 
 import aevlp
-from aevlp.cli import build_parser, main
+from aevlp.cli import main
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
-from aevlp.suites.plan import Plan, load_plan
 from aevlp.sweeps.study_file import load_study
 
 TINY = (*suite_runs.SMALL, "trainer.threads=1", "trainer.num_workers=0", "trainer.compile=false", "tracking.mode=off")
@@ -34,27 +33,11 @@ CHECKED = {
     "bench": "takes minutes", "sync": "needs a network", "watch": "shows a screen until it is left",
     "sweep dashboard": "serves until it is stopped",
 }  # fmt: skip
-TOOLS = {
-    "bash", "cat", "cp", "git", "head", "less", "ls", "mkdir", "mkdocs", "mypy", "nohup", "open", "pre-commit", "pytest", "ruff",
-    "sbatch", "scontrol", "tail", "unzip", "wandb", "wget", "xdg-open",
-}  # fmt: skip
 SAMPLES = {
-    "N": "1",
-    "NAME": "digits_gpr",
-    "RUN": "latest",
-    "RUNS": "latest",
-    "A": "latest",
-    "OTHER": "digits_an",
-    "HOST": "localhost",
-}
-
-
+    "N": "1", "NAME": "digits_gpr", "RUN": "latest", "RUNS": "latest", "A": "latest", "OTHER": "digits_an", "HOST": "localhost",
+}  # fmt: skip
 REHEARSED: dict[tuple[str, ...], str | None] = {}
 """What came of rehearsals, which are the same on every page."""
-
-
-class Wrong(Exception):
-    """What is wrong with a command."""
 
 
 class Desk:
@@ -112,7 +95,7 @@ class Desk:
             return
         arguments = parse(words)
         verb = arguments.run.__module__.rpartition(".")[2] + (f" {arguments.action}" if hasattr(arguments, "action") else "")
-        if command.not_run or kind == "launched" or verb in CHECKED or (verb == "dashboard" and not arguments.dry_run):
+        if command.not_run or kind == "launched" or verb in CHECKED or not within_seconds(verb, arguments):
             check(arguments)
             return
         words = self.small(verb, words, arguments)
@@ -135,8 +118,6 @@ class Desk:
             return (*words, "--set", *self.overrides(loaded(arguments)))
         if verb == "suite":
             check(arguments)
-            if arguments.dataset != "digits":
-                return ("list", "suites")
             form = (f"--{arguments.form}",) if arguments.form else ()
             first = plan(arguments).lines[0].title
             made = ("suite", arguments.suite, "--dataset", "digits", "--seeds", "1", "--rows", first, "--tracking", "off", *form,
@@ -174,7 +155,7 @@ class Desk:
             patch.setattr(aevlp, "load_experiment", self.load_small)
             try:
                 runpy.run_path(str(path), run_name="__main__")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise Wrong(f"{type(error).__name__}: {error}") from error
 
     def load_small(self, name: str, overrides: Any = ()) -> ExperimentConfig:
@@ -183,83 +164,14 @@ class Desk:
         return load_experiment(name, [*overrides, *self.overrides(config)])
 
 
-def program_words(command: Command) -> tuple[str, ...] | None:
-    """What aevlp was given, after "aevlp", or "launched" by torchrun or srun; a script after "script"; None for other tools."""
-    words = command.words
-    while words and re.fullmatch(r"\w+=.*|time|nohup|CUDA_VISIBLE_DEVICES", words[0]):
-        words = words[1:]
-    if words[0] in ("srun", "torchrun"):
-        if "run.py" not in words:
-            raise Wrong("starts nothing of this project")
-        return ("launched", *words[words.index("run.py") + 1 :])
-    if words[0] in ("python", "python3"):
-        if words[1:3] == ("-m", "aevlp"):
-            return ("aevlp", *words[3:])
-        if words[1] == "run.py":
-            return ("aevlp", *words[2:])
-        if words[1] == "-m":
-            return None if words[2] in ("venv", "pip") else _unknown(words[2])
-        if (ROOT / words[1]).is_file():
-            return None
-        return ("script", *words[1:])
-    if words[0] == "aevlp":
-        return ("aevlp", *words[1:])
-    if words[0] in ("pip", "pip3"):
-        check_extras(words)
-        return None
-    return None if words[0] in TOOLS else _unknown(words[0])
-
-
-def _unknown(program: str) -> None:
-    raise Wrong(f"{program}: unknown to tests/doc_commands.py: add it there, or mark the block with <!-- not run: why -->")
-
-
-def check_extras(words: tuple[str, ...]) -> None:
-    """Wrong unless the extras that a `pip install` names are those of setup.cfg."""
-    known = set(re.findall(r"^([\w]+) =$", (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2], re.M))
-    named = {extra for word in words for extras in re.findall(r"^(?:\.|aevlp)\[([\w,]+)\]$", word) for extra in extras.split(",")}
-    if not named <= known:
-        raise Wrong(f"setup.cfg has no extra {', '.join(sorted(named - known))}")
-
-
-def parse(words: tuple[str, ...]) -> Any:
-    """The arguments of a command line; Wrong with what argparse says."""
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            return build_parser().parse_args(words)
-    except SystemExit as stop:
-        if stop.code == 0:  # --help, --version
-            return build_parser().parse_args(["list"])
-        raise Wrong(errors.getvalue().strip().rpartition("\n")[2]) from None
-
-
-def check(arguments: Any) -> None:
-    """Wrong unless the experiment that a command names, with its changes, is valid."""
-    exp, words = getattr(arguments, "exp", None), getattr(arguments, "overrides", [])
-    with parts_put_back():
-        try:
-            for plugin in arguments.plugin:
-                registry.load_plugin(plugin)
-            if exp is not None:
-                load_experiment(exp, words)
-            elif hasattr(arguments, "suite"):
-                plan(arguments)
-            elif getattr(arguments, "action", None) == "run":
-                load_experiment(load_study(arguments.study)[1].base, words)
-        except AevlpError as error:
-            raise Wrong(str(error)) from error
-
-
-def loaded(arguments: Any) -> ExperimentConfig:
-    """The experiment that a command names; Wrong where it is not valid."""
-    check(arguments)
-    with parts_put_back():
-        for plugin in arguments.plugin:
-            registry.load_plugin(plugin)
-        return (
-            load_experiment(arguments.exp, getattr(arguments, "overrides", [])) if arguments.exp else load_experiment("digits_an")
-        )
+def within_seconds(verb: str, arguments: Any) -> bool:
+    """Whether there is a small form: of suites and studies on digits, and of a dashboard that is only printed."""
+    if verb == "suite":
+        return bool(arguments.dataset == "digits")
+    if verb == "sweep run":
+        check(arguments)
+        return load_experiment(load_study(arguments.study)[1].base).dataset.name == "digits"
+    return verb != "dashboard" or bool(arguments.dry_run)
 
 
 def call(words: tuple[str, ...]) -> str | None:
@@ -274,14 +186,6 @@ def call(words: tuple[str, ...]) -> str | None:
     return None if code in (0, None) else f"exit code {code}: {said.getvalue().strip()[-500:]}"
 
 
-def plan(arguments: Any) -> Plan:
-    """What a suite would run."""
-    return load_plan(
-        arguments.suite, arguments.dataset, 1, rows=arguments.rows, own_stop_rules=arguments.own_stop_rules,
-        words=tuple(arguments.overrides),
-    )  # fmt: skip
-
-
 def without_seed(words: tuple[str, ...]) -> tuple[str, ...]:
     """Seeds 0 to 4 of one experiment are one command here."""
     return tuple(re.sub(r"^seed=\d+$", "seed=0", "0" if i and words[i - 1] == "--seed" else word) for i, word in enumerate(words))
@@ -293,23 +197,3 @@ def quiet():
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         yield said
-
-
-@contextlib.contextmanager
-def parts_put_back():
-    """Forget the plugins that were loaded inside: another page may have a part of the same name."""
-    known, plugins = {kind: dict(found) for kind, found in registry._components.items()}, list(registry.plugin_files)
-    try:
-        yield
-    finally:
-        forget(known)
-        registry.plugin_files[:] = plugins
-
-
-def forget(known: dict[str, dict[str, Any]]) -> None:
-    """Leave of the parts of plugins only those that are known."""
-    for kind, found in known.items():
-        loaded = registry._components[kind]
-        for name in [name for name, part in loaded.items() if part.build.__module__.startswith("aevlp_plugin_")]:
-            if name not in found:
-                del loaded[name]

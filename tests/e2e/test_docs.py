@@ -7,7 +7,8 @@ import shutil
 from itertools import groupby
 
 import pytest
-from doc_commands import TINY, Desk, Wrong, parts_put_back
+from doc_checks import Wrong, parts_put_back
+from doc_commands import TINY, Desk
 from doc_pages import ROOT, blocks, commands, pages, unread
 
 from aevlp.cli import main
@@ -144,7 +145,7 @@ python run.py list
         (7, "page.md:7: python run.py --exp digits_an --set loss.rho=0.8: --set loss.rho=0.8: loss.rho: unknown key"),
         (9, "page.md:9: python run.py show --exp digits_nonsense: as `show --exp digits_nonsense`: exit code 2: error: unknown"),
         (10, "page.md:10: python run.py eval nonsense: as `eval nonsense`: exit code 2"),
-        (11, "page.md:11: frobnicate: frobnicate: unknown to tests/doc_commands.py"),
+        (11, "page.md:11: frobnicate: frobnicate: unknown to tests/doc_checks.py"),
         (
             16,
             "page.md:16: srun python run.py --exp digits_an --set trainer.nonsense=1: --set trainer.nonsense=1: trainer.nonsense",

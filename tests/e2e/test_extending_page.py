@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import small_runs as runs
 import torch
-from doc_commands import parts_put_back
+from doc_checks import parts_put_back
 from doc_pages import blocks, pages
 
 from aevlp import load_experiment
