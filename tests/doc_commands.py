@@ -46,7 +46,8 @@ class Desk:
     def __init__(self, folder: Path, data: Path, encoder: Path, runs: Path, files: list[Block]):
         self.folder, self.data, self.encoder = folder, data, encoder
         shutil.copytree(runs, folder / "runs", symlinks=True)
-        shutil.copytree(data / "folder", folder / "photos")
+        for photos in ("photos", "mine"):
+            shutil.copytree(data / "folder", folder / photos)
         self.runs = sorted(path.name for path in (folder / "runs").iterdir() if path.name != "sweeps")
         (folder / "mine.yaml").write_text("base: digits_an\n")
         for block in files:

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"<!-- not run: (.+?) -->")
 _FENCE = re.compile(r"\s*```+\s*(\w*)")
-_INLINE = re.compile(r"`((?:python run\.py|python -m aevlp|aevlp) [^`]+)`")
+_INLINE = re.compile(r"`(python (?:run\.py|-m aevlp) [^`]+)`")
 _NAME = re.compile(r"# ([\w./-]+\.(?:py|ya?ml))\b")
 _LIKE_A_COMMAND = re.compile(r"^\s*\$?\s*(python run\.py|python -m aevlp|aevlp|pip|torchrun) ", re.M)
 _EVERY_PROGRAM = r"""

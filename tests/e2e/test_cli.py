@@ -92,10 +92,10 @@ EARLY = {
     "dashboard --dry-run": "",
 }
 CACHE_FLAGS = {
-    "list": {"--help"},
-    "build": {"--help", "--exp", "--set", "--seed", "--tracking"},
-    "verify": {"--help"},
-    "clear": {"--help", "keys", "--older-than", "--all"},
+    "list": {"--help", "--plugin"},
+    "build": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking"},
+    "verify": {"--help", "--plugin"},
+    "clear": {"--help", "--plugin", "keys", "--older-than", "--all"},
 }
 
 
