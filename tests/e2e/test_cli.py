@@ -127,6 +127,20 @@ def test_verbs_and_flags_are_these():
     assert {name: flags(action) for name, action in actions.choices.items()} == CACHE_FLAGS
 
 
+@pytest.mark.parametrize("words", [["cache", "list"], ["sweep", "show", "digits_gpr"], ["list"], []])
+def test_a_plugin_can_be_named_after_every_verb_and_action(words, capsys):
+    assert main([*words, "--plugin", "absent.py"]) == 2
+    assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
+
+
+def test_plugins_before_and_after_a_verb_are_all_loaded(tmp_path, capsys):
+    (tmp_path / "there.py").write_text("")
+    for words in (["absent.py", "list", "there.py"], ["there.py", "list", "absent.py"]):
+        first, verb, second = words
+        assert main(["--plugin", first, verb, "--plugin", second]) == 2
+        assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
+
+
 def test_no_arguments_print_the_help_and_exit_2(capsys):
     assert main([]) == 2
     assert "--exp NAME" in capsys.readouterr().out

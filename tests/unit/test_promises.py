@@ -8,7 +8,6 @@ import small_runs as runs
 import torch
 
 import aevlp
-from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError, TrainingError
 from aevlp.config.schema import DatasetConfig
@@ -127,9 +126,3 @@ def test_a_dataset_that_gives_other_images_or_labels(changed, message, monkeypat
     words = [word for word in runs.FAST if not word.startswith("dataset.num")]
     with pytest.raises(DataError, match=message):
         aevlp.train(aevlp.load_experiment("digits_gpr", ["dataset=own", *words]))
-
-
-@pytest.mark.parametrize("words", [["cache", "list"], ["sweep", "show", "digits_gpr"], ["list"], []])
-def test_a_plugin_can_be_named_after_every_verb_and_action(words, capsys):
-    assert main([*words, "--plugin", "absent.py"]) == 2
-    assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
