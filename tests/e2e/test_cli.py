@@ -133,7 +133,8 @@ def test_a_plugin_can_be_named_after_every_verb_and_action(words, capsys):
     assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
 
 
-def test_plugins_before_and_after_a_verb_are_all_loaded(tmp_path, capsys):
+def test_plugins_before_and_after_a_verb_are_all_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "there.py").write_text("")
     for words in (["absent.py", "list", "there.py"], ["there.py", "list", "absent.py"]):
         first, verb, second = words
