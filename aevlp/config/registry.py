@@ -86,11 +86,11 @@ def get(kind: str, name: str) -> Component:
 
 def settings(kind: str, name: str) -> type[ComponentConfig]:
     """The configuration class of a component, without importing what it computes with; errors as of `get`."""
-    if name not in _components[kind] and name in _file_names(kind):
+    if "torch" not in sys.modules and name not in _components[kind] and name in _file_names(kind):
         found: type[ComponentConfig] | None = settings_class(_module(kind, name), kind, name)
         if found is not None:
             return found
-    return get(kind, name).config
+    return get(kind, name).config  # with torch there it costs little, and all classes are those of the modules
 
 
 def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
