@@ -99,8 +99,8 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
 def show(console: Terminal, result: dict[str, Any]) -> None:
     """Print ratios, stages and machine."""
     plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
-    ratios = [[name, f"{value:.2f}"] for name, value in result["ratios"].items()]
-    console.table(Sheet("", ["baseline / aevlp", "ratio"], ratios))
+    rows = [[name, f"{value:.2f}"] for name, value in result["ratios"].items()]
+    console.table(Sheet("", ["baseline / aevlp", "ratio"], rows))
     console.tell(
         f"encodes per image  {own['encodes_per_image']:.0f} in all, {own['encodes_per_image_when_warm']:.0f} when warm; "
         f"baseline {plain['encodes_per_image_and_epoch']} an epoch"

@@ -28,7 +28,6 @@ EXPLAINED = (
     "percent; ± half a 95 % interval over seeds; pseudo P, R: precision and recall of the pseudo-positives; "
     "labeler: test mAP of the labeler alone"
 )
-CLASS_LISTS = {1: ", ", 2: ", "}
 
 
 def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
@@ -96,24 +95,15 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
         found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *METRICS], differences, indent=2))
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
     if classes:
-        found.append(
-            Sheet(f"test AP {against}", ["", "gains most", "loses most"], classes, numeric=False, wraps=CLASS_LISTS, indent=2)
-        )
+        header, wraps = ["", "gains most", "loses most"], {1: ", ", 2: ", "}
+        found.append(Sheet(f"test AP {against}", header, classes, numeric=False, wraps=wraps, indent=2))
     shown = experiments[:SHOWN_SETTINGS]
     rows = [[path, *map(_setting, values[: len(shown)])] for path, values in data["settings"].items()]
     rows = [row for row in rows if len(set(row[1:])) > 1]
     if rows:
         first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
-        found.append(
-            Sheet(
-                f"settings that differ{first}",
-                ["", *(entry["name"] for entry in shown)],
-                rows,
-                numeric=False,
-                alike=True,
-                indent=2,
-            )
-        )
+        names = [entry["name"] for entry in shown]
+        found.append(Sheet(f"settings that differ{first}", ["", *names], rows, numeric=False, alike=True, indent=2))
     return found
 
 

@@ -114,12 +114,12 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     front = {trial.number for trial in best_trials(study)}
-    rows = []
+    ranking = []
     for trial in sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]:
         mark = " *" if trial.number in front else ""
         words = " ".join(trial.user_attrs.get(WORDS, []))
-        rows.append([f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), words])
-    console.table(Sheet("", ["trial", *metrics, "values"], rows, text=("values",), wraps={len(metrics) + 1: " "}))
+        ranking.append([f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), words])
+    console.table(Sheet("", ["trial", *metrics, "values"], ranking, text=("values",), wraps={len(metrics) + 1: " "}))
     for name, share in importances(study).items():
         console.say(f"  {100 * share:5.1f} %  {name}")
     failed = [trial for trial in ended if trial.state == TrialState.FAIL]

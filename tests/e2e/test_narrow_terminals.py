@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import hand_made
 import pytest
@@ -18,8 +20,10 @@ from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import load_plan
 from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.summary import show
+from aevlp.sweeps.view import View
 from aevlp.terminal import Terminal
 
+ESCAPES = r"\x1b\[[\d;?]*[a-zA-Z]"
 WIDTHS = (80, 100, 160)
 LONG = "my_experiment_with_a_name_of_eighty_letters_" + "x" * 36
 EXPERIMENTS = (
@@ -44,7 +48,7 @@ def both(request, capsys, monkeypatch):
             monkeypatch.setenv("FORCE_COLOR", force)
             capsys.readouterr()
             act()
-            found.append(re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capsys.readouterr().out).splitlines())
+            found.append(re.sub(ESCAPES, "", capsys.readouterr().out).splitlines())
         return request.param, *found
 
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -140,6 +144,21 @@ def test_a_study(both, tmp_path):
     trials = [hand_made.trial(90.0 + i, attrs={WORDS: words}) for i in range(3)]
     study = hand_made.study(tmp_path / "study", trials)
     fits(both(lambda: show(study, Terminal())))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_trials_that_are_under_way(width):
+    words = [f"{name}=0.0123456789" for name in hand_made.SPACE]
+    study = SimpleNamespace(study=SimpleNamespace(seeds=2))
+    trials = [
+        SimpleNamespace(number=i, latest=91.25, epoch=3, seed_index=1, plan=study, began=0.0, words=words) for i in (11, 12)
+    ]
+    output = io.StringIO()
+    with View("tiny", ["best/val_mAP"], Terminal(file=output, force_terminal=True, width=width, color_system=None)) as view:
+        view.show(trials)
+        shown = re.sub(ESCAPES, "", output.getvalue())
+    assert max(map(len, shown.splitlines())) <= width
+    assert Counter(2 * " ".join(words).split()) <= Counter(shown.split())
 
 
 def test_prepare(both, tmp_path):
