@@ -50,7 +50,8 @@ def main(runs: list[Path]) -> None:
     console = _terminal()
     compare(runs, console)
     console.save_svg(str(FOLDER / "compare.svg"), title="python run.py compare", theme=MONOKAI)
-    training(next(run for run in collect(runs).runs if run.finished and run.experiment == "digits_gpr"))
+    for run in [run for run in collect(runs).runs if run.finished and run.experiment == "digits_gpr"][:1]:
+        training(run)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
         write_report(runs, page)
