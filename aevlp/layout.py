@@ -8,9 +8,8 @@ longer than the whole width runs over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 from rich.cells import cell_len
 
@@ -175,16 +174,17 @@ def _row(sheet: Sheet, cells: list[str], widths: list[int], width: int | None, w
 
 def _parts(sheet: Sheet, width: int) -> list[Sheet]:
     """The table as several, each with the columns before the first number and as many numbers as fit; none where none fits."""
-    numbers = [i for i in range(len(sheet.header)) if sheet.is_number(i)]
-    first = list(range(numbers[0])) if numbers else []
-    parts: list[list[int]] = [[]]
-    for i in range(len(first), len(sheet.header)):
-        if _widths(_taken(sheet, [*first, *parts[-1], i]), width) is None:
-            parts.append([])
-        parts[-1].append(i)
-    parts = [part for part in parts if part]
-    fit = numbers and all(_widths(_taken(sheet, first + part), width) is not None for part in parts)
-    return [_taken(sheet, first + part) for part in parts] if fit else []
+    columns = range(len(sheet.header))
+    first = [i for i in columns if not any(map(sheet.is_number, columns[: i + 1]))]
+    parts: list[list[int]] = []
+    for i in columns[len(first) :]:
+        if parts and _widths(_taken(sheet, [*parts[-1], i]), width) is not None:
+            parts[-1].append(i)
+        elif _widths(_taken(sheet, [*first, i]), width) is not None:
+            parts.append([*first, i])
+        else:
+            return []
+    return [_taken(sheet, part) for part in parts]
 
 
 def _taken(sheet: Sheet, columns: list[int]) -> Sheet:
@@ -198,17 +198,10 @@ def _block(sheet: Sheet, row: list[str], width: int) -> Iterator[Line]:
     """A row as its first cell and, below, a line each of the others; those that say nothing are left out."""
     yield from ((line, "bold") for line in wrap(f"{sheet.header[0]}  {row[0]}".strip(), width))
     told = [(title, cell) for title, cell in zip(sheet.header[1:], row[1:], strict=True) if cell not in ("", NONE)]
+    pairs = [list(pair) for pair in told]
     if sheet.alike:
-        pairs = [[cell, "  ".join(title for title, _ in same)] for cell, same in _together(told)]
-    else:
-        pairs = [list(pair) for pair in told]
+        titles = {cell: [title for title, other in told if other == cell] for _, cell in told}
+        pairs = [[cell, "  ".join(found)] for cell, found in titles.items()]
     block = Sheet("", ["", ""], pairs, numeric=False, wraps={1: "  " if sheet.alike else " "})
     widths = _widths(block, width - GAP) or [NARROW, PROSE]
     yield from ((indented(line, GAP, width), style) for line, style in _columns(block, widths, width - GAP))
-
-
-def _together(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
-    """Pairs of equal value, in the order in which the values first occur."""
-    pairs = list(pairs)
-    order = list(dict.fromkeys(cell for _, cell in pairs))
-    return groupby(sorted(pairs, key=lambda pair: order.index(pair[1])), key=lambda pair: pair[1])

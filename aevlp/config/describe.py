@@ -50,8 +50,7 @@ def describe_groups() -> list[Group]:
 
 def _dataset(path: Path) -> tuple[str, list[str]]:
     """What the head of a dataset's file says: its first line, and the command that prepares it."""
-    lines = [line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    told = next((line for line in lines if line.startswith("python run.py prepare")), "")
+    told = next((line for line in _comments(path) if line.startswith("python run.py prepare")), "")
     command, _, needs = told.replace("python run.py", COMMAND).partition("  ")
     return _first_comment(path), [line for line in (f"prepare it: {command}" if command else "", needs.strip()) if line]
 
@@ -61,10 +60,14 @@ def _first_comment(path: Path) -> str:
     return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
 
 
+def _comments(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+
+
 def adaptations(experiment: str) -> list[str]:
     """What the head of an experiment's file says to be filled in where the public record is incomplete: its `adapted:` lines."""
-    lines = files(EXPERIMENTS)[experiment].read_text(encoding="utf-8", errors="replace").splitlines()
-    head = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+    head = _comments(files(EXPERIMENTS)[experiment])
     return [line.removeprefix("adapted:").strip() for line in head if line.startswith("adapted:")]
 
 
