@@ -1,4 +1,4 @@
-"""Make the pictures of the README: `python docs/screens.py RUNS...` (needs chromium and chromedriver, and selenium)."""
+"""Make the pictures of README and manual: `python docs/screens.py RUNS...` (needs chromium and chromedriver, and selenium)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from rich.terminal_theme import MONOKAI
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from aevlp.reporting.compare import compare
 from aevlp.reporting.page import write_report
 from aevlp.runs.collect import Run, collect
 from aevlp.terminal import Terminal
@@ -45,11 +44,8 @@ SCREENS = (
 
 
 def main(runs: list[Path]) -> None:
-    """Write docs/screens/: the report in Chromium, `compare` and a run under way on the terminal."""
+    """Write docs/screens/: the report in Chromium, and a run under way on the terminal."""
     FOLDER.mkdir(exist_ok=True)
-    console = _terminal()
-    compare(runs, console)
-    console.save_svg(str(FOLDER / "compare.svg"), title="python run.py compare", theme=MONOKAI)
     for run in [run for run in collect(runs).runs if run.finished and run.experiment == "digits_gpr"][:1]:
         training(run)
     with tempfile.TemporaryDirectory() as folder:
