@@ -11,8 +11,9 @@ import numpy as np
 from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes
-from aevlp.data.formats.folder import SPLITS, FolderConfig, Row, class_list, divide, label_arrays, read_table
+from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays
 from aevlp.data.images import ImageFiles
+from aevlp.data.table import SPLITS, Row, read_table
 from aevlp.input import open_file, require_file
 from aevlp.terminal import Terminal
 
@@ -26,7 +27,8 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
         all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
     """
     config = FolderConfig(name="folder", root=str(root))
-    rows = read_table(root / config.table)
+    known = read_table(root / config.table)
+    rows = known.rows
     class_names = class_list(config, root, root / config.table, rows)
     parts = divide(rows)
     table = Table(box=None, pad_edge=False)
@@ -40,7 +42,9 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
     console.print(table)
     if not parts["test"]:
         console.note("no row has split test: the run will have no test figures")
-    positives = Counter(row.label for row in parts["train"])
+    for note in known.notes:
+        console.note(note)
+    positives = Counter(word for row in parts["train"] for word in row.known or row.labels)
     few = [f"{name} ({positives[name]})" for name in class_names if positives[name] < FEW]
     if few:
         more = f" and {len(few) - 10} more" if len(few) > 10 else ""
