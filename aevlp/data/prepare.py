@@ -46,6 +46,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     """
     root, folder = user_path(root), user_path(out or root)
     console = terminal_for_tables(soft_wrap=True)
+    images: ImageFiles
     if name == "folder":
         images, contents = survey(console, root)
     else:
@@ -163,6 +164,8 @@ def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
         task = progress.add_task("images", total=len(images))
         bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
     console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    for change, count in images.changes.items():
+        console.note(f"{count} {'is' if count == 1 else 'are'} {change}")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
         console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays
-from aevlp.data.images import ImageFiles
+from aevlp.data.images import Photos
 from aevlp.data.table import SPLITS, Row, read_table
 from aevlp.input import open_file, require_file
 from aevlp.terminal import Terminal
@@ -20,7 +20,7 @@ from aevlp.terminal import Terminal
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
 
 
-def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
+def survey(console: Terminal, root: Path) -> tuple[Photos, dict[str, bytes | None]]:
     """Report splits, classes, duplicates and tiny classes of the table in `root`.
 
     Returns:
@@ -55,7 +55,7 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
         console.note(
             f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
         )
-    return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)
+    return Photos(root, [row.image for row in rows]), _contents(parts, class_names)
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:

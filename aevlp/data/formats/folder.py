@@ -16,7 +16,7 @@ from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
-from aevlp.data.images import ImageFiles
+from aevlp.data.images import Photos
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.data.table import SPLITS, Row, read_table
@@ -92,12 +92,12 @@ def build_folder(config: FolderConfig) -> SPMLData:
                     f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
                 )
             observed = targets
-        files = ImageFiles(root / (config.images or ""), [row.image for row in parts[name]])
+        files = Photos(root / (config.images or ""), [row.image for row in parts[name]])
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
         names, lines = (np.array([getattr(row, key) for row in parts[name]])[kept] for key in ("image", "line"))
-        return Split(ImageFiles(files.root, names.tolist(), lines), observed[kept], None if targets is None else targets[kept])
+        return Split(Photos(files.root, names.tolist(), lines), observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(
         class_names=class_names,
