@@ -61,14 +61,21 @@ def label_arrays(rows: list[Row], class_names: list[str]) -> tuple[np.ndarray, n
     return observed, targets if all(row.labels for row in rows) else None
 
 
-def divide(rows: list[Row]) -> dict[str, list[Row]]:
-    """Rows by split; where none validates, a fifth of the labelled training rows does, chosen as in the published protocol."""
+def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
+    """Rows by split; where none validates, a fifth of the labelled training rows does, chosen as in the published protocol.
+
+    Raises:
+        DataError: of the table at `path`, where nothing is left to train on or to validate with.
+    """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["val"]:
         labelled = [row for row in parts["train"] if row.known or row.labels]
         validating = {labelled[i].image for i in split_train_val(len(labelled))[1].tolist()}
         parts["val"] = [row for row in parts["train"] if row.image in validating]
         parts["train"] = [row for row in parts["train"] if row.image not in validating]
+    for split, title in (("train", "train on"), ("val", "validate with")):
+        if not any(row.known or row.labels for row in parts[split]):
+            raise DataError(f"{path}: of {len(rows)} photos none with a label is left to {title}; label more, or set their split")
     return parts
 
 
@@ -80,7 +87,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     table = read_table(path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
-    parts = divide(rows)
+    parts = divide(rows, path)
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
