@@ -42,3 +42,9 @@ def data_root() -> Path | None:
     """$AEVLP_DATA, the folder above those of the datasets; None where it is not set."""
     given = os.environ.get("AEVLP_DATA")
     return user_path(given, "AEVLP_DATA") if given else None
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a file name is absolute or climbs out of its folder, on any system."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or name.startswith(("/", "\\", "~")) or ":" in parts[0]

@@ -26,7 +26,9 @@ from aevlp.config.settings import settings_class
 from aevlp.input import require_file
 
 KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
+"""Kinds of components, and the room of the package where those of each lie."""
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
+"""Sections of an experiment, and the kind of component that each names."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -35,12 +37,16 @@ class Component:
     """A registered component: its configuration class, and what builds it from configuration and runtime objects."""
 
     name: str
+    """As registered."""
     config: type[ComponentConfig]
+    """The class of its settings."""
     build: Callable[..., Any]
+    """Called with (config, **runtime objects)."""
 
 
 _components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
-plugin_files: list[str] = []  # loaded by `load_plugin`; a resumed run needs them again
+plugin_files: list[str] = []
+"""Loaded by `load_plugin`; a resumed run needs them again."""
 _entry_points_loaded = False
 
 
@@ -80,11 +86,11 @@ def get(kind: str, name: str) -> Component:
 
 def settings(kind: str, name: str) -> type[ComponentConfig]:
     """The configuration class of a component, without importing what it computes with; errors as of `get`."""
-    if name not in _components[kind] and name in _file_names(kind):
+    if "torch" not in sys.modules and name not in _components[kind] and name in _file_names(kind):
         found: type[ComponentConfig] | None = settings_class(_module(kind, name), kind, name)
         if found is not None:
             return found
-    return get(kind, name).config
+    return get(kind, name).config  # with torch there it costs little, and all classes are those of the modules
 
 
 def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
@@ -114,7 +120,7 @@ def load_plugin(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
         where = f"--plugin {path}{f', line {lines[-1]}' if lines else ''}"
         raise ConfigError(f"{where}: {type(error).__name__}: {error}{new_place(error)}") from error
     plugin_files.append(str(path))

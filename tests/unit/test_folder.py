@@ -1,14 +1,21 @@
 """Photos of one's own: what labels.csv may say, what it may not, and what a run knows from it."""
 
+from dataclasses import replace
+
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 from miniatures import draw, make_folder
+from PIL import Image
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.formats.folder import FolderConfig, read_table
+from aevlp.data.duplicates import DISTANCE, alike
+from aevlp.data.formats.folder import FolderConfig
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.table import Row, read_table, write_table
 
 HEADER = "image,label,split,labels"
 
@@ -71,56 +78,110 @@ def test_without_a_split_column_a_fifth_validates_and_nothing_is_tested(folder):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_other_separators_a_byte_order_mark_and_spaces_are_read(folder, lines, encoding):
     root = folder(*lines, encoding=encoding)
-    if lines[0].endswith(","):
-        refused(root, r"labels\.csv:1: column '' is unknown")
-    else:
-        assert [(row.image, row.label) for row in read_table(root / "labels.csv")] == [("0.png", "cat"), ("1.png", "dog")]
+    assert [(row.image, row.known) for row in read_table(root / "labels.csv").rows] == [("0.png", ("cat",)), ("1.png", ("dog",))]
 
 
 def test_quoted_fields_may_hold_separators_and_classes_any_letters(folder):
     root = folder("image,label", '"a, b.png","fire, truck"', "1.png,<script>", "2.png,猫")
-    assert [(row.image, row.label) for row in read_table(root / "labels.csv")] == [
-        ("a, b.png", "fire, truck"), ("1.png", "<script>"), ("2.png", "猫"),
+    assert [(row.image, row.known) for row in read_table(root / "labels.csv").rows] == [
+        ("a, b.png", ("fire, truck",)), ("1.png", ("<script>",)), ("2.png", ("猫",)),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("photo,label", "0.png,cat"), r"labels\.csv:1: the first line must name the columns image and label, is 'photo,label'"),
+        (
+            ("photo,label", "0.png,cat"),
+            r"labels\.csv:1: the first line must name the columns, .*; it is 'photo,label'",
+        ),
         (("0.png,cat",), r"labels\.csv:1: the first line must name the columns"),
         (("",), r"labels\.csv:1: the first line must name the columns"),
         (("image,label",), r"labels\.csv: lists no image"),
-        (("image,label,image", "0.png,cat,x"), r"labels\.csv:1: a column is named twice"),
-        (("image,label,weight", "0.png,cat,1"), r"labels\.csv:1: column 'weight' is unknown"),
+        (("image,label,image", "0.png,cat,x"), r"labels\.csv:1: column 'image' is named twice"),
         (("image,label", "0.png,fire, truck"), r"labels\.csv:2: has 3 fields instead of 2; a field that holds a separator"),
         (("image,label", '"0.png,cat'), r"labels\.csv:2: not a CSV line"),
         (("image,label", ",cat"), r"labels\.csv:2: names no image"),
-        (("image,label", "0.png,"), r"labels\.csv:2: 0\.png has no label"),
+        (("image,label", "0.png,"), r"labels\.csv: no row has a label"),
+        (("image,label,absent", "0.png,cat,dog|cat"), r"labels\.csv:2: 'cat' is said to be there, and to be absent, in 0\.png"),
+        (("image,label,absent", "0.png,cat,", "0.png,,cat"), r"labels\.csv:3: 'cat' is said to be there, and to be absent"),
+        (
+            ("image,label,split", "0.png,cat,train", "0.png,dog,val"),
+            r"labels\.csv:3: 0\.png is in split val, and in split train",
+        ),
+        (("image,labels", "0.png,cat|dog", "0.png,cat"), r"labels\.csv:3: 0\.png has other labels than in line 2"),
+        (("image,label", "0.png,cat", '1.png,"dog, cat"'), r"labels\.csv:3: 'dog, cat' are several labels; separate them by \|"),
         (("image,label", "../0.png,cat"), r"labels\.csv:2: '\.\./0\.png' leads out of the folder"),
         (("image,label", "/tmp/0.png,cat"), r"labels\.csv:2: '/tmp/0\.png' leads out of the folder"),
         (("image,label", "a\\..\\..\\0.png,cat"), r"labels\.csv:2: .* leads out of the folder"),
-        (("image,label", "0.png,cat", "", "0.png,dog"), r"labels\.csv:4: 0\.png stands in line 2 already"),
         ((HEADER, "0.png,cat,trian,"), r"labels\.csv:2: split 'trian' is unknown; did you mean 'train'"),
         ((HEADER, "0.png,cat,train,dog|bird"), r"labels\.csv:2: label 'cat' is not among the labels dog\|bird"),
-        (("image,label", "0.png,cat", "absent.png,dog"), r"absent\.png: .* no such file; 1 of 2 training images"),
+        (
+            ("image,label,split", "0.png,cat,val", "1.png,cat,", "absent.png,dog,"),
+            r"absent\.png: .* no such file; 1 of 2 training images",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(folder, lines, message):
     refused(folder(*lines), message)
 
 
+def test_several_known_labels_absences_and_photos_without_any_are_read(folder):
+    root = folder(
+        "Split,Absent,IMAGE,Label,note", "train,bird,0.png,cat|dog,x", ",,1.png,,", ",,2.png,dog,", "Val,,3.png,cat,",
+        ",,2.png,cat,",
+    )  # fmt: skip
+    table = read_table(root / "labels.csv")
+    assert table.rows == [
+        Row(2, "0.png", ("cat", "dog"), ("bird",)), Row(3, "1.png"), Row(4, "2.png", ("dog", "cat")),
+        Row(5, "3.png", ("cat",), split="val"),
+    ]  # fmt: skip
+    assert table.notes == [
+        "columns that are not read: 'note' (known are image, label, absent, labels, split)",
+        "1 further lines of photos that stand in the table already: their labels are taken together",
+    ]
+    data = load(root)
+    assert data.class_names == ["bird", "cat", "dog"]
+    np.testing.assert_array_equal(data.train.observed, [[0, 1, 1], [0, 0, 0], [0, 1, 1]])
+    assert data.notes == table.notes
+
+
+def test_a_photo_without_a_label_does_not_validate(folder):
+    root = folder("image,label", *(f"{i}.png,{'cat' if i < 5 else ''}" for i in range(10)))
+    data = load(root)
+    assert data.val.observed.sum() == len(data.val) == 1
+    assert len(data.train) == 9
+
+
+@pytest.mark.parametrize("names", [("Bus", "bus"), ("fire truck", "fire_truck"), ("dog", "dogs"), ("Straße", "STRASSE")])
+def test_names_that_most_would_take_for_one_are_told(folder, names):
+    (note,) = load(folder("image,label", *(f"{i}.png,{names[i % 2]}" for i in range(10)))).notes
+    assert all(repr(name) in note for name in names)
+
+
+def test_a_table_that_is_written_is_the_table_that_is_read(folder):
+    rows = [
+        Row(2, "a, b.png", ("fire, truck", "猫"), ("x",)), Row(3, "1.png"), Row(4, "2.png", labels=("x", "猫"), split="test"),
+        Row(5, "3.png", ("x",), split="val"),
+    ]  # fmt: skip
+    root = folder("")
+    for some in (rows, rows[:2], rows[1:2]):
+        (root / "labels.csv").write_text(write_table(some))
+        assert read_table(root / "labels.csv").rows == [replace(row, line=line) for line, row in enumerate(some, start=2)]
+    assert write_table(rows[:2]).splitlines()[0] == "image,label,absent"
+
+
 def test_a_table_that_is_no_text_is_refused(folder):
     root = folder("image,label", "0.png,cat")
     (root / "labels.csv").write_bytes(b"\xff\xfe\x00image")
-    refused(root, r"labels\.csv: cannot be read as UTF-8 text")
+    refused(root, r"labels\.csv: cannot be read as UTF-8 text \(.*\); save it as CSV UTF-8")
 
 
 def test_labels_outside_the_class_list_are_refused_with_the_nearest_name(folder):
     root = folder("image,label", "0.png,cat", "1.png,dgo")
     (root / "classes.txt").write_text("cat\ndog\nbird\n")
     refused(root, r"labels\.csv:3: 'dgo' is not in .*classes\.txt; did you mean 'dog'")
-    folder("image,label", "0.png,cat", "1.png,dog")
+    folder("image,label", "0.png,cat", "1.png,dog", "2.png,dog")
     assert load(root).class_names == ["cat", "dog", "bird"]
 
 
@@ -133,16 +194,58 @@ def test_full_training_labels_must_be_there_to_train_on(folder):
     assert data.train.observed.sum() > len(data.train)
 
 
-def test_prepare_reports_duplicates_tiny_classes_and_a_missing_test_split(folder, capsys):
-    root = folder("image,label,split", *(f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'}" for i in range(10)))
+def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
+    rows = [f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'},{'dog' if i == 2 else ''}" for i in range(9)]
+    root = folder("image,label,split,absent", *rows, "9.png,dog|cat,val,", "4.jpg,,train,")
     (root / "9.png").write_bytes((root / "1.png").read_bytes())
+    (root / "4.jpg").write_bytes((root / "4.png").read_bytes())
+    before = {path.name for path in root.iterdir()}
     prepare("folder", root)
     output = capsys.readouterr().out
-    assert "fewer than 10 training images: cat (7), dog (1)" in output
-    assert "the same file 2 times, across splits: the test then measures memory: 1.png (line 3), 9.png (line 11)" in output
-    assert "no row has split test" in output
-    assert "arrays       formatted_train_images.npy, formatted_train_labels_obs.npy in" in output
-    assert f"next         python run.py --exp folder_gpr --set dataset.root={root}" in output
+    for line in (
+        "fewer than 10 training photos: cat (7), dog (1)",
+        "the 2 validation photos are judged by their known labels, as not all of their labels are told",
+        "no row has split test",
+        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs",
+        "1 of 11 photos have no label",
+        "1 of 11 photos have several known labels",
+        "1 known absences are read and checked",
+        "CLIP reads the labels as: a photo of a cat, a photo of a dog",
+        "the same file 2 times, across splits (train, val): what is measured there is memory, with different labels: "
+        "cat, cat|dog: 1.png (line 3), 9.png (line 11)",
+        "the same file 2 times, with different labels: cat, none: 4.png (line 6), 4.jpg (line 12)",
+        f"next         python run.py --exp folder_gpr --set dataset.root={root}",
+    ):
+        assert line in output
+    assert {path.name for path in root.iterdir()} == before
+
+
+def test_pictures_that_are_nearly_the_same_are_told_across_splits(folder, capsys):
+    root = folder("image,label,split", *(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{'val' if i > 2 else 'train'}" for i in range(5)))
+    noise = np.random.default_rng(0)
+    pictures = [Image.fromarray(noise.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((160, 120), 3) for _ in range(3)]
+    for i in range(5):
+        pictures[i % 3].resize((160 - 8 * i, 120 - 6 * i)).save(root / f"{i}.jpg", quality=90 - 2 * i)
+    prepare("folder", root)
+    output = capsys.readouterr().out
+    first, second = "0.jpg (line 2), 3.jpg (line 5)", "1.jpg (line 3), 4.jpg (line 6)"
+    assert output.count("nearly the same picture, across splits (train, val)") == 2
+    assert first in output
+    assert second in output
+
+
+def test_a_table_that_leaves_nothing_to_validate_with_is_refused(folder):
+    refused(folder("image,label", "0.png,cat", "1.png,dog"), "of 2 photos none with a label is left to validate with; label more")
+    refused(folder("image,label,split", "0.png,cat,val", "1.png,,"), "of 2 photos none with a label is left to train on")
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(0, 2**64 - 1), max_size=20), st.integers(0, 63), st.integers(0, 63))
+def test_pictures_are_alike_as_by_comparing_all(hashes, one, other):
+    hashes |= {51: 5, 52: 5 ^ (1 << one) ^ (1 << other)}
+    expected = [
+        (i, j) for i in sorted(hashes) for j in sorted(hashes) if i < j and (hashes[i] ^ hashes[j]).bit_count() <= DISTANCE
+    ]
+    assert alike(hashes) == expected
 
 
 def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):

@@ -16,11 +16,11 @@ from aevlp.data.formats.arrays import read_array, read_class_names
 from aevlp.data.formats.coco import read_official as read_coco
 from aevlp.data.formats.cub import attribute_names
 from aevlp.data.formats.cub import read_official as read_cub
-from aevlp.data.formats.folder import read_table
 from aevlp.data.formats.voc import read_official as read_voc
 from aevlp.data.images import ImageFiles
 from aevlp.data.prepare import prepare
 from aevlp.data.quarantine import FILE_NAME, read_quarantine
+from aevlp.data.table import read_table
 from aevlp.input import open_file
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 
@@ -104,7 +104,7 @@ def test_annotations_are_regular_files(name, tmp_path):
 def test_prepare_lists_a_picture_that_is_none_and_a_run_stops_before_it_begins(kind, tmp_path, capsys):
     root = make_folder(tmp_path)
     prepare("folder", root)
-    rows = read_table(root / "labels.csv")
+    rows = read_table(root / "labels.csv").rows
     path = put(root / rows[3].image, kind)
     capsys.readouterr()
     assert main(["prepare", "folder", "--root", str(root)]) == 1

@@ -29,7 +29,7 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.npz import read_npy
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.folders import data_root, user_path
+from aevlp.folders import data_root, leads_outside, user_path
 from aevlp.input import read_text
 
 MAX_CLASSES = 50_000
@@ -98,12 +98,6 @@ def read_names(folder: Path, split: str) -> np.ndarray:
         if leads_outside(name):
             raise DataError(f"{path}: row {row} holds {str(name)!r}, which leads out of the image folder")
     return names
-
-
-def leads_outside(name: str) -> bool:
-    """Whether a file name is absolute or climbs out of its folder, on any system."""
-    parts = name.replace("\\", "/").split("/")
-    return ".." in parts or name.startswith(("/", "\\", "~")) or ":" in parts[0]
 
 
 def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,222 @@
+"""The table of a folder of photos, `labels.csv`: what is known of each.
+
+    image,label,absent,labels,split
+    cats/one.jpg,cat,dog,,train
+    two.jpg,dog|person,,,
+    three.jpg,,,cat|sofa,val
+    four.jpg,,,,
+
+    image    name relative to the folder
+    label    what is known to be in it: one name, or several separated by |
+    absent   what is known not to be in it, likewise (optional)
+    labels   everything that is in it (optional); what it does not name is then known to be absent
+    split    train, val or test (optional)
+
+Columns stand in any order, in any case. Of a photo nothing need be known. Rows of one photo are one row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aevlp.config.errors import DataError, suggest
+from aevlp.folders import leads_outside
+from aevlp.input import read_text
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("image", "label", "absent", "labels", "split")
+SEPARATORS = (",", ";", "\t")
+BETWEEN = "|"
+LAYOUT = """
+  FOLDER/
+    labels.csv     image,label[,absent][,labels][,split]
+    photo.jpg, any/sub/folder/photo.png ...
+    classes.txt    one class a line (optional)
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a photo, and the line that says so first."""
+
+    line: int
+    image: str
+    known: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    split: str = "train"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All class names of the row."""
+        return (*self.known, *self.absent, *self.labels)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order of the file, each photo once, and what a user should know of how they were read."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def read_table(path: Path) -> Table:
+    """Read the file; comma, semicolon or tab, with or without a byte order mark.
+
+    Raises:
+        DataError: naming the line, where a column, a word or a file name is wrong.
+    """
+    lines = _lines(path, _text(path))
+    columns, notes = _columns(path, lines[0][1] if lines else [])
+    rows = [_row(path, number, columns, words) for number, words in lines[1:]]
+    if not rows:
+        raise DataError(f"{path}: lists no image")
+    _refuse_commas(path, rows)
+    rows, merged = _one_a_photo(path, rows)
+    return Table(rows, notes + merged + similar_names({word for row in rows for word in row.words}))
+
+
+def write_table(rows: Iterable[Row]) -> str:
+    """The text of a table of these rows; columns that none of them needs are left out."""
+    rows = list(rows)
+    splits = len({row.split for row in rows}) > 1
+    cells = {
+        "image": [row.image for row in rows],
+        "label": [BETWEEN.join(row.known) for row in rows],
+        "absent": [BETWEEN.join(row.absent) for row in rows],
+        "labels": [BETWEEN.join(row.labels) for row in rows],
+        "split": [row.split if splits else "" for row in rows],
+    }
+    shown = [name for name in COLUMNS if name in ("image", "label") or any(cells[name])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(shown)
+    writer.writerows(zip(*(cells[name] for name in shown), strict=True))
+    return text.getvalue()
+
+
+def similar_names(names: set[str]) -> list[str]:
+    """A note for class names that differ only in case, spaces, marks between words, or a plural s."""
+    groups = defaultdict(list)
+    for name in sorted(names):
+        groups[re.sub(r"[\s_-]+", " ", name).strip().casefold().removesuffix("s")].append(name)
+    same = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    if not same:
+        return []
+    more = f", and {len(same) - 5} more" if len(same) > 5 else ""
+    return [f"different classes here, and the same word to most: {', '.join(same[:5])}{more}; write them alike if they are one"]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, "utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error.reason}); save it as CSV UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _lines(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    header = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=header.count), strict=True)
+    try:
+        return [(reader.line_num, [word.strip() for word in words]) for words in reader if any(word.strip() for word in words)]
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a CSV line: {error}") from error
+
+
+def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
+    columns = [name.casefold() for name in header]
+    if "image" not in columns or not {"label", "labels"} & set(columns):
+        shown = ",".join(header)[:80]
+        hint = next((suggest(name, columns) for name in ("image", "label") if name not in columns), "")
+        raise DataError(f"{path}:1: the first line must name the columns, such as image,label; it is {shown!r}{hint}")
+    twice = next((name for name in columns if name in COLUMNS and columns.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}:1: column {twice!r} is named twice")
+    aside = [name for name, column in zip(header, columns, strict=True) if column not in COLUMNS]
+    notes = [f"columns that are not read: {', '.join(map(repr, aside))} (known are {', '.join(COLUMNS)})"] if aside else []
+    return columns, notes
+
+
+def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
+    if len(words) != len(columns):
+        raise DataError(
+            f"{path}:{line}: has {len(words)} fields instead of {len(columns)}; a field that holds a separator needs quotes"
+        )
+    cells = dict.fromkeys(COLUMNS, "") | dict(zip(columns, words, strict=True))
+    known, absent, labels = (_names(cells[name]) for name in ("label", "absent", "labels"))
+    row = Row(line, cells["image"], known, absent, labels, cells["split"].casefold() or "train")
+    if not row.image:
+        raise DataError(f"{path}:{line}: names no image")
+    if leads_outside(row.image):
+        raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it")
+    if row.split not in SPLITS:
+        raise DataError(f"{path}:{line}: split {row.split!r} is unknown{suggest(row.split, SPLITS)}")
+    _require_agreement(path, row)
+    return row
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in cell.split(BETWEEN) if word.strip()))
+
+
+def _require_agreement(path: Path, row: Row) -> None:
+    """DataError where a row says of a class that it is there, and that it is not."""
+    for name in row.known:
+        if row.labels and name not in row.labels:
+            raise DataError(f"{path}:{row.line}: label {name!r} is not among the labels {BETWEEN.join(row.labels)}")
+    for name in row.absent:
+        if name in row.known or name in row.labels:
+            raise DataError(f"{path}:{row.line}: {name!r} is said to be there, and to be absent, in {row.image}")
+
+
+def _refuse_commas(path: Path, rows: list[Row]) -> None:
+    """DataError for labels that were separated by commas: their parts are names of the table as well."""
+    names = {word for row in rows for word in row.words}
+    for row in rows:
+        for word in row.words:
+            parts = [part.strip() for part in word.split(",")]
+            if len(parts) > 1 and any(part in names for part in parts):
+                raise DataError(
+                    f"{path}:{row.line}: {word!r} are several labels; separate them by {BETWEEN}: {BETWEEN.join(parts)}"
+                )
+
+
+def _one_a_photo(path: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
+    found: dict[str, Row] = {}
+    repeated = 0
+    for row in rows:
+        before = found.get(row.image)
+        if before is None:
+            found[row.image] = row
+            continue
+        repeated += 1
+        if row.split != before.split:
+            raise DataError(
+                f"{path}:{row.line}: {row.image} is in split {row.split}, and in split {before.split} by line {before.line}"
+            )
+        if row.labels and before.labels and set(row.labels) != set(before.labels):
+            raise DataError(f"{path}:{row.line}: {row.image} has other labels than in line {before.line}; both say they are all")
+        known, absent, labels = (
+            tuple(dict.fromkeys((*first, *second)))
+            for first, second in ((before.known, row.known), (before.absent, row.absent), (before.labels, row.labels))
+        )
+        found[row.image] = replace(before, known=known, absent=absent, labels=labels)
+        _require_agreement(path, replace(found[row.image], line=row.line))
+    notes = (
+        [f"{repeated} further lines of photos that stand in the table already: their labels are taken together"]
+        if repeated
+        else []
+    )
+    return list(found.values()), notes
