@@ -19,6 +19,8 @@ def average_precision_per_class(targets: ArrayLike, scores: ArrayLike) -> np.nda
     Raises:
         ValueError: shapes differ, or a score is not finite.
     """
+    from sklearn.metrics import average_precision_score  # 1.3 s to import
+
     positive, ranked = np.asarray(targets) == 1, np.asarray(scores)
     if positive.shape != ranked.shape or positive.ndim != 2:
         raise ValueError(f"targets {positive.shape} and scores {ranked.shape} must be of one shape (images, classes)")
@@ -26,19 +28,10 @@ def average_precision_per_class(targets: ArrayLike, scores: ArrayLike) -> np.nda
         raise ValueError("scores must be finite")
     result = np.zeros(positive.shape[1])
     for j in np.flatnonzero(positive.any(axis=0)):
-        result[j] = 100 * _average_precision(positive[:, j], ranked[:, j])
+        result[j] = 100 * average_precision_score(positive[:, j], ranked[:, j])
     return result
 
 
 def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
     """Unweighted mean over all classes of `average_precision_per_class`, in percent."""
     return float(average_precision_per_class(targets, scores).mean())
-
-
-def _average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
-    """What scikit-learn computes, to the last bit; its checks of every class take 1.8 ms, and its import 1.3 s."""
-    order = np.argsort(scores)[::-1]
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # equal scores count together
-    hits = np.cumsum(positive[order])[last]
-    precision, recall = hits / (last + 1), hits / hits[-1]
-    return -float(np.sum(np.diff(np.append(recall[::-1], 0)) * precision[::-1]))
