@@ -25,7 +25,9 @@ from aevlp.config.schema import ComponentConfig
 from aevlp.config.settings import settings_class
 from aevlp.input import require_file
 
-KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
+KINDS = {
+    "datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses", "imports": "data/imports",
+}  # fmt: skip
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -73,7 +75,7 @@ def get(kind: str, name: str) -> Component:
     if name not in _components[kind]:
         _load_entry_points()
     if name not in _components[kind]:
-        word = {section_kind: section for section, section_kind in SECTIONS.items()}[kind]
+        word = {section_kind: section for section, section_kind in SECTIONS.items()}.get(kind, kind.removesuffix("s"))
         raise ConfigError(f"unknown {word} {name!r}{suggest(name, names(kind))}; one of your own needs --plugin FILE.py")
     return _components[kind][name]
 

@@ -11,9 +11,9 @@ import numpy as np
 from rich.table import Table
 
 from aevlp.data.formats.arrays import array_bytes
-from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays
+from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of
 from aevlp.data.images import ImageFiles
-from aevlp.data.table import SPLITS, Row, read_table
+from aevlp.data.table import SPLITS, Row
 from aevlp.input import open_file, require_file
 from aevlp.terminal import Terminal
 
@@ -27,7 +27,7 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
         all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
     """
     config = FolderConfig(name="folder", root=str(root))
-    known = read_table(root / config.table)
+    known = table_of(root, root / config.table)
     rows = known.rows
     class_names = class_list(config, root, root / config.table, rows)
     parts = divide(rows)
