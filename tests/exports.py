@@ -103,6 +103,11 @@ def class_folders(folder: Path, photos: Path) -> Path:
     return folder
 
 
+def row(image, known=(), absent=(), labels=(), split="train") -> tuple:
+    """What a table says of a photo."""
+    return image, tuple(known), tuple(absent), tuple(labels), split
+
+
 def dump(path: Path, data) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
