@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
+from aevlp.command import COMMAND
 from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of
 from aevlp.data.images import ImageFiles
+from aevlp.data.locate import Photos
 from aevlp.data.table import SPLITS, Row
 from aevlp.input import open_file, require_file
 from aevlp.terminal import Terminal
@@ -44,6 +48,8 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
         console.note("no row has split test: the run will have no test figures")
     for note in known.notes:
         console.note(note)
+    for note in _written_otherwise(root, rows):
+        console.note(note)
     positives = Counter(word for row in parts["train"] for word in row.known or row.labels)
     few = [f"{name} ({positives[name]})" for name in class_names if positives[name] < FEW]
     if few:
@@ -56,6 +62,20 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
             f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
         )
     return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)
+
+
+def _written_otherwise(root: Path, rows: list[Row]) -> list[str]:
+    """Which photos are likely meant by names of which there is none, and what writes them as they are called."""
+    absent = [row for row in rows if not os.path.lexists(root / row.image)]
+    photos = Photos(root) if absent else None
+    meant = [(row, photos.find(row.image)) for row in absent] if photos else []
+    notes = [
+        f"line {row.line} names {row.image}, which is not there; {other.photos[0]} is meant (the name has {other.differs})"
+        for row, other in meant if len(other.photos) == 1
+    ]  # fmt: skip
+    table, folder = (shlex.quote(str(path)) for path in (root / "labels.csv", root))
+    repair = f"{len(notes)} names are written otherwise; to write them anew: {COMMAND} import {table} --root {folder} --replace"
+    return [*notes[:5], repair] if notes else []
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:

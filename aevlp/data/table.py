@@ -27,12 +27,13 @@ from pathlib import Path
 
 from aevlp.config.errors import DataError, suggest
 from aevlp.folders import leads_outside
-from aevlp.input import read_text
+from aevlp.input import read_text, require_file
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "label", "absent", "labels", "split")
 SEPARATORS = (",", ";", "\t")
 BETWEEN = "|"
+MAX_BYTES = 500_000_000
 LAYOUT = """
   FOLDER/
     labels.csv     image,label[,absent][,labels][,split]
@@ -125,6 +126,11 @@ def similar_names(names: set[str]) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
+        size = require_file(path).st_size
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{path}: has {size:,} bytes; at most {MAX_BYTES:,} are read, of which a million photos need a quarter"
+            )
         return read_text(path, "utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(

@@ -6,18 +6,18 @@ import argparse
 import os
 import shlex
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.validation import validate_model
-from aevlp.data.imports._base import ImportConfig
-from aevlp.data.imports._guess import guess
-from aevlp.data.imports._run import import_table
-from aevlp.data.table import SPLITS, Row
 from aevlp.text import say
+
+if TYPE_CHECKING:
+    from aevlp.data.imports._base import ImportConfig
+    from aevlp.data.table import Row
 
 HELP = "write labels.csv from class folders, COCO, VOC, YOLO, Label Studio, Open Images or another CSV"
 SETTINGS = {
@@ -52,6 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not os.path.lexists(source):
         raise ConfigError(f"{source}: no such file or folder")
     root = _root(arguments)
+    from aevlp.data.imports._guess import guess
+    from aevlp.data.imports._run import import_table
+    from aevlp.data.table import SPLITS
+
     kind = arguments.kind or guess(source)
     imported = import_table(_config(kind, arguments), source, root, replace=arguments.replace)
     rows, report = imported.collected.rows, imported.report

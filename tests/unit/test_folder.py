@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from miniatures import draw, make_folder
 
+from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.formats.folder import FolderConfig
@@ -197,6 +198,28 @@ def test_prepare_reports_duplicates_tiny_classes_and_a_missing_test_split(folder
     assert "no row has split test" in output
     assert "arrays       formatted_train_images.npy, formatted_train_labels_obs.npy in" in output
     assert f"next         python run.py --exp folder_gpr --set dataset.root={root}" in output
+
+
+def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(folder, capsys):
+    root = folder("image,label", "0.PNG,cat", "a\\1.png,dog", "2,cat", "3.png,dog", "gone.png,cat")
+    assert main(["prepare", "folder", "--root", str(root)]) == 1
+    output = capsys.readouterr().out
+    assert "line 2 names 0.PNG, which is not there; 0.png is meant (the name has another case)" in output
+    assert (
+        "line 3 names a\\1.png, which is not there; 1.png is meant (the name has folders that are not below the root)" in output
+    )
+    assert "line 4 names 2, which is not there; 2.png is meant (the name has no suffix)" in output
+    command = f"python run.py import {root}/labels.csv --root {root} --replace"
+    assert f"3 names are written otherwise; to write them anew: {command}" in output
+    assert main(command.split()[2:]) == 1  # gone.png is left out
+    assert main(["prepare", "folder", "--root", str(root)]) == 0
+
+
+def test_a_table_beyond_all_bounds_is_refused_unread(folder):
+    root = folder("image,label")
+    with (root / "labels.csv").open("ab") as file:
+        file.truncate(3 * 10**9)
+    refused(root, r"labels\.csv: has 3,000,000,000 bytes; at most 500,000,000 are read")
 
 
 def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):

@@ -16,7 +16,7 @@ from aevlp.folders import leads_outside
 ABSENT = "named, but there is no such photo"
 SEVERAL = "named so that it may be any of several photos"
 UNFIT = "with a name that a table cannot hold; rename it"
-TWICE = "photos are named more than once; what is said of them is taken together"
+TWICE = "further mentions of photos are taken together with the first"
 NOT_NAMED = "photos are there, and are not named"
 _CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of a file's name that are no UTF-8
 NOT_FOLLOWED = "links to folders, which are not followed"
@@ -64,7 +64,7 @@ def collect(found: Iterable[Found], source: Path, photos: Photos, report: Report
         by_photo[photo] = Found(one.file, row)
     _tell_of_photos(photos, by_photo, report)
     if not by_photo:
-        raise DataError("; ".join([f"{source}: names no photo below {photos.root}", *report.left_out.lines()]))
+        raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
     classes = {words[word] for word in words}
     for name in classes:
         if parts := several_in_one(name, classes):

@@ -15,8 +15,9 @@ from aevlp.data.locate import look_below
 from aevlp.data.table import Row
 from aevlp.reading import read_json
 
-FILE = re.compile(r"(?:.*/)?(?:instances_[^/]*|_annotations\.coco[^/]*)\.json")
-HEAVY = ("segmentation", "attributes", "keypoints", "counts", "attribute_ids")  # nine tenths of a file, and not asked for
+FILE = re.compile(r"(?:.*/)?(?:instances_[^/]*|_annotations\.coco[^/]*|labels|annotations|result)\.json")
+"""As COCO and CVAT, Roboflow, FiftyOne, and Label Studio name them."""
+READ = ("images", "annotations", "categories", "id", "file_name", "image_id", "category_id", "name")
 
 
 class COCOImport(ImportConfig):
@@ -26,7 +27,7 @@ class COCOImport(ImportConfig):
     def recognises(cls, source: Path, files: list[str]) -> bool:
         """A JSON file that begins as a mapping, or a folder with such files of COCO's names."""
         if source.is_dir():
-            return any(FILE.fullmatch(name) for name in files)
+            return any(FILE.fullmatch(name) and begins_with(source / name, "{") for name in files)
         return source.suffix.lower() == ".json" and begins_with(source, "{")
 
 
@@ -53,7 +54,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iterator[Found]:
-    data = read_json(path, MAX_BYTES, _without_shapes)
+    data = read_json(path, MAX_BYTES, _what_is_read)
     images, annotations, categories = (_list(path, data, key) for key in ("images", "annotations", "categories"))
     names = {
         _at(path, "categories", i, one, "id"): str(_at(path, "categories", i, one, "name")) for i, one in enumerate(categories)
@@ -81,10 +82,9 @@ def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iter
         yield Found(path, Row(0, name, labels=tuple(labels[one["id"]]), split=split))
 
 
-def _without_shapes(one: dict[str, Any]) -> dict[str, Any]:
-    for key in HEAVY:
-        one.pop(key, None)
-    return one
+def _what_is_read(one: dict[str, Any]) -> dict[str, Any]:
+    """Without boxes and outlines, which are nine tenths of a file."""
+    return {key: one[key] for key in READ if key in one}
 
 
 def _list(path: Path, data: Any, key: str) -> list[Any]:
