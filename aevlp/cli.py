@@ -137,18 +137,33 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.set_defaults(run=train.run)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components")
+    plugin = _gathering()
+    parser.add_argument("--plugin", action=plugin, default=[], metavar="FILE.py", help="Python file that registers components")
     train.add_arguments(parser)
     verbs = parser.add_subparsers(title="other verbs", metavar="")
     for name in VERBS:
-        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"))
+        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"), plugin)
     return parser
 
 
-def _add_verb(verbs: Any, name: str, module: Any) -> None:
+def _gathering() -> type[argparse.Action]:
+    """An action like `append`, but that what stands after a verb is added to what stood before it, and does not replace it."""
+    given: list[str] = []
+
+    class Gather(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+            given.append(values)
+            setattr(namespace, self.dest, given)
+
+    return Gather
+
+
+def _add_verb(verbs: Any, name: str, module: Any, plugin: type[argparse.Action]) -> None:
     text = module.HELP
     parser = verbs.add_parser(name, help=text, description=text.replace("%%", "%"), allow_abbrev=False)
-    # Suppressed: a default here would overwrite what stood before the verb.
-    parser.add_argument("--plugin", action="append", default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
     module.add_arguments(parser)
+    actions = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for taking in (parser, *(action for choices in actions for action in choices.values())):
+        # Suppressed: a default here would overwrite what stood before the verb.
+        taking.add_argument("--plugin", action=plugin, default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
     parser.set_defaults(run=module.run)

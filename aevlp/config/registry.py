@@ -116,7 +116,7 @@ def load_plugin(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
         where = f"--plugin {path}{f', line {lines[-1]}' if lines else ''}"
         raise ConfigError(f"{where}: {type(error).__name__}: {error}{new_place(error)}") from error
     plugin_files.append(str(path))

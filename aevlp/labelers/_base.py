@@ -50,7 +50,10 @@ class Labeler:
         """Look at the training images once. The split's full labels are not read."""
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
-        """Pseudo-labels int8 (B,C) of training rows `index` (B,) with observed labels (B,C); depends on nothing else."""
+        """Pseudo-labels int8 (B,C) of training rows `index` (B,), given on the CPU, with observed labels (B,C), on their device.
+
+        They depend on nothing else but the epoch and the seed.
+        """
         return torch.zeros(observed.shape, dtype=torch.int8, device=observed.device)
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor] | None:
@@ -58,7 +61,10 @@ class Labeler:
         return None
 
     def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained | None:
-        """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell."""
+        """All pseudo-labels of a split, of images as they are, and why; None where the labeler cannot tell.
+
+        `label` asks this of parts of the training images, and without `prepare`.
+        """
         return None
 
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:

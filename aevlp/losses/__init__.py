@@ -8,6 +8,11 @@ Every loss is called as `loss(logits, observed, pseudo, *, epoch, num_epochs, in
 It returns a float32 scalar, whatever the precision of the logits, and uses dense operations only. On several ranks it is
 called with a rank's share of the batch: batch-level terms take `aevlp.losses._terms.batch_mean`. Of what it keeps for each
 training image, in a buffer of N rows, the rows that each rank saw are put together at the end of the epoch.
+
+What its state_dict() holds is saved in every checkpoint; parameters of its own train at trainer.loss_lr_mult. After validation
+`on_epoch_end(predict, epoch)` is called, where there is one and `looks_back(epoch)` does not say otherwise: predict() yields
+(index, probabilities) over the training set. `needs_outputs` of its configuration names what the model must put out in training.
+docs/extending.md holds two losses as whole files.
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
@@ -175,7 +176,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
     limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
-    check_sizes(data)
+    check_data(data)
     small, cached = cache_images(data, config)
     loader = TrainLoader(
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
@@ -226,11 +227,22 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     return trainer
 
 
-def check_sizes(data: SPMLData) -> None:
-    """Refuse an empty split, which would fail only after an epoch."""
+def check_data(data: SPMLData) -> None:
+    """Refuse an empty split, labels that do not fit and images of another form, which would fail later or not at all."""
+    if len(data.prompt_names) != len(data.class_names):
+        raise DataError(f"the dataset has {len(data.prompt_names)} prompt names for {len(data.class_names)} classes")
     for name, split in (("training", data.train), ("validation", data.val), ("test", data.test)):
-        if split is not None and not len(split):
+        if split is None:
+            continue
+        if not len(split):
             raise DataError(f"the {name} split holds no image")
+        check_labels(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
+        if split.targets is not None:
+            check_labels(split.targets, len(split), data.class_names, f"full labels of the {name} split")
+        image = split.images[0]
+        if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            given = f"{type(image).__name__} of {getattr(image, 'dtype', '?')} {tuple(getattr(image, 'shape', ()))}"
+            raise DataError(f"images of the {name} split must be torch.uint8 (3,H,W); {split.images.name(0)} is a {given}")
 
 
 def blind(split: Split) -> Split:

@@ -17,6 +17,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
 from aevlp.labelers import Labeler
+from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
 
 
@@ -63,6 +64,7 @@ class Task:
         observed = batch.observed.to(self.device, non_blocking=True)
         index = batch.index.to(self.device, non_blocking=True)
         pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
+        require_pseudo(self.labeler, pseudo, observed)
         self.pseudo[index] = pseudo
         if self.config.pseudo_as_observed:
             observed = torch.where(pseudo > 0, 1, observed).to(observed.dtype)
@@ -71,6 +73,7 @@ class Task:
         weight = self._weight_of_share(step)
         with weight_of_share(weight):
             loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
+        require_scalar(self.loss, loss)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss * (weight * self.num_ranks))  # as the gradient is divided by the number of ranks
         self._add_up_gradients_of_loss()
@@ -120,6 +123,7 @@ class Task:
         with self.accelerator.autocast():
             result = model(image)
         logits, further = result if isinstance(result, tuple) else (result, {})
+        require_logits(self._plain(), logits, len(image), self.pseudo.shape[1])
         return logits.float(), further
 
     @property

@@ -125,10 +125,10 @@ def _encode(config: ExperimentConfig) -> None:
 
     from aevlp.config import registry
     from aevlp.training.progress import progress_bar
-    from aevlp.training.run import blind, check_sizes
+    from aevlp.training.run import blind, check_data
 
     data = registry.build("datasets", config.dataset)
-    check_sizes(data)
+    check_data(data)
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
         device=Accelerator().device, notify=say,

@@ -92,10 +92,10 @@ EARLY = {
     "dashboard --dry-run": "",
 }
 CACHE_FLAGS = {
-    "list": {"--help"},
-    "build": {"--help", "--exp", "--set", "--seed", "--tracking"},
-    "verify": {"--help"},
-    "clear": {"--help", "keys", "--older-than", "--all"},
+    "list": {"--help", "--plugin"},
+    "build": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking"},
+    "verify": {"--help", "--plugin"},
+    "clear": {"--help", "--plugin", "keys", "--older-than", "--all"},
 }
 
 
@@ -125,6 +125,21 @@ def test_verbs_and_flags_are_these():
     assert {"": flags(parser)} | {name: flags(verb) for name, verb in verbs.choices.items()} == FLAGS
     (actions,) = (action for action in verbs.choices["cache"]._actions if isinstance(action, argparse._SubParsersAction))
     assert {name: flags(action) for name, action in actions.choices.items()} == CACHE_FLAGS
+
+
+@pytest.mark.parametrize("words", [["cache", "list"], ["sweep", "show", "digits_gpr"], ["list"], []])
+def test_a_plugin_can_be_named_after_every_verb_and_action(words, capsys):
+    assert main([*words, "--plugin", "absent.py"]) == 2
+    assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
+
+
+def test_plugins_before_and_after_a_verb_are_all_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.py").write_text("")
+    for words in (["absent.py", "list", "there.py"], ["there.py", "list", "absent.py"]):
+        first, verb, second = words
+        assert main(["--plugin", first, verb, "--plugin", second]) == 2
+        assert capsys.readouterr().err == "error: --plugin absent.py: no such file\n"
 
 
 def test_no_arguments_print_the_help_and_exit_2(capsys):

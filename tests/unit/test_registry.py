@@ -145,6 +145,13 @@ def test_a_plugin_that_fails_is_told_with_its_line_and_leaves_no_module(plugin, 
     assert "aevlp_plugin_mine" not in sys.modules
 
 
+def test_the_line_of_a_plugin_that_fails_is_told_wherever_it_was_named_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("a = 1\nundefined\n")
+    with pytest.raises(ConfigError, match=r"^--plugin mine\.py, line 2: NameError: name 'undefined' is not defined"):
+        registry.load_plugin("mine.py")
+
+
 def test_a_plugin_that_is_no_python_file_is_refused(tmp_path):
     assert error(tmp_path / "absent.py").endswith("absent.py: no such file")
     (tmp_path / "notes.txt").write_text("x")
