@@ -1,5 +1,6 @@
 """Any export of the same labels is the same table; what does not fit is told, and a table that was there is safe."""
 
+import errno
 import os
 
 import exports
@@ -72,6 +73,22 @@ def test_an_earlier_table_is_not_lost(kind, photos, tmp_path, run):
     assert run(source, "--root", photos)[0] == 0  # it says the same
     assert os.stat(photos / "labels.csv").st_ino == before
     assert sorted(path.name for path in photos.iterdir()) == ["five.jpeg", "labels.csv", "one.jpg", "sub", "two.png"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_fails_is_one_line_and_the_earlier_table_stays(error, photos, tmp_path, run, monkeypatch):
+    (photos / "labels.csv").write_text("image,label\none.jpg,mine\n")
+    source = exports.coco(tmp_path / "export", photos)
+
+    def fail(path, target):
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr("aevlp.files.os.replace", fail)
+    code, out, err = run(source, "--root", photos, "--replace")
+    assert (code, out) == (1, "")
+    assert err == f"error: --root {photos}/labels.csv: cannot be written: {os.strerror(error)}\n"
+    assert (photos / "labels.csv").read_text() == "image,label\none.jpg,mine\n"
+    assert not list(photos.glob(".*"))
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="|,"), min_size=1, max_size=8)

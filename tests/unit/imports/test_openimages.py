@@ -1,7 +1,15 @@
 """Open Images' verified labels."""
 
+import tracemalloc
+
 import pytest
 from exports import row
+
+from aevlp.config import registry
+from aevlp.data.imports._base import Report
+from aevlp.data.imports._collect import collect
+from aevlp.data.locate import Listing, Photos
+from aevlp.data.table import table_lines
 
 LABELS = "ImageID,Source,LabelName,Confidence\n"
 NAMES = "LabelName,DisplayName\n/m/1,Cat\n/m/2,Dog\n/m/3,Dog\n"
@@ -56,3 +64,23 @@ def test_without_descriptions_classes_have_the_labels_of_the_file_as_names(put, 
 def test_what_is_wrong_with_open_images_is_told_with_its_line(lines, message, put, refused):
     source = put(**{"l.csv": LABELS + lines, "class-descriptions.csv": NAMES, "a.jpg": None})
     assert refused(source) == f"{source}/l.csv{message}" if lines else refused(source).startswith(f"{source}: names no photo")
+
+
+def test_a_photo_takes_less_than_a_kilobyte(tmp_path):
+    """So that a million photos, with five labels each of 600 classes, stay below 1 GB."""
+    images = [f"{i * 2654435761:016x}" for i in range(5_000)]
+    path = tmp_path / "train-annotations-human-imagelabels.csv"
+    lines = [f"{image},v,/m/{(7 * i + 97 * n) % 600},{n % 2}\n" for i, image in enumerate(images) for n in range(5)]
+    path.write_text(LABELS + "".join(lines))
+    (tmp_path / "class-descriptions.csv").write_text("".join(f"/m/{n},Class {n}\n" for n in range(600)))
+    config = registry.get("imports", "openimages").config(name="openimages")
+    tracemalloc.start()
+    photos = Photos(tmp_path, Listing([f"train/{image}.jpg" for image in images]))
+    found = registry.build("imports", config, source=path, report=Report())
+    rows = collect(found, path, photos, Report()).rows
+    lines = sum(map(len, table_lines(rows)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows) == 5_000
+    assert lines > 5_000 * 60
+    assert peak < 5_000 * 900
