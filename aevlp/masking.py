@@ -24,6 +24,7 @@ _USER_AND_PASSWORD = re.compile(r"([A-Za-z][\w+.-]{0,30}://[^\s\"/:@]{0,200}):([
 _USER_ALONE = re.compile(r"(https?://)([^\s/:@]{1,1000})@")
 _SETTING = re.compile(rf"({_NAME}=)('[^']*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE)
 _FORM = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|wandb_v1_\w{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b")
+_FOLDERS = ("PWD", "OLDPWD")  # of the shell: where the user is and was before, and so part of many paths
 _FLAG = re.compile(rf"--?{_NAME}", re.IGNORECASE)
 
 
@@ -67,6 +68,8 @@ def mask_words(words: Sequence[str]) -> list[str]:
 @lru_cache(maxsize=1024)  # asked for each variable at each cell of a table
 def _may_tell(variable: tuple[str, str]) -> bool:
     name, value = variable
+    if name in _FOLDERS:
+        return False
     return re.fullmatch(rf".*{_NAME}", name, re.IGNORECASE) is not None or ("://" in value and "@" in value)
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
 from aevlp.data.formats.coco import CLASS_NAMES
+from aevlp.layout import NONE, Sheet
 from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
 
@@ -35,10 +35,10 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
         output: file for everything that was measured.
         changes: `--set` words for both sides.
     """
-    console = Terminal(soft_wrap=True)
+    console = Terminal()
     with tempfile.TemporaryDirectory() as folder:
         material = Path(folder)
-        console.print(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
+        console.tell(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
         write_photos(material / "photos", images, list(CLASS_NAMES))
         write_untrained_clip(material / "encoder", list(CLASS_NAMES))
         sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline")}
@@ -99,29 +99,20 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
 def show(console: Terminal, result: dict[str, Any]) -> None:
     """Print ratios, stages and machine."""
     plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("baseline / aevlp")
-    table.add_column("ratio", justify="right")
-    for name, value in result["ratios"].items():
-        table.add_row(name, f"{value:.2f}")
-    console.print(table)
-    console.print(
+    rows = [[name, f"{value:.2f}"] for name, value in result["ratios"].items()]
+    console.table(Sheet("", ["baseline / aevlp", "ratio"], rows))
+    console.tell(
         f"encodes per image  {own['encodes_per_image']:.0f} in all, {own['encodes_per_image_when_warm']:.0f} when warm; "
         f"baseline {plain['encodes_per_image_and_epoch']} an epoch"
     )
-    console.print(f"syncs in the loss  {result['loss']['aevlp_syncs']}; baseline {result['loss']['baseline_syncs']}")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("ms per image")
-    for title in ("baseline", "aevlp"):
-        table.add_column(title, justify="right")
+    console.tell(f"syncs in the loss  {result['loss']['aevlp_syncs']}; baseline {result['loss']['baseline_syncs']}")
     plain_stages = plain["per_image"] | {key: value / BATCH for key, value in plain["per_step"].items()}
-    for stage in STAGES:
-        cells = [f"{1000 * side[stage]:.2f}" if stage in side else "–" for side in (plain_stages, own["per_image"])]  # noqa: RUF001
-        table.add_row(stage, *cells)
-    table.add_row("peak memory, MB", f"{plain['peak_memory_mb']:.0f}", f"{own['peak_memory_mb']:.0f}")
-    console.print(table)
-    console.print(f"data wait  {100 * own['data_wait']:.1f} % of an epoch; precision {own['precision']}")
-    console.print(
+    sides = (plain_stages, own["per_image"])
+    rows = [[stage, *(f"{1000 * side[stage]:.2f}" if stage in side else NONE for side in sides)] for stage in STAGES]
+    rows.append(["peak memory, MB", f"{plain['peak_memory_mb']:.0f}", f"{own['peak_memory_mb']:.0f}"])
+    console.table(Sheet("", ["ms per image", "baseline", "aevlp"], rows))
+    console.tell(f"data wait  {100 * own['data_wait']:.1f} % of an epoch; precision {own['precision']}")
+    console.tell(
         "The baseline pays every stage in every epoch; aevlp pays decode, views and encode (both flips) once.", style="dim"
     )
-    console.print(f"{machine['gpu'] or machine['processor']}, {machine['threads']} threads, torch {machine['packages']['torch']}")
+    console.tell(f"{machine['gpu'] or machine['processor']}, {machine['threads']} threads, torch {machine['packages']['torch']}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aevlp.command import COMMAND
 from aevlp.config import registry
-from aevlp.config.finding import EXPERIMENTS, SUITES, files
+from aevlp.config.finding import EXPERIMENTS, SUITES, config_roots, dataset_of, files
 from aevlp.config.schema import ExperimentConfig
 
+DATASETS = "configs/dataset"
 FOLDERS = {"experiments": EXPERIMENTS, "suites": SUITES, "sweeps": "sweeps"}
 
 
@@ -22,15 +25,49 @@ def describe(kind: str) -> list[tuple[str, str]]:
     return [(name, _first_line(kind, name)) for name in registry.names(kind)]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Experiments that are listed together: those on one dataset, or a user's own."""
+
+    title: str
+    preparation: list[str]
+    """The command that prepares the dataset, and what its folder must hold; empty where none is needed."""
+    experiments: list[tuple[str, str]]
+    """Name and one line of each."""
+
+
+def describe_groups() -> list[Group]:
+    """All experiments by dataset, a user's own last: those in no dataset's folder, or in the working folder alone."""
+    datasets, shipped = files(DATASETS), config_roots()[0]
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, path in sorted(files(EXPERIMENTS).items()):
+        dataset = dataset_of(path) if path.is_relative_to(shipped) else ""
+        groups.setdefault(dataset if dataset in datasets else "", []).append((name, _first_comment(path)))
+    own = groups.pop("", [])
+    found = [Group(*_dataset(datasets[dataset]), rows) for dataset, rows in groups.items()]
+    return found + [Group("Your own: in experiments/ itself, or of the working folder.", [], own)] * bool(own)
+
+
+def _dataset(path: Path) -> tuple[str, list[str]]:
+    """What the head of a dataset's file says: its first line, and the command that prepares it."""
+    told = next((line for line in _comments(path) if line.startswith("python run.py prepare")), "")
+    command, _, needs = told.replace("python run.py", COMMAND).partition("  ")
+    return _first_comment(path), [line for line in (f"prepare it: {command}" if command else "", needs.strip()) if line]
+
+
 def _first_comment(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
 
 
+def _comments(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+
+
 def adaptations(experiment: str) -> list[str]:
     """What the head of an experiment's file says to be filled in where the public record is incomplete: its `adapted:` lines."""
-    lines = files(EXPERIMENTS)[experiment].read_text(encoding="utf-8", errors="replace").splitlines()
-    head = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+    head = _comments(files(EXPERIMENTS)[experiment])
     return [line.removeprefix("adapted:").strip() for line in head if line.startswith("adapted:")]
 
 

@@ -14,6 +14,7 @@ class AevlpError(Exception):
     """Base of all errors that the command line prints without a traceback."""
 
     exit_code = 1
+    """Of the command that ends with it."""
     silent: bool | None = None
     """Whether another rank of the run reports it; None: all ranks have this error, and rank 0 reports it."""
 
@@ -22,6 +23,7 @@ class ConfigError(AevlpError, ValueError):
     """The configuration or the command line is wrong."""
 
     exit_code = 2
+    """Wrong usage or configuration."""
 
 
 class DataError(AevlpError, ValueError):

@@ -28,7 +28,9 @@ from aevlp.input import require_file
 KINDS = {
     "datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses", "imports": "data/imports",
 }  # fmt: skip
+"""Kinds of components, and the room of the package where those of each lie."""
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
+"""Sections of an experiment, and the kind of component that each names."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -37,12 +39,16 @@ class Component:
     """A registered component: its configuration class, and what builds it from configuration and runtime objects."""
 
     name: str
+    """As registered."""
     config: type[ComponentConfig]
+    """The class of its settings."""
     build: Callable[..., Any]
+    """Called with (config, **runtime objects)."""
 
 
 _components: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
-plugin_files: list[str] = []  # loaded by `load_plugin`; a resumed run needs them again
+plugin_files: list[str] = []
+"""Loaded by `load_plugin`; a resumed run needs them again."""
 _entry_points_loaded = False
 
 
@@ -82,11 +88,11 @@ def get(kind: str, name: str) -> Component:
 
 def settings(kind: str, name: str) -> type[ComponentConfig]:
     """The configuration class of a component, without importing what it computes with; errors as of `get`."""
-    if name not in _components[kind] and name in _file_names(kind):
+    if "torch" not in sys.modules and name not in _components[kind] and name in _file_names(kind):
         found: type[ComponentConfig] | None = settings_class(_module(kind, name), kind, name)
         if found is not None:
             return found
-    return get(kind, name).config
+    return get(kind, name).config  # with torch there it costs little, and all classes are those of the modules
 
 
 def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:

@@ -49,14 +49,18 @@ class ComponentConfig(Config):
     """Registered name, as printed by `run.py list`."""
 
     needs_full_labels: ClassVar[bool] = False
-    needs_outputs: ClassVar[tuple[str, ...]] = ()  # of a loss: outputs of the model beside the logits
-    gives_outputs: ClassVar[tuple[str, ...]] = ()  # of a model: those it has in training
+    """Of a loss: whether it asks for `dataset.train_labels: full`."""
+    needs_outputs: ClassVar[tuple[str, ...]] = ()
+    """Of a loss: outputs of the model beside the logits."""
+    gives_outputs: ClassVar[tuple[str, ...]] = ()
+    """Of a model: the outputs beside the logits that it has in training."""
 
 
 class DatasetConfig(ComponentConfig):
     """What every dataset shares."""
 
-    drawn: ClassVar[bool] = False  # whether the settings alone say what the data are; else they may be edited under their path
+    drawn: ClassVar[bool] = False
+    """Whether the settings alone say what the data are; else they may be edited under their path."""
     train_labels: Literal["single", "full"] = "single"
     """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
     image_size: int = Field(448, ge=8, le=2048)

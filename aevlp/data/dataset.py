@@ -61,11 +61,14 @@ def identities(images: ImageSource, progress: Callable[[], object] = lambda: Non
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a dataset. Labels are (N,C) uint8 in {0,1}; `targets` is None where full labels are not known."""
+    """One part of a dataset. Labels are (N,C) uint8 in {0,1}."""
 
     images: ImageSource
+    """N images by row."""
     observed: np.ndarray
+    """Labels that training may see; 0 means unknown."""
     targets: np.ndarray | None
+    """Full labels, which only meters read; None where they are not known."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -74,13 +77,18 @@ class Split:
 
 @dataclass(frozen=True)
 class SPMLData:
-    """Train, validation and test. `prompt_names` are the class names as the text encoder should read them."""
+    """Train, validation and test."""
 
     class_names: list[str]
+    """C names, in the order of the columns of labels."""
     prompt_names: list[str]
+    """The same as the text encoder should read them."""
     train: Split
+    """What is learnt from."""
     val: Split
+    """What chooses the epoch."""
     test: Split | None
+    """What is measured at the end; None where nothing is."""
     notes: list[str] = field(default_factory=list)
     """What a user should be told about these data."""
 

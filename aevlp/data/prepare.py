@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.progress import Progress
-from rich.table import Table
 
 from aevlp import files
 from aevlp.command import COMMAND
@@ -25,8 +24,9 @@ from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
+from aevlp.layout import Sheet
 from aevlp.system import usable_cores
-from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
             or unreadable (which quarantine.json then lists).
     """
     root, folder = user_path(root), user_path(out or root)
-    console = terminal_for_tables(soft_wrap=True)
+    console = Terminal()
     if name == "folder":
         images, contents = survey(console, root)
     else:
@@ -71,18 +71,18 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
                 bad = _check(console, images)
                 put(FILE_NAME).write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             else:
-                console.print("images       not looked at (--no-image-check)")
+                console.say("images       not looked at (--no-image-check)")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
     if name == "folder":
         written = ", ".join(file for file, content in contents.items() if content is not None)
-        console.print(f"arrays       {written} in {folder}", markup=False)
+        console.tell(f"arrays       {written} in {folder}", indent=13)
     else:
-        console.print(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy", markup=False)
+        console.say(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
     if bad:
         first, count = next(iter(bad.values())), len(bad)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
-    console.print(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
+    console.say(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 
 
 def _reader(name: str) -> Callable[[Path], Official]:
@@ -136,19 +136,17 @@ def _same_array(path: Path, content: bytes) -> bool:
 
 
 def _report(console: Terminal, name: str, official: Official) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(name)
-    for title in ("images", "classes", "positives per image", "without a positive", "rarest class"):
-        table.add_column(title, justify="right")
+    rows = []
     for split, title in SPLITS.items():
         labels = getattr(official, split).labels
         per_class = labels.sum(axis=0)
         rarest = int(per_class.argmin())
-        table.add_row(
+        rows.append([
             title, f"{len(labels)}", f"{labels.shape[1]}", f"{labels.sum() / len(labels):.2f}",
             f"{(labels.sum(axis=1) == 0).sum()}", f"{official.class_names[rarest]} ({per_class[rarest]:.0f})",
-        )  # fmt: skip
-    console.print(table)
+        ])  # fmt: skip
+    header = [name, "images", "classes", "positives per image", "without a positive", "rarest class"]
+    console.table(Sheet("", header, rows, text=("rarest class",)))
     sizes = (len(official.train.names), len(official.val.names))
     published = official.published_sizes
     if published is not None and published != sizes:
@@ -162,7 +160,7 @@ def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
         bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
-    console.print(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    console.say(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
         console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")

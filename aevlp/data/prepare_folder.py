@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from aevlp.command import COMMAND
 from aevlp.data.formats.arrays import array_bytes
@@ -19,6 +18,7 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.locate import Photos
 from aevlp.data.table import SPLITS, Row
 from aevlp.input import open_file, require_file
+from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
 
 FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
@@ -35,15 +35,12 @@ def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes |
     rows = known.rows
     class_names = class_list(config, root, root / config.table, rows)
     parts = divide(rows)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("folder")
-    for title in ("images", "classes seen", "full labels"):
-        table.add_column(title, justify="right")
+    table = []
     for split in SPLITS:
         observed, targets = label_arrays(parts[split], class_names)
         seen = f"{int(observed.any(axis=0).sum())} of {len(class_names)}"
-        table.add_row(split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes")
-    console.print(table)
+        table.append([split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes"])
+    console.table(Sheet("", ["folder", "images", "classes seen", "full labels"], table))
     if not parts["test"]:
         console.note("no row has split test: the run will have no test figures")
     for note in known.notes:

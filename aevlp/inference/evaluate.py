@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from aevlp.config import registry
 from aevlp.config.errors import DataError
@@ -17,11 +16,11 @@ from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
 from aevlp.inference.trained import Scorer, Trained, with_data_names
+from aevlp.layout import Sheet
 from aevlp.metrics import average_precision_per_class
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.output import not_writable, output_files
-from aevlp.terminal import Terminal, terminal_for_tables
-from aevlp.text import printable
+from aevlp.terminal import Terminal
 from aevlp.training.progress import progress_bar
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
@@ -101,42 +100,39 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
 
 def print_evaluation(found: Evaluation, source: str, console: Terminal | None = None) -> None:
     """Two tables and what they rest on."""
-    console = console or terminal_for_tables()
+    console = console or Terminal()
     count = len(found.class_names)
-    console.say(f"{source}  {found.split} split, {found.num_images} images, {count} classes")
+    console.tell(f"{source}  {found.split} split, {found.num_images} images, {count} classes")
     for note in found.notes:
-        console.say(note)
-    console.print(f"mAP {found.mean_average_precision:.2f}\n")
-    table = Table(box=None, pad_edge=False)
-    for title in ("threshold", *(f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1"))):
-        table.add_column(title, justify="right")
-    for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]:
-        table.add_row(str(threshold), *(f"{value:.1f}" for value in (*quality.micro, *quality.macro)))
-    console.print(table)
+        console.tell(note)
+    console.say(f"mAP {found.mean_average_precision:.2f}")
+    console.say("")
+    titles = [f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1")]
+    by_threshold = [
+        [str(threshold), *(f"{value:.1f}" for value in (*quality.micro, *quality.macro))]
+        for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]
+    ]
+    console.table(Sheet("", ["threshold", *titles], by_threshold))
     told = f"best: one threshold a class, that of the highest F1 on {found.chosen_on}"
     if found.split == "test":
         told += "; the test labels had no part in it"
-    console.say(told)
+    console.tell(told)
     if found.split == "val":
-        console.say("these figures are optimistic: the same images chose thresholds and checkpoint")
+        console.tell("these figures are optimistic: the same images chose thresholds and checkpoint")
     if found.unchosen:
         names = ", ".join(found.unchosen[:5]) + (", ..." if len(found.unchosen) > 5 else "")
         text = f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {names}"
-        console.say(text)
-    console.print()
+        console.tell(text)
+    console.say("")
     order = np.argsort(-found.precisions, kind="stable")
     rows = [int(j) for j in (range(count) if count <= MANY else (*order[:10], *order[-10:]))]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class", no_wrap=True)
-    for title in CSV_COLUMNS[1:]:
-        table.add_column(title, justify="right")
+    per_class = []
     for number, j in enumerate(rows):
         if count > MANY and number == 10:
-            table.add_row(f"... {count - 20} more")
+            per_class.append([f"... {count - 20} more", *[""] * (len(CSV_COLUMNS) - 1)])
         name, positives, *values = _row(found, j)
-        numbers = (str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{value:.1f}" for value in values[2:]))
-        table.add_row(printable(name), *numbers)
-    console.print(table)
+        per_class.append([name, str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{one:.1f}" for one in values[2:])])
+    console.table(Sheet("", list(CSV_COLUMNS), per_class))
 
 
 CSV_COLUMNS = ("class", "positives", "AP", "threshold", "precision", "recall", "F1")

@@ -21,12 +21,16 @@ from aevlp.system import limit_threads
 
 @dataclass(frozen=True)
 class Trained:
-    """Where a trained model comes from, and all that is known of it. `class_names` in the order of the outputs."""
+    """A trained model and all that is known of it."""
 
     source: str
+    """Where it comes from, for messages."""
     config: ExperimentConfig
+    """The experiment that it is of."""
     weights: dict[str, Tensor]
+    """State dict of the best epoch, the average where there was one."""
     class_names: list[str] | None
+    """In the order of the outputs; None where neither a run nor an export tells them."""
     thresholds: np.ndarray | None
     """(C,) probabilities, chosen on validation; NaN for a class without a positive there."""
     summary: dict[str, Any]

@@ -8,21 +8,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 GRID = tuple(round(0.1 * step, 1) for step in range(1, 10))
+"""Thresholds that `eval` tries for all classes at once."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Precision, recall and F1 in percent: of each class (C,), their unweighted means, and over all entries at once.
+    """Precision, recall and F1 in percent.
 
     A ratio whose denominator is 0 is 0, and a class without a positive counts in the means, as in scikit-learn with
     `zero_division=0`.
     """
 
     precision: np.ndarray
+    """(C,), of each class."""
     recall: np.ndarray
+    """(C,), of each class."""
     f1: np.ndarray
+    """(C,), of each class."""
     macro: tuple[float, float, float]
+    """Unweighted means of the three over classes."""
     micro: tuple[float, float, float]
+    """The three over all entries at once."""
 
 
 def quality_at(targets: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> Quality:

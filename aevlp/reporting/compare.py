@@ -9,20 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError
+from aevlp.layout import NONE, Sheet
 from aevlp.reporting.budget import first_of
 from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
 from aevlp.reporting.same_data import data_notes
-from aevlp.reporting.sheets import (
-    NONE,
-    Sheet,
-    as_json,
-    console_for_tables,
-    latex,
-    markdown,
-    neutral,
-    print_sheet,
-    value,
-)
+from aevlp.reporting.sheets import as_json, latex, markdown, neutral, value
 from aevlp.reporting.statistics import group_runs
 from aevlp.runs.collect import Run, collect
 from aevlp.terminal import Terminal
@@ -33,6 +24,10 @@ SHOWN_CLASSES = 3  # winners and losers named on the terminal
 SHOWN_SETTINGS = 12  # experiments with a column of settings
 SHOWN_SEEDS = 5  # one by one
 SHOWN_NOTES = 50
+EXPLAINED = (
+    "percent; ± half a 95 % interval over seeds; pseudo P, R: precision and recall of the pseudo-positives; "
+    "labeler: test mAP of the labeler alone"
+)
 
 
 def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
@@ -46,7 +41,7 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     notes = found.notes + [f"{run.path.name}: {_why(run)}" for run in found.runs if not run.finished]
     notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
     notes += [f"{run.path.name}: a later run has the same settings and seed" for group in groups for run in group.repeated]
-    console = console or console_for_tables(form)
+    console = console or Terminal(stderr=form is not None)  # with a form, stdout is left to it
     _say(console, "left out", notes)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
@@ -55,8 +50,11 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     data = compare_groups(groups, against)
     _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
     if form is None:
-        for sheet in sheets(data):
-            print_sheet(console, sheet)
+        ranking, *others = sheets(data)
+        console.table(ranking)
+        console.tell(EXPLAINED, style="dim")
+        for sheet in others:
+            console.table(sheet)
     else:
         write_out(_written(form, data))
 
@@ -68,7 +66,7 @@ def _why(run: Run) -> str:
 
 def _say(console: Terminal, what: str, lines: list[str]) -> None:
     for line in first_of(lines, SHOWN_NOTES):
-        console.say(f"{what}  {line}", style="yellow")
+        console.tell(f"{what}  {line}", style="yellow", indent=len(what) + 2)
 
 
 def _written(form: str, data: dict[str, Any]) -> str:
@@ -94,16 +92,18 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
         for entry in others if entry["difference"]["test/mAP"] or entry["difference"]["best/val_mAP"]
     ]  # fmt: skip
     if differences:
-        found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *METRICS], differences))
+        found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *METRICS], differences, indent=2))
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
     if classes:
-        found.append(Sheet(f"test AP {against}", ["", "gains most", "loses most"], classes, numeric=False))
+        header, wraps = ["", "gains most", "loses most"], {1: ", ", 2: ", "}
+        found.append(Sheet(f"test AP {against}", header, classes, numeric=False, wraps=wraps, indent=2))
     shown = experiments[:SHOWN_SETTINGS]
     rows = [[path, *map(_setting, values[: len(shown)])] for path, values in data["settings"].items()]
     rows = [row for row in rows if len(set(row[1:])) > 1]
     if rows:
         first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
-        found.append(Sheet(f"settings that differ{first}", ["", *(entry["name"] for entry in shown)], rows, numeric=False))
+        names = [entry["name"] for entry in shown]
+        found.append(Sheet(f"settings that differ{first}", ["", *names], rows, numeric=False, alike=True, indent=2))
     return found
 
 

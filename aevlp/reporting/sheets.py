@@ -1,33 +1,13 @@
-"""Tables of text: on the terminal, as Markdown, as LaTeX. And the forms that numbers take in them."""
+"""Tables of text as Markdown and as LaTeX, and the forms that numbers take in tables."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
-from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.layout import NONE, Sheet
 from aevlp.text import HARMFUL, printable
-
-NONE = "–"  # noqa: RUF001
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of text. All columns but the first are numbers, if `numeric`; `text` names the columns that are not."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    numeric: bool = True
-    text: tuple[str, ...] = ()
-
-    def is_number(self, column: int) -> bool:
-        """Whether a column, counted from 0, is aligned to the right."""
-        return self.numeric and column > 0 and self.header[column] not in self.text
 
 
 def value(summary: dict[str, Any] | None, sign: str = "") -> str:
@@ -36,25 +16,6 @@ def value(summary: dict[str, Any] | None, sign: str = "") -> str:
         return NONE
     mean = f"{summary['mean']:{sign}.1f}"
     return mean if summary["half"] is None else f"{mean} ± {summary['half']:.1f}"
-
-
-def console_for_tables(form: str | None = None) -> Terminal:
-    """Where tables and what is said beside them go; with a `form`, stdout is left to it and nothing else."""
-    return terminal_for_tables(stderr=form is not None)
-
-
-def print_sheet(console: Terminal, sheet: Sheet) -> None:
-    """Print title and table."""
-    if sheet.title:
-        console.print()
-        console.say(sheet.title, style="bold")
-    table = Table(box=None, pad_edge=bool(sheet.title))
-    for i, title in enumerate(sheet.header):
-        justify = "right" if sheet.is_number(i) else "left"
-        table.add_column(printable(title), justify=justify, no_wrap=sheet.is_number(i) or i == 0)  # type: ignore[arg-type]
-    for row in sheet.rows:
-        table.add_row(*map(printable, row))
-    console.print(table)
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
-from aevlp.reporting.sheets import as_json, console_for_tables, latex, markdown, print_sheet
+from aevlp.reporting.sheets import as_json, latex, markdown
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
@@ -30,19 +30,19 @@ def run_suite(
         RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
     plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
-    console = console_for_tables(form)
+    console = Terminal(stderr=form is not None)  # with a form, stdout is left to it
     machine = Machine.of(workers, gpus)
     try:
         plan.look_at_data(plan.jobs)
     except AevlpError as error:
         if not table_only:
             raise
-        console.say(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
+        console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)
     else:
-        console.print(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
+        console.tell(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
         run_jobs(plan.jobs, machine, console)
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
@@ -63,18 +63,18 @@ def run_suite(
 
 def _find(jobs: list[Job], console: Terminal) -> None:
     for note in find_runs(jobs):
-        console.say(note, style="yellow")
+        console.tell(note, style="yellow", indent=2)
 
 
 def _print(data: dict[str, Any], form: str | None, console: Terminal) -> None:
     if form is None:
-        print_sheet(console, sheet(data))
+        console.table(sheet(data))
     else:
         writes = {"json": as_json, "csv": as_csv}
         as_text = {"markdown": markdown, "latex": latex}
         write_out(writes[form](data) if form in writes else as_text[form](sheet(data)))
     for note in notes(data):
-        console.say(note, style="dim")
+        console.tell(note, style="dim", indent=2)
 
 
 def _failed(plan: Plan) -> list[Job]:

@@ -6,7 +6,8 @@ import csv
 import io
 from typing import Any
 
-from aevlp.reporting.sheets import NONE, Sheet, neutral, value
+from aevlp.layout import NONE, Sheet
+from aevlp.reporting.sheets import neutral, value
 from aevlp.suites.measure import METRICS, TEST
 
 SEEDS_TO_CLAIM = 5

@@ -10,13 +10,13 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.table import Table
 
 from aevlp import files
 from aevlp.config.errors import AevlpError
+from aevlp.layout import Sheet
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
 from aevlp.sweeps.study import MARK
-from aevlp.terminal import Terminal, terminal_for_tables
+from aevlp.terminal import Terminal
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
           TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
@@ -101,7 +101,7 @@ def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
 
 def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) -> None:
     """Print states, the best trials and the importances."""
-    console = console or terminal_for_tables()
+    console = console or Terminal()
     metrics: list[str] = study.user_attrs[MARK]["metrics"]
     trials = study.get_trials(deepcopy=False)
     ended = counted(trials)
@@ -110,21 +110,18 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     ]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    console.print(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running")
+    console.tell(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running")
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     front = {trial.number for trial in best_trials(study)}
-    table = Table(box=None, pad_edge=False)
-    for column in ("trial", *metrics, "values"):
-        table.add_column(column, no_wrap=column != "values")
+    ranking = []
     for trial in sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]:
         mark = " *" if trial.number in front else ""
-        table.add_row(
-            f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), " ".join(trial.user_attrs.get(WORDS, []))
-        )
-    console.print(table)
+        words = " ".join(trial.user_attrs.get(WORDS, []))
+        ranking.append([f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), words])
+    console.table(Sheet("", ["trial", *metrics, "values"], ranking, text=("values",), wraps={len(metrics) + 1: " "}))
     for name, share in importances(study).items():
-        console.print(f"  {100 * share:5.1f} %  {name}")
+        console.say(f"  {100 * share:5.1f} %  {name}")
     failed = [trial for trial in ended if trial.state == TrialState.FAIL]
     for trial in failed[:5]:
-        console.say(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}")
+        console.tell(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}")

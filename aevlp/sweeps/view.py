@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import optuna
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from aevlp.layout import Sheet, lay_out
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 
@@ -78,12 +80,13 @@ class View:
         """Refresh the table of running trials."""
         if self._live is None:
             return
-        table = Table(title=f"{self.name}: {self._counts()}", title_justify="left", box=None, pad_edge=False)
-        for column in ("trial", "epoch", self.metrics[0], "time", "values"):
-            table.add_column(column, no_wrap=column != "values")
+        rows = []
         for trial in running:
             value = "" if trial.latest is None else f"{trial.latest:.2f}"
             seed = f" (seed {trial.seed_index + 1})" if trial.plan.study.seeds > 1 else ""
             took = duration(time.time() - trial.began)
-            table.add_row(str(trial.number), f"{trial.epoch}{seed}", value, took, " ".join(trial.words))
-        self._live.update(table, refresh=True)
+            rows.append([str(trial.number), f"{trial.epoch}{seed}", value, took, " ".join(trial.words)])
+        header = ["trial", "epoch", self.metrics[0], "time", "values"]
+        table = Sheet(f"{self.name}: {self._counts()}", header, rows, text=("values",), wraps={4: " "})
+        lines = [Text(line, style) for line, style in lay_out(table, self.console.room)]
+        self._live.update(Group(*lines), refresh=True)

@@ -29,11 +29,12 @@ COLUMNS = (
     ("loss", 10),
     ("val mAP", 10),
     ("", 2),
-    ("pseudo P", 10),
-    ("pseudo R", 10),
+    ("precision", 12),
+    ("recall", 8),
     ("images/s", 10),
     ("time", 9),
 )
+ABOVE = f"{'* best':>36}{'pseudo-labels':>15}"  # the titles: what the mark means, and of what precision and recall are
 
 
 class ConsoleTracker(Tracker):
@@ -126,6 +127,7 @@ class ConsoleTracker(Tracker):
         if not self._header_shown:
             self._header_shown = True
             self._print("")
+            self._print(f"[dim]{ABOVE}[/dim]")
             self._print(f"[bold]{_cells([name for name, _ in COLUMNS])}[/bold]")
         best = metrics.get("best/epoch") == epoch
         row = _cells(

@@ -42,16 +42,20 @@ _UNKNOWN_DATA = "an older version began this run and did not write down on what 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. mAP in percent, None where full labels are not known."""
+    """What a run came to. mAP in percent."""
 
     test_map: float | None
+    """Of the best epoch on the test split; None where its full labels are not known."""
     best_val_map: float
+    """By the labels that `selection.labels` names."""
     best_epoch: int
+    """Counted from 1."""
     run_dir: Path
+    """The run folder."""
     pseudo_labels: np.ndarray
     """int8 (N_train,C) of the last epoch."""
     summary: dict[str, Any]
-    """summary.json: flat metric names. test/* is of the best epoch, val/*, pseudo/* and train/* of the last."""
+    """summary.json: flat metric names. `test/*` is of the best epoch, `val/*`, `pseudo/*` and `train/*` of the last."""
 
 
 def train(config: ExperimentConfig) -> RunResult:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
 HELP = "embeddings kept on disk, so that no run encodes them again"
+COLUMNS = ("key", "encoder", "precision", "part", "images", "rows there", "MB", "last used")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,32 +40,31 @@ def run(arguments: argparse.Namespace) -> int | None:
 
 
 def show(_: argparse.Namespace) -> None:
-    """Print a line a store."""
+    """Print what is known of each store."""
+    from aevlp.layout import Sheet
+    from aevlp.terminal import Terminal
     from aevlp.vision_language.embedding_cache import cache_root, stores
     from aevlp.vision_language.embedding_store import Store, UnusableStoreError
 
-    rows = [("key", "encoder", "precision", "part", "images", "rows there", "MB", "last used")]
+    console, rows = Terminal(), []
     for folder in stores():
         try:
             with Store(folder) as store:
                 meta, there = store.meta, str(store.marked().sum())
         except UnusableStoreError as error:
-            rows.append((folder.name, f"{error}", "", "", "", "", _megabytes(folder), _last_used(folder)))
+            rows.append([folder.name, f"{error}", "", "", "", "", _megabytes(folder), _last_used(folder)])
             continue
         except OSError:
             continue  # removed in this moment
         part = f"{meta['part']}{' mirrored' if meta['mirrored'] else ''}"
         precision = meta["precision"] + (" imagenet" if meta["normalization"] == "imagenet" else "")
-        rows.append(
-            (folder.name, meta["encoder"], precision, part, str(store.count), there, _megabytes(folder), _last_used(folder))
-        )
-    if len(rows) == 1:
-        say(f"{cache_root()}: nothing is cached")
+        size, used = _megabytes(folder), _last_used(folder)
+        rows.append([folder.name, meta["encoder"], precision, part, str(store.count), there, size, used])
+    if not rows:
+        console.tell(f"{cache_root()}: nothing is cached")
         return
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    say(f"in {cache_root()}")
+    console.table(Sheet("", list(COLUMNS), rows, text=("encoder", "precision", "part", "last used"), wraps={1: " "}))
+    console.tell(f"in {cache_root()}")
 
 
 def fill(arguments: argparse.Namespace) -> None:

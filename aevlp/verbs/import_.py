@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import, and say what came of it; 1 where something was left out."""
     source = arguments.source
-    if not os.path.lexists(source):
+    if not os.path.exists(source):
         raise ConfigError(f"{source}: no such file or folder")
     root = _root(arguments)
     from aevlp.data.imports._guess import guess

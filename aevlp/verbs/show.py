@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from aevlp.config.errors import ConfigError
-from aevlp.text import say
+from aevlp.layout import NONE, Sheet
+from aevlp.terminal import Terminal
 from aevlp.verbs._experiment import add_experiment, overrides
 
 HELP = "a resolved experiment, and where each value came from"
@@ -29,21 +30,21 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("show takes --exp NAME, --exp NAME --diff OTHER, or --diff NAME OTHER")
     changes = overrides(arguments)
     first = resolve(names[0], changes)
+    console = Terminal()
     values = flatten(first.config.to_dict())
     if arguments.diff:
         second = flatten(resolve(names[1]).config.to_dict())
         paths = [path for path in {**values, **second} if path != "name" and values.get(path) != second.get(path)]
-        rows = [(path, _text(values, path), _text(second, path)) for path in paths]
+        rows = [[path, _text(values, path), _text(second, path)] for path in paths]
         if not rows:
-            say("no differences")
+            console.say("no differences")
             return
-        rows.insert(0, ("", " ".join([names[0], *changes]), names[1]))
+        header = ["", " ".join([names[0], *changes]), names[1]]
     else:
-        rows = [(path, _text(values, path), first.origins.get(path, "default")) for path in values]
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    for path, value, last in rows:
-        say(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {last}")
+        rows = [[path, _text(values, path), first.origins.get(path, "default")] for path in values]
+        header = [""] * 3
+    console.table(Sheet("", header, rows, numeric=False, wraps={2: " "}))
 
 
 def _text(values: dict[str, Any], path: str) -> str:
-    return json.dumps(values[path], ensure_ascii=False) if path in values else "–"  # noqa: RUF001
+    return json.dumps(values[path], ensure_ascii=False) if path in values else NONE

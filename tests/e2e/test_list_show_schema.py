@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from aevlp.cli import main
+from aevlp.command import COMMAND
 from aevlp.config import registry
+from aevlp.config.finding import dataset_of, experiment_name, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.yaml_reading import read_yaml
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+EXPERIMENTS = files("experiments")
+DATASETS = sorted({dataset_of(path) for path in EXPERIMENTS.values()})
 SUITES = sorted((ROOT / "experiments/suites").glob("*.yaml"))
 STUDIES = sorted((ROOT / "sweeps").glob("*.yaml"))
 
@@ -33,10 +36,37 @@ def output(capsys):
 
 def test_list_names_every_kind_and_every_component(output):
     lines = output("list").splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["experiments", "suites", "sweeps", *registry.KINDS]
-    names = [line.split()[0] for line in lines if line.startswith(" ")]
+    assert [line for line in lines if line and not line.startswith(" ")] == ["experiments", "suites", "sweeps", *registry.KINDS]
+    begin = lines.index("suites")
+    assert [line.split()[0] for line in lines[:begin] if line.startswith("    ")] == sorted(EXPERIMENTS)
     components = [name for kind in registry.KINDS for name in registry.names(kind)]
-    assert names == [path.stem for path in EXPERIMENTS + SUITES + STUDIES] + components
+    named = [line.split()[0] for line in lines[begin:] if line.startswith(" ")]
+    assert named == [path.stem for path in SUITES + STUDIES] + components
+
+
+def test_experiments_are_grouped_by_dataset_with_the_command_that_prepares_it(output):
+    _, *groups = output("list", "experiments").split("\n\n")
+    assert len(groups) == len(DATASETS) == 6
+    for dataset, group in zip(DATASETS, groups, strict=True):
+        first, *others = group.splitlines()
+        head = (ROOT / f"configs/dataset/{dataset}.yaml").read_text().splitlines()
+        assert first == f"  {head[0].removeprefix('# ')}"
+        assert [line.strip() for line in others if line.startswith("  prepare")] == (
+            [f"prepare it: {COMMAND} prepare {dataset} --root FOLDER"] if dataset != "digits" else []
+        )
+        rows = [line.split()[0] for line in others if line.startswith("    ")]
+        assert rows == sorted(name for name, path in EXPERIMENTS.items() if dataset_of(path) == dataset)
+
+
+@pytest.mark.parametrize("place", ["experiments/mine.yaml", "experiments/digits/mine.yaml", "experiments/other/mine.yaml"])
+def test_experiments_of_the_working_folder_are_a_group_of_their_own(output, tmp_path, monkeypatch, place):
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("# What I try.\nbase: digits_gpr\n")
+    monkeypatch.chdir(tmp_path)
+    *_, own = output("list", "experiments").split("\n\n")
+    head, *rows = own.splitlines()
+    assert head.startswith("  Your own")
+    assert [row.split(maxsplit=1) for row in rows] == [[experiment_name(tmp_path / place), "What I try."]]
 
 
 @pytest.mark.parametrize("kind", ["experiments", "suites", "sweeps", *registry.KINDS])
@@ -44,14 +74,14 @@ def test_list_of_one_kind_gives_each_name_a_sentence(output, kind):
     head, *rest = output("list", kind).splitlines()
     assert head == kind
     assert rest
-    assert all(len(line.split()) > 2 for line in rest)
+    assert all(len(line.split()) > 2 for line in rest if line)
 
 
 def test_list_shows_an_experiment_of_the_working_folder_whatever_its_bytes(output, tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "mine.yaml").write_bytes(b"# caf\xe9 run\n")
     monkeypatch.chdir(tmp_path)
-    assert any(line.split()[0] == "mine" for line in output("list", "experiments").splitlines())
+    assert any(line.split()[0] == "mine" for line in output("list", "experiments").splitlines() if line)
 
 
 def test_show_gives_each_value_with_its_origin(output):
@@ -91,11 +121,11 @@ def test_the_schema_knows_every_key_of_the_shipped_experiments(output):
     text = json.dumps(schema)
     references = {part.partition('"')[0] for part in text.split('"$ref": "#/$defs/')[1:]}
     assert {reference.replace("~1", "/") for reference in references} <= set(schema["$defs"])
-    for path in EXPERIMENTS:
+    for name, path in EXPERIMENTS.items():
         data, _ = read_yaml(path.read_text(), path.name)
         assert data.keys() <= schema["properties"].keys()
         for section in registry.SECTIONS.keys() & data.keys():
-            component = schema["$defs"][f"{section}/{getattr(load_experiment(path.stem), section).name}"]
+            component = schema["$defs"][f"{section}/{getattr(load_experiment(name), section).name}"]
             assert component["required"] == []
             if isinstance(data[section], dict):
                 assert data[section].keys() <= component["properties"].keys()
@@ -105,7 +135,7 @@ def test_the_schema_knows_every_key_of_the_shipped_experiments(output):
 def test_the_schema_accepts_what_experiments_may_be_and_refuses_unknown_keys(output):
     validator = pytest.importorskip("jsonschema").Draft202012Validator(json.loads(output("schema")))
     texts = ["base: digits_gpr\nloss: {rho: .5}", "loss: an\ntrainer: digits\ntracking: {mode: off}"]
-    for text in [*texts, *(path.read_text() for path in EXPERIMENTS)]:
+    for text in [*texts, *(path.read_text() for path in EXPERIMENTS.values())]:
         assert list(validator.iter_errors(read_yaml(text, "x.yaml")[0])) == []
     for text in ("los: an", "loss: {rh: 1}", "loss: {name: an, rho: 1}", "trainer: {epochs: 0}", "seed: a"):
         assert list(validator.iter_errors(read_yaml(text, "x.yaml")[0]))

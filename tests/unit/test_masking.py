@@ -105,3 +105,10 @@ def test_a_diff_of_the_code_is_code_without_the_secrets_in_use(tmp_path, monkeyp
     monkeypatch.setattr(snapshot, "_ask_git", lambda root, *words: code.encode() if "diff" in words else f"{root}\nabc".encode())
     monkeypatch.setenv("AEVLP_STORAGE", "mysql://me:correct-horse@host/db")
     assert snapshot._git(tmp_path)["diff"] == code.replace("correct-horse", "***")
+
+
+def test_the_folders_of_the_shell_are_no_secrets(monkeypatch):
+    monkeypatch.setenv("PWD", "/data/photos")
+    monkeypatch.setenv("OLDPWD", "/data/before")
+    monkeypatch.setenv("DB_PWD", "/data/hidden")
+    assert mask("/data/photos/a.jpg /data/before/b.jpg /data/hidden") == "/data/photos/a.jpg /data/before/b.jpg ***"

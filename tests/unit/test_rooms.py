@@ -121,3 +121,23 @@ def test_a_plugin_is_told_where_a_module_is_now(line, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: --plugin {plugin}, line 2: ")
     assert error.endswith("; aevlp.training.run_folder is now aevlp.runs.folder\n")
+
+
+def test_settings_read_before_torch_was_imported_build_the_same_parts(tmp_path):
+    program = """
+import sys
+from aevlp import load_experiment
+before = [load_experiment(name) for name in ("digits_mime", "digits_smile", "digits_gpr")]
+assert "torch" not in sys.modules
+import torch
+from aevlp.config import registry
+for config in before:
+    assert load_experiment(config.name).to_dict() == config.to_dict()
+    assert load_experiment(config.name).hash == config.hash
+    model = registry.build("models", config.model, num_classes=10, image_size=96)
+    assert model(torch.zeros(2, 3, 96, 96, dtype=torch.uint8)) is not None
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -235,7 +235,7 @@ class TestConsole:
         tracker = ConsoleTracker(lambda state: [("next", f"after {state}")], console)
         run_a_little(tracker, Path(os.path.relpath(tmp_path)))
         text = console.export_text()
-        assert "pseudo P" in text
+        assert "precision" in text
         assert "92.25 *" in text
         assert "─ finished ─" in text
         assert "after finished" in text

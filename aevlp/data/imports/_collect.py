@@ -18,8 +18,8 @@ SEVERAL = "named so that it may be any of several photos"
 UNFIT = "with a name that a table cannot hold; rename it"
 TWICE = "further mentions of photos are taken together with the first"
 NOT_NAMED = "photos are there, and are not named"
-_CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of a file's name that are no UTF-8
 NOT_FOLLOWED = "links to folders, which are not followed"
+_CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of a file's name that are no UTF-8
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def collect(found: Iterable[Found], source: Path, photos: Photos, report: Report
             row = merged(before.row, row, one.where, before.where)
             report.notes.add(TWICE, photo)
         by_photo[photo] = Found(one.file, row)
-    _tell_of_photos(photos, by_photo, report)
+    _tell_of_photos(photos, by_photo, places.unfit, report)
     if not by_photo:
         raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
-    classes = {words[word] for word in words}
+    classes = set(words.values())
     for name in classes:
         if parts := several_in_one(name, classes):
             alone = next(part for part in parts if part in classes)
@@ -83,6 +83,7 @@ class _Places:
 
     def __init__(self, photos: Photos, report: Report, absent: Tally):
         self.photos, self.report, self.absent = photos, report, absent
+        self.unfit: set[str] = set()
         self._beside: dict[Path, str] = {}
 
     def photo(self, one: Found) -> str | None:
@@ -126,6 +127,7 @@ class _Places:
     def _fit(self, photo: str) -> str | None:
         if not _CONTROLS.search(photo) and photo == photo.strip() and not leads_outside(photo):
             return photo
+        self.unfit.add(photo)
         self.report.left_out.add(UNFIT, repr(photo))
         return None
 
@@ -160,11 +162,11 @@ def _with_splits(rows: list[Row], report: Report) -> list[Row]:
     return [row if row.split else replace(row, split="train") for row in rows]
 
 
-def _tell_of_photos(photos: Photos, by_photo: dict[str, Found], report: Report) -> None:
+def _tell_of_photos(photos: Photos, by_photo: dict[str, Found], unfit: set[str], report: Report) -> None:
     for name, why in photos.problems.items():
         report.left_out.add(why, name)
     for name in photos.listing.links:
         report.notes.add(NOT_FOLLOWED, name)
     for name in photos:
-        if name not in by_photo:
+        if name not in by_photo and name not in unfit:
             report.notes.add(NOT_NAMED, name)

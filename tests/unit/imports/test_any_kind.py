@@ -143,6 +143,18 @@ def test_photos_that_are_absent_or_cannot_be_told_are_named_and_the_others_writt
     assert [row.image for row in read_table(photos / "labels.csv").rows] == ["one.jpg", "sub/deep/four.JPG", "two.png"]
 
 
+def test_photos_whose_names_a_table_cannot_hold_are_left_out(photos, run):
+    for name in ("12:30.jpg", "a/two\nlines.jpg", os.fsdecode(b"a/\xff.jpg"), " begins.jpg"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes((photos / "one.jpg").read_bytes())
+    code, _, err = run(photos, "--from", "imagefolder")
+    assert code == 1
+    (told,) = (line for line in err.splitlines() if line.startswith("left out"))
+    assert told.startswith("left out  4 with a name that a table cannot hold; rename it: ")
+    assert "photos are there, and are not named" not in err
+    assert {row.image for row in read_table(photos / "labels.csv").rows} == exports.LABELS.keys()
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -176,19 +188,21 @@ def test_a_csv_file_that_is_wrong_is_one_line_and_the_table_stays(lines, message
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("strange", ["named pipe", "cut short", "bytes", "empty", "empty folder", "huge", "loop", "absent"])
+@pytest.mark.parametrize(
+    "strange", ["named pipe", "cut short", "bytes", "empty", "empty folder", "huge", "loop", "link to nothing"]
+)
 def test_a_source_that_is_none_is_one_line_and_nothing_is_written(kind, strange, photos, tmp_path, run):
     source = tmp_path / f"strange{'.csv' if kind in ('csv', 'openimages') else '.xml' if kind == 'voc' else '.json'}"
     if strange == "named pipe":
         os.mkfifo(source)
-    elif strange == "loop":
-        source.symlink_to(source.name)
+    elif strange in ("loop", "link to nothing"):
+        source.symlink_to(source.name if strange == "loop" else "nothing")
     elif strange == "empty folder":
         source.mkdir()
     elif strange == "huge":
         with source.open("wb") as file:
             file.truncate(3 * 10**9)
-    elif strange != "absent":
+    else:
         source.write_bytes({"cut short": b'{"images": [{"id": 1, "fi', "bytes": b"\xff\xfe\x00[1", "empty": b""}[strange])
     code, out, err = run(source, "--from", kind, "--root", photos)
     assert code in (1, 2)
@@ -261,10 +275,12 @@ def test_prepare_names_the_command_for_a_folder_with_annotations(kind, photos, c
     if kind == "imagefolder":
         (photos / "one.jpg").rename(photos / "sub/one.jpg")
     else:
-        exports.ALL_LABELS[kind](photos, photos)
+        source = exports.ALL_LABELS[kind](photos, photos)
+        if kind == "coco":
+            source.rename(photos / "instances_default.json")  # as CVAT names it
     assert main(["prepare", "folder", "--root", str(photos)]) == 1
     error = capsys.readouterr().err
-    if kind in ("coco", "csv", "labelstudio"):  # a file that could be anything
+    if kind in ("csv", "labelstudio"):  # a file that could be anything
         assert "labels.csv: no such file. Expected:" in error
         return
     command = f"python run.py import {photos}"
