@@ -14,26 +14,91 @@ a sixteenth of the scale and whole numbers below 16 (those of a mask), 16-bit co
 from __future__ import annotations
 
 import math
+import struct
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 VERSION = b"1"
 """Raised with any change of what a file's pixels become; part of what identifies a picture to the caches."""
+TURNED, ON_WHITE = "turned upright, as the camera noted", "transparent in parts, which are laid on white"
 _INSTEAD = "save the picture with 8 bits"
 _SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262  # tags of TIFF
+HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+_ORIENTATION = 274  # tag of EXIF: where the first row and the first column of the stored pixels lie
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # a line for each such photo, in every epoch
+
+
+def open_image(file: BinaryIO, suffix: str) -> Image.Image:
+    """Open a picture of any kind Pillow knows; ValueError for HEIC where pillow-heif, which reads it, is not there."""
+    if suffix.lower() in HEIC_SUFFIXES and not _knows_heic():
+        raise ValueError("HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'")
+    return Image.open(file)
+
+
+@cache
+def _knows_heic() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def as_shown(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """Pixels (H,W,3) uint8 as a viewer shows the picture, and what was done to those that are stored; errors as of `to_rgb`."""
+    pixels, is_on_white = _decode(image, on_white=True)
+    changes = [ON_WHITE] if is_on_white else []
+    orientation = _orientation(image)  # now: Pillow turns a TIFF by itself, and then takes the note away
+    if orientation in _TURNS:
+        changes.append(TURNED)
+        pixels = np.ascontiguousarray(_TURNS[orientation](pixels))
+    return pixels, changes
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):  # notes that are damaged are none
+        return 1
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """Pixels (H,W,3) uint8 of an opened picture; ValueError where they would come out black or white, though they are not."""
+    return _decode(image, on_white=False)[0]
+
+
+def _decode(image: Image.Image, *, on_white: bool) -> tuple[np.ndarray, bool]:
     if image.mode == "F" or image.mode.startswith("I"):
-        return np.repeat(_gray(image)[:, :, None], 3, axis=2)
+        return np.repeat(_gray(image)[:, :, None], 3, axis=2), False
     tiles = getattr(image, "tile", None)  # told before it is decoded
     if tiles and ";16" in str(tiles[0][3]):
         _require_upper_bits(image)
+    transparent = False
+    if on_white and image.has_transparency_data:
+        image = image.convert("RGBA")
+        transparent = image.getchannel("A").getextrema() != (255, 255)
+        if transparent:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "P" and "transparency" in image.info:  # Pillow would warn
         image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB")), transparent
 
 
 def _gray(image: Image.Image) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,13 +57,18 @@ class ArrayImages:
 
 
 class ImageFiles:
-    """Image files below a root folder, decoded when asked for."""
+    """Image files below a root folder, decoded when asked for: the pixels as they are stored."""
+
+    _version = b""
+    changes: Counter[str]
+    """How many of those decoded were changed, by what was done to them."""
 
     def __init__(self, root: Path, names: Sequence[str], rows: np.ndarray | None = None):
         self.root = root
         self.rows = np.arange(len(names)) if rows is None else rows  # as people know them, for messages
         # One block of memory: a list of str would be copied page by page into every forked worker.
         self.names = np.asarray(names, dtype=np.str_)
+        self.changes = Counter()
 
     def absence(self, row: int) -> str | None:
         """What to tell where the file of a row is absent, or no file."""
@@ -80,13 +86,16 @@ class ImageFiles:
         """uint8 (3,H,W) RGB; DataError naming file and row where the file is absent or not a whole image."""
         path = self.root / str(self.names[row])
         try:
-            with open_file(path) as file, Image.open(file) as image:
+            with open_file(path) as file, decoding.open_image(file, path.suffix) as image:
                 if image.width * image.height > MAX_PIXELS:  # before a byte of it is decoded
                     raise ValueError(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million are read")
-                pixels = decoding.to_rgb(image)
+                pixels = self._decode(image)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(self._problem(row, error)) from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _decode(self, image: Image.Image) -> np.ndarray:
+        return decoding.to_rgb(image)
 
     def name(self, row: int) -> str:
         """The file's name below the root."""
@@ -99,7 +108,8 @@ class ImageFiles:
         """
         try:
             with open_file(self.root / str(self.names[row])) as file:
-                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, salt=decoding.VERSION)).digest()
+                salt = decoding.VERSION + self._version
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16, salt=salt)).digest()
         except (OSError, ValueError) as error:
             raise DataError(self._problem(row, error)) from error
 
@@ -110,3 +120,14 @@ class ImageFiles:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its content is of no known kind" if unknown else getattr(error, "strerror", None) or error
         return f"{path}: row {self.rows[row]} cannot be read as an image: {reason}"
+
+
+class Photos(ImageFiles):
+    """Photos of people, as a viewer shows them: turned as the camera noted, transparent pixels on white."""
+
+    _version = b" shown"
+
+    def _decode(self, image: Image.Image) -> np.ndarray:
+        pixels, changes = decoding.as_shown(image)
+        self.changes.update(changes)
+        return pixels

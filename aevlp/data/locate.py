@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aevlp.data.decoding import HEIC_SUFFIXES
 from aevlp.folders import leads_outside
 from aevlp.input import require_file
 
-SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif", ".hif", ".avif",
-))  # fmt: skip
+SUFFIXES = HEIC_SUFFIXES | {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 CASE, UNICODE, SLASHES, NO_SUFFIX = "another case", "another Unicode form", "backslashes", "no suffix"
 SIGNS = "other signs or spaces"
 ABOVE, FEWER = "folders that are not below the root", "fewer folders"
@@ -82,7 +81,7 @@ class Meant:
     differs: str = ""
 
 
-class Photos:
+class PhotoIndex:
     """The photos below a folder by their names.
 
     A million of them take 250 MB: their names, and by the stem of each, as most would write it, the one or several that have it.

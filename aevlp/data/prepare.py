@@ -31,6 +31,8 @@ from aevlp.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
+
 SPLITS = {"train": "official train", "val": "official val (test)"}
 
 
@@ -46,8 +48,10 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     """
     root, folder = user_path(root), user_path(out or root)
     console = Terminal()
-    if name == "folder":
-        images, contents = survey(console, root)
+    images: ImageFiles
+    own = survey(console, root) if name == "folder" else None
+    if own is not None:
+        images, contents = own.images, own.contents if out is not None else {}
     else:
         official = _reader(name)(root)
         for split in SPLITS:
@@ -68,15 +72,20 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
                 if content is not None:
                     path.write_bytes(content)
             if check:
-                bad = _check(console, images)
-                put(FILE_NAME).write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                bad = _check(console, images, own.look_at if own else None)
+                listed = put(FILE_NAME)
+                if bad or own is None:  # nothing is written among people's photos that need not be there
+                    listed.write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             else:
                 console.say("images       not looked at (--no-image-check)")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
-    if name == "folder":
+    if own is not None:
+        for note in own.twice():
+            console.note(note)
         written = ", ".join(file for file, content in contents.items() if content is not None)
-        console.tell(f"arrays       {written} in {folder}", indent=13)
+        if written:
+            console.tell(f"arrays       {written} in {folder}", indent=13)
     else:
         console.say(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
     if bad:
@@ -156,11 +165,13 @@ def _report(console: Terminal, name: str, official: Official) -> None:
         )
 
 
-def _check(console: Terminal, images: ImageFiles) -> dict[str, str]:
+def _check(console: Terminal, images: ImageFiles, look: Callable[[int, Tensor], None] | None) -> dict[str, str]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(images))
-        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done))
+        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done), look)
     console.say(f"images       {len(images) - len(bad)} of {len(images)} can be read")
+    for change, count in images.changes.items():
+        console.note(f"{count} {'is' if count == 1 else 'are'} {change}")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
         console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")

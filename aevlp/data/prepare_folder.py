@@ -2,69 +2,97 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import shlex
-from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
 from aevlp.command import COMMAND
+from aevlp.data.advice import advice, contradiction
+from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of
-from aevlp.data.images import ImageFiles
-from aevlp.data.locate import Photos
+from aevlp.data.images import Photos
+from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import SPLITS, Row
-from aevlp.input import open_file, require_file
 from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
 
-FEW = 10  # training positives; below that, average precision is noise and a head hardly learns
+
+@dataclass
+class Survey:
+    """The photos of a table, and what has to be told of them."""
+
+    root: Path
+    rows: list[Row]
+    part_of: dict[str, str]
+    """The split of each photo, by its name."""
+    images: Photos
+    contents: dict[str, bytes | None]
+    """The arrays by name of their file: None where the table has none, so that no earlier one stays."""
+    hashes: dict[int, int] = field(default_factory=dict)
+    """Perceptual hashes of the photos that were looked at, by row; empty where nothing computes them."""
+
+    def look_at(self, row: int, pixels: Tensor) -> None:
+        """Take the perceptual hash of a photo, uint8 (3,H,W)."""
+        imagehash = _imagehash()
+        if imagehash is not None:
+            picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            self.hashes[row] = int(str(imagehash.phash(picture)), 16)
+
+    def twice(self) -> Iterator[str]:
+        """A line for each group of photos that are the same file, or nearly the same picture in different splits."""
+        known: set[tuple[int, int]] = set()
+        for group in same_files(self.root, [row.image for row in self.rows]):
+            known |= {(first, second) for first in group for second in group}
+            yield f"the same file {len(group)} times{self._what_is_wrong(group)}"
+        for pair in alike(self.hashes):
+            across = self._what_is_wrong(list(pair))
+            if pair not in known and "across splits" in across:
+                yield f"nearly the same picture{across}"
+        if self.rows and not self.hashes and _imagehash() is None:
+            yield "photos that are nearly the same are not looked for: pip install 'aevlp[photos]'"
+
+    def _what_is_wrong(self, group: list[int]) -> str:
+        rows = [self.rows[i] for i in group]
+        parts = {self.part_of[row.image] for row in rows}
+        leak = f", across splits ({', '.join(sorted(parts))}): what is measured there is memory" if len(parts) > 1 else ""
+        names = ", ".join(f"{row.image} (line {row.line})" for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
+        return f"{leak}{contradiction(rows)}: {names}"
 
 
-def survey(console: Terminal, root: Path) -> tuple[ImageFiles, dict[str, bytes | None]]:
-    """Report splits, classes, duplicates and tiny classes of the table in `root`.
-
-    Returns:
-        all images, and the arrays by name of their file: None where the table has none, so that no earlier one stays.
-    """
+def survey(console: Terminal, root: Path) -> Survey:
+    """Report splits, classes and what is known of the photos in the table of `root`."""
     config = FolderConfig(name="folder", root=str(root))
     known = table_of(root, root / config.table)
-    rows = known.rows
-    class_names = class_list(config, root, root / config.table, rows)
-    parts = divide(rows)
+    class_names = class_list(config, root, root / config.table, known.rows)
+    parts = divide(known.rows, root / config.table)
     table = []
     for split in SPLITS:
         observed, targets = label_arrays(parts[split], class_names)
         seen = f"{int(observed.any(axis=0).sum())} of {len(class_names)}"
         table.append([split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes"])
-    console.table(Sheet("", ["folder", "images", "classes seen", "full labels"], table))
-    if not parts["test"]:
-        console.note("no row has split test: the run will have no test figures")
-    for note in known.notes:
+    console.table(Sheet("", ["folder", "photos", "classes seen", "all labels told"], table))
+    for note in (*known.notes, *advice(parts, class_names)):
         console.note(note)
-    for note in _written_otherwise(root, rows):
+    for note in _written_otherwise(root, known.rows):
         console.note(note)
-    positives = Counter(word for row in parts["train"] for word in row.known or row.labels)
-    few = [f"{name} ({positives[name]})" for name in class_names if positives[name] < FEW]
-    if few:
-        more = f" and {len(few) - 10} more" if len(few) > 10 else ""
-        console.note(f"fewer than {FEW} training images: {', '.join(few[:10])}{more}")
-    for group in _duplicates(root, rows):
-        where = {row.split for row in group}
-        leak = ", across splits: the test then measures memory" if len(where) > 1 else ""
-        console.note(
-            f"the same file {len(group)} times{leak}: " + ", ".join(f"{row.image} (line {row.line})" for row in group[:5]),
-        )
-    return ImageFiles(root, [row.image for row in rows]), _contents(parts, class_names)
+    part_of = {row.image: split for split in SPLITS for row in parts[split]}
+    photos = Photos(root, [row.image for row in known.rows])
+    return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
 
 
 def _written_otherwise(root: Path, rows: list[Row]) -> list[str]:
     """Which photos are likely meant by names of which there is none, and what writes them as they are called."""
     absent = [row for row in rows if not os.path.lexists(root / row.image)]
-    photos = Photos(root) if absent else None
+    photos = PhotoIndex(root) if absent else None
     meant = [(row, photos.find(row.image)) for row in absent] if photos else []
     notes = [
         f"line {row.line} names {row.image}, which is not there; {other.photos[0]} is meant (the name has {other.differs})"
@@ -85,15 +113,10 @@ def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, 
     return contents
 
 
-def _duplicates(root: Path, rows: list[Row]) -> list[list[Row]]:
-    """Groups of rows whose files are equal byte for byte."""
-    by_size: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        with contextlib.suppress(OSError, ValueError):  # named by the check of all images
-            by_size[require_file(root / row.image).st_size].append(row)
-    by_content: dict[bytes, list[Row]] = defaultdict(list)
-    for group in by_size.values():
-        for row in group if len(group) > 1 else []:
-            with contextlib.suppress(OSError), open_file(root / row.image) as file:
-                by_content[hashlib.file_digest(file, "blake2b").digest()].append(row)
-    return [group for group in by_content.values() if len(group) > 1]
+@cache
+def _imagehash() -> Any:
+    try:
+        import imagehash
+    except ModuleNotFoundError:
+        return None
+    return imagehash

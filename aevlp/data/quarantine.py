@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.data.images import ImageFiles
@@ -20,17 +21,22 @@ TINY = 16  # pixels: an icon or what a server sent instead; it trains like any o
 REMEDY = "replace them and prepare again, or leave them out with dataset.on_bad_image=quarantine"
 
 
-def check_images(images: ImageFiles, threads: int, progress: Callable[[int], None]) -> tuple[dict[str, str], list[str]]:
+def check_images(
+    images: ImageFiles, threads: int, progress: Callable[[int], None], look: Callable[[int, Tensor], None] | None = None
+) -> tuple[dict[str, str], list[str]]:
     """Decode every image; what is wrong, by name, and names of images with a side of less than `TINY` pixels.
 
-    `progress` is called with the number of images done, and may raise.
+    `progress` is called with the number of images done, and may raise; `look` with the row and the pixels of each image.
     """
 
     def look_at(row: int) -> tuple[str | None, bool]:
         try:
-            return None, min(images[row].shape[1:]) < TINY
+            pixels = images[row]
         except DataError as error:
             return str(error), False
+        if look is not None:
+            look(row, pixels)
+        return None, min(pixels.shape[1:]) < TINY
 
     bad, tiny = {}, []
     # Threads, because Pillow lets go of Python's lock while it decodes.

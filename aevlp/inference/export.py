@@ -96,15 +96,16 @@ Written by aevlp {about["aevlp_version"]} from run {about["run_id"]}.
 In Python:
 
 ```python
-import numpy as np, torch
+import torch
 from PIL import Image
+from aevlp.data.decoding import as_shown
 from aevlp.data.images import resize
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
 
 trained = open_trained("THIS_FOLDER")
 model = build_model(trained, len(trained.class_names))
-image = torch.from_numpy(np.array(Image.open("photo.jpg").convert("RGB"))).permute(2, 0, 1)
+image = torch.from_numpy(as_shown(Image.open("photo.jpg"))[0]).permute(2, 0, 1)
 probabilities = model(resize(image[None], {size})).sigmoid()[0]
 ```
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.images import ImageFiles, resize
+from aevlp.data.images import Photos, resize
 from aevlp.data.locate import SUFFIXES, is_photo
 from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
@@ -35,7 +35,7 @@ DEFAULT_THRESHOLD = 0.5  # where validation chose none
 class Found:
     """Images to score, and what could not be looked into."""
 
-    images: ImageFiles
+    images: Photos
     closed: dict[str, str]
     """Folders that cannot be read, and why."""
     links: list[str]
@@ -67,7 +67,7 @@ def find_images(paths: Iterable[str]) -> Found:
     if not names:
         raise ConfigError(f"{', '.join(paths)}: holds no image (names ending in {', '.join(sorted(SUFFIXES))})")
     # Relative to the working folder, or absolute, as they were named.
-    return Found(ImageFiles(Path(), list(names)), closed, list(dict.fromkeys(links)))
+    return Found(Photos(Path(), list(names)), closed, list(dict.fromkeys(links)))
 
 
 def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _too_many(first: str, on_bad_image: str, limit: int, count: int) -> str:
     return f"{first}; more than {limit} of {count} images cannot be read, so nothing was written"
 
 
-def _batches(images: ImageFiles, size: int, batch_size: int, threads: int) -> Iterator[tuple[list[int], Tensor, dict[int, str]]]:
+def _batches(images: Photos, size: int, batch_size: int, threads: int) -> Iterator[tuple[list[int], Tensor, dict[int, str]]]:
     """Rows, pixels (B,3,S,S) uint8, and what is wrong with the other rows; decoded one batch ahead.
 
     Threads rather than processes: Pillow and torch let go of Python's lock while they decode and resize.

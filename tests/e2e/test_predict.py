@@ -209,7 +209,7 @@ def test_memory_does_not_grow_with_the_number_of_images(trained_run, tmp_path, m
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["{run}", "{empty}", "-o", "s.csv"], 2, "holds no image (names ending in .avif, "),
+        (["{run}", "{empty}", "-o", "s.csv"], 2, "holds no image (names ending in .avif, .bmp, "),
         (["{run}", "absent.jpg", "-o", "s.csv"], 2, "absent.jpg: no such file or folder"),
         (["{run}", "{photos}", "-o", "absent/s.csv"], 2, "-o absent/s.csv: there is no folder absent; make it first"),
         (["{run}", "{photos}", "-o", "{empty}"], 2, "is a folder; give the name of a file"),

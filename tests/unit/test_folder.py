@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 from miniatures import draw, make_folder
+from PIL import Image
 
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.duplicates import DISTANCE, alike
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import draw_single_positives, split_train_val
@@ -113,7 +117,10 @@ def test_quoted_fields_may_hold_separators_and_classes_any_letters(folder):
         (("image,label", "a\\..\\..\\0.png,cat"), r"labels\.csv:2: .* leads out of the folder"),
         ((HEADER, "0.png,cat,trian,"), r"labels\.csv:2: split 'trian' is unknown; did you mean 'train'"),
         ((HEADER, "0.png,cat,train,dog|bird"), r"labels\.csv:2: label 'cat' is not among the labels dog\|bird"),
-        (("image,label", "0.png,cat", "absent.png,dog"), r"absent\.png: .* no such file; 1 of 2 training images"),
+        (
+            ("image,label,split", "0.png,cat,val", "1.png,cat,", "absent.png,dog,"),
+            r"absent\.png: .* no such file; 1 of 2 training images",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(folder, lines, message):
@@ -175,7 +182,7 @@ def test_labels_outside_the_class_list_are_refused_with_the_nearest_name(folder)
     root = folder("image,label", "0.png,cat", "1.png,dgo")
     (root / "classes.txt").write_text("cat\ndog\nbird\n")
     refused(root, r"labels\.csv:3: 'dgo' is not in .*classes\.txt; did you mean 'dog'")
-    folder("image,label", "0.png,cat", "1.png,dog")
+    folder("image,label", "0.png,cat", "1.png,dog", "2.png,dog")
     assert load(root).class_names == ["cat", "dog", "bird"]
 
 
@@ -188,16 +195,58 @@ def test_full_training_labels_must_be_there_to_train_on(folder):
     assert data.train.observed.sum() > len(data.train)
 
 
-def test_prepare_reports_duplicates_tiny_classes_and_a_missing_test_split(folder, capsys):
-    root = folder("image,label,split", *(f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'}" for i in range(10)))
+def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
+    rows = [f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'},{'dog' if i == 2 else ''}" for i in range(9)]
+    root = folder("image,label,split,absent", *rows, "9.png,dog|cat,val,", "4.jpg,,train,")
     (root / "9.png").write_bytes((root / "1.png").read_bytes())
+    (root / "4.jpg").write_bytes((root / "4.png").read_bytes())
+    before = {path.name for path in root.iterdir()}
     prepare("folder", root)
     output = capsys.readouterr().out
-    assert "fewer than 10 training images: cat (7), dog (1)" in output
-    assert "the same file 2 times, across splits: the test then measures memory: 1.png (line 3), 9.png (line 11)" in output
-    assert "no row has split test" in output
-    assert "arrays       formatted_train_images.npy, formatted_train_labels_obs.npy in" in output
-    assert f"next         python run.py --exp folder_gpr --set dataset.root={root}" in output
+    for line in (
+        "fewer than 10 training photos: cat (7), dog (1)",
+        "the 2 validation photos are judged by their known labels, as not all of their labels are told",
+        "no row has split test",
+        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs",
+        "1 of 11 photos have no label",
+        "1 of 11 photos have several known labels",
+        "1 known absences are read and checked",
+        "CLIP reads the labels as: a photo of a cat, a photo of a dog",
+        "the same file 2 times, across splits (train, val): what is measured there is memory, with different labels: "
+        "cat, cat|dog: 1.png (line 3), 9.png (line 11)",
+        "the same file 2 times, with different labels: cat, none: 4.png (line 6), 4.jpg (line 12)",
+        f"next         python run.py --exp folder_gpr --set dataset.root={root}",
+    ):
+        assert line in output
+    assert {path.name for path in root.iterdir()} == before
+
+
+def test_pictures_that_are_nearly_the_same_are_told_across_splits(folder, capsys):
+    root = folder("image,label,split", *(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{'val' if i > 2 else 'train'}" for i in range(5)))
+    noise = np.random.default_rng(0)
+    pictures = [Image.fromarray(noise.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((160, 120), 3) for _ in range(3)]
+    for i in range(5):
+        pictures[i % 3].resize((160 - 8 * i, 120 - 6 * i)).save(root / f"{i}.jpg", quality=90 - 2 * i)
+    prepare("folder", root)
+    output = capsys.readouterr().out
+    first, second = "0.jpg (line 2), 3.jpg (line 5)", "1.jpg (line 3), 4.jpg (line 6)"
+    assert output.count("nearly the same picture, across splits (train, val)") == 2
+    assert first in output
+    assert second in output
+
+
+def test_a_table_that_leaves_nothing_to_validate_with_is_refused(folder):
+    refused(folder("image,label", "0.png,cat", "1.png,dog"), "of 2 photos none with a label is left to validate with; label more")
+    refused(folder("image,label,split", "0.png,cat,val", "1.png,,"), "of 2 photos none with a label is left to train on")
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(0, 2**64 - 1), max_size=20), st.integers(0, 63), st.integers(0, 63))
+def test_pictures_are_alike_as_by_comparing_all(hashes, one, other):
+    hashes |= {51: 5, 52: 5 ^ (1 << one) ^ (1 << other)}
+    expected = [
+        (i, j) for i in sorted(hashes) for j in sorted(hashes) if i < j and (hashes[i] ^ hashes[j]).bit_count() <= DISTANCE
+    ]
+    assert alike(hashes) == expected
 
 
 def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(folder, capsys):

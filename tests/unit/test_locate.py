@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aevlp.data import locate
-from aevlp.data.locate import Listing, Meant, Photos, look_below
+from aevlp.data.locate import Listing, Meant, PhotoIndex, look_below
 
 pytestmark = pytest.mark.usefixtures("never_waits")
 
 
 def photos(*names):
-    return Photos(Path("nowhere"), Listing(list(names)))
+    return PhotoIndex(Path("nowhere"), Listing(list(names)))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_no_photo_is_named_links_are_not_followed_and_nothing_waits(tmp_
     listing = look_below(tmp_path)
     assert listing.files == ["link.jpg", "note.txt", "a/1.jpg"]
     assert listing.links == ["loop"]
-    index = Photos(tmp_path)
+    index = PhotoIndex(tmp_path)
     assert sorted(index) == ["a/1.jpg", "link.jpg"]
     assert index.problems["x.jpg"] == "is a named pipe, not a file"
     assert "symbolic links" in index.problems["self.jpg"]
@@ -96,4 +96,4 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", scan)
-    assert Photos(tmp_path).problems == {"closed/": "cannot be read: Permission denied"}
+    assert PhotoIndex(tmp_path).problems == {"closed/": "cannot be read: Permission denied"}

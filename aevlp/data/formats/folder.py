@@ -16,7 +16,7 @@ from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
-from aevlp.data.images import ImageFiles
+from aevlp.data.images import Photos
 from aevlp.data.imports._guess import import_command
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
@@ -70,14 +70,21 @@ def label_arrays(rows: list[Row], class_names: list[str]) -> tuple[np.ndarray, n
     return observed, targets if all(row.labels for row in rows) else None
 
 
-def divide(rows: list[Row]) -> dict[str, list[Row]]:
-    """Rows by split; where none validates, a fifth of the labelled training rows does, chosen as in the published protocol."""
+def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
+    """Rows by split; where none validates, a fifth of the labelled training rows does, chosen as in the published protocol.
+
+    Raises:
+        DataError: of the table at `path`, where nothing is left to train on or to validate with.
+    """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["val"]:
         labelled = [row for row in parts["train"] if row.known or row.labels]
         validating = {labelled[i].image for i in split_train_val(len(labelled))[1].tolist()}
         parts["val"] = [row for row in parts["train"] if row.image in validating]
         parts["train"] = [row for row in parts["train"] if row.image not in validating]
+    for split, title in (("train", "train on"), ("val", "validate with")):
+        if not any(row.known or row.labels for row in parts[split]):
+            raise DataError(f"{path}: of {len(rows)} photos none with a label is left to {title}; label more, or set their split")
     return parts
 
 
@@ -89,7 +96,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     table = table_of(root, path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
-    parts = divide(rows)
+    parts = divide(rows, path)
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
@@ -101,12 +108,12 @@ def build_folder(config: FolderConfig) -> SPMLData:
                     f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
                 )
             observed = targets
-        files = ImageFiles(root / (config.images or ""), [row.image for row in parts[name]])
+        files = Photos(root / (config.images or ""), [row.image for row in parts[name]])
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
         names, lines = (np.array([getattr(row, key) for row in parts[name]])[kept] for key in ("image", "line"))
-        return Split(ImageFiles(files.root, names.tolist(), lines), observed[kept], None if targets is None else targets[kept])
+        return Split(Photos(files.root, names.tolist(), lines), observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(
         class_names=class_names,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aevlp.config.errors import DataError
 from aevlp.data.imports._base import Found, Report, Tally, split_of
-from aevlp.data.locate import Photos
+from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import BETWEEN, Row, merged, several_in_one, similar_names
 from aevlp.folders import leads_outside
 
@@ -30,7 +30,7 @@ class Collected:
     classes: list[str]
 
 
-def collect(found: Iterable[Found], source: Path, photos: Photos, report: Report, *, partial: bool = False) -> Collected:
+def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report, *, partial: bool = False) -> Collected:
     """The rows of all photos that were found; what has no place in a table is told to the report.
 
     Args:
@@ -81,7 +81,7 @@ def collect(found: Iterable[Found], source: Path, photos: Photos, report: Report
 class _Places:
     """Which photo each name means."""
 
-    def __init__(self, photos: Photos, report: Report, absent: Tally):
+    def __init__(self, photos: PhotoIndex, report: Report, absent: Tally):
         self.photos, self.report, self.absent = photos, report, absent
         self.unfit: set[str] = set()
         self._beside: dict[Path, str] = {}
@@ -162,7 +162,7 @@ def _with_splits(rows: list[Row], report: Report) -> list[Row]:
     return [row if row.split else replace(row, split="train") for row in rows]
 
 
-def _tell_of_photos(photos: Photos, by_photo: dict[str, Found], unfit: set[str], report: Report) -> None:
+def _tell_of_photos(photos: PhotoIndex, by_photo: dict[str, Found], unfit: set[str], report: Report) -> None:
     for name, why in photos.problems.items():
         report.left_out.add(why, name)
     for name in photos.listing.links:

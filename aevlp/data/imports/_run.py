@@ -10,7 +10,7 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.data.imports._base import ImportConfig, Report
 from aevlp.data.imports._collect import Collected, collect
-from aevlp.data.locate import Photos
+from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import table_lines
 from aevlp.input import open_file
 from aevlp.output import output_file, require_place
@@ -37,7 +37,7 @@ def import_table(config: ImportConfig, source: Path, root: Path, *, replace: boo
     table, report = root / TABLE, Report()
     require_place(table, "--root")
     found = registry.build("imports", config, source=source, report=report)
-    collected = collect(found, source, Photos(root), report, partial=config.partial)
+    collected = collect(found, source, PhotoIndex(root), report, partial=config.partial)
     if not (table.exists() and _says(table, table_lines(collected.rows))):
         if table.exists() and not replace:
             raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")

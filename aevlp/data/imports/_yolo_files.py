@@ -10,7 +10,7 @@ from typing import Any
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml
 from aevlp.data.imports._base import split_above, split_of
-from aevlp.data.locate import Photos, is_photo
+from aevlp.data.locate import PhotoIndex, is_photo
 from aevlp.reading import read_text
 
 NAMES = ("classes.txt", "obj.names", "_darknet.labels", "coco.names", "voc.names", "data.names")
@@ -34,7 +34,7 @@ def labelled_photos(files: list[str]) -> dict[str, str]:
     return found
 
 
-def yolo_splits(photos: Photos, data: Iterable[dict[str, Any]], labelled: set[str]) -> Callable[[str], str]:
+def yolo_splits(photos: PhotoIndex, data: Iterable[dict[str, Any]], labelled: set[str]) -> Callable[[str], str]:
     """A function from the name of a photo to its split, empty where nothing tells it.
 
     It is told by a list such as valid.txt, by data.yaml, or by the name of a folder.

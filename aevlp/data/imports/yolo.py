@@ -9,7 +9,7 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.data.imports._base import Found, ImportConfig, Report
 from aevlp.data.imports._yolo_files import NAMES, has_names, is_yaml, labelled_photos, mapping, names_in, stem, yolo_splits
-from aevlp.data.locate import Photos, is_photo, look_below
+from aevlp.data.locate import PhotoIndex, is_photo, look_below
 from aevlp.data.table import Row
 from aevlp.reading import read_text
 
@@ -38,7 +38,7 @@ def read_yolo(config: YOLOImport, *, source: Path, report: Report) -> Iterator[F
     paths = [source] if source.is_file() else [folder / name for name in _files_of_names(folder, listing.files)]
     classes = _names([Path(config.names).expanduser()] if config.names else paths, folder)
     labelled = labelled_photos(listing.files)
-    split = yolo_splits(Photos(folder, listing), [mapping(path) for path in paths if is_yaml(path.name)], set(labelled))
+    split = yolo_splits(PhotoIndex(folder, listing), [mapping(path) for path in paths if is_yaml(path.name)], set(labelled))
     for file, photo in labelled.items():
         labels = _read(folder / file, classes)
         if not labels:

@@ -13,7 +13,7 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.data.imports._base import Found, Report
 from aevlp.data.imports._collect import collect
-from aevlp.data.locate import Listing, Photos
+from aevlp.data.locate import Listing, PhotoIndex
 from aevlp.data.table import Row, read_table, write_table
 
 pytestmark = pytest.mark.usefixtures("never_waits")
@@ -102,7 +102,7 @@ some_names = st.lists(names, unique=True, max_size=3)
 )
 def test_a_table_that_was_imported_is_read_and_imported_again_as_it_is(tmp_path_factory, labels):
     folder = tmp_path_factory.mktemp("table")
-    path, index = folder / "labels.csv", Photos(folder, Listing(list(labels)))
+    path, index = folder / "labels.csv", PhotoIndex(folder, Listing(list(labels)))
     rows = []
     for image, (known, absent, others) in labels.items():
         everything = (*known, *others) if others else ()

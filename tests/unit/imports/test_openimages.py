@@ -8,7 +8,7 @@ from exports import row
 from aevlp.config import registry
 from aevlp.data.imports._base import Report
 from aevlp.data.imports._collect import collect
-from aevlp.data.locate import Listing, Photos
+from aevlp.data.locate import Listing, PhotoIndex
 from aevlp.data.table import table_lines
 
 LABELS = "ImageID,Source,LabelName,Confidence\n"
@@ -75,7 +75,7 @@ def test_a_photo_takes_less_than_a_kilobyte(tmp_path):
     (tmp_path / "class-descriptions.csv").write_text("".join(f"/m/{n},Class {n}\n" for n in range(600)))
     config = registry.get("imports", "openimages").config(name="openimages")
     tracemalloc.start()
-    photos = Photos(tmp_path, Listing([f"train/{image}.jpg" for image in images]))
+    photos = PhotoIndex(tmp_path, Listing([f"train/{image}.jpg" for image in images]))
     found = registry.build("imports", config, source=path, report=Report())
     rows = collect(found, path, photos, Report()).rows
     lines = sum(map(len, table_lines(rows)))

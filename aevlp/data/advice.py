@@ -1,0 +1,84 @@
+"""What `prepare folder` tells of a table of photos before anybody trains on it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from aevlp.data.table import BETWEEN, SPLITS, Row
+
+FEW = 10  # training photos of a class; below that, average precision is noise and a head hardly learns
+FEW_STEPS = 500  # of the optimiser; the published recipe takes 2,300 on its smallest dataset
+EPOCHS, BATCH = 8, 16  # of the recipe that `folder` experiments begin with
+SHOWN = 10
+
+
+def advice(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]:
+    """Lines of advice, the most important first."""
+    rows = [row for split in SPLITS for row in parts[split]]
+    if len(class_names) == 1:
+        yield f"one class, {class_names[0]!r}: there is nothing to tell it apart from; add photos of something else"
+    train = Counter(word for row in parts["train"] for word in _present(row))
+    missing = [name for name in class_names if not train[name]]
+    if missing:
+        yield f"no training photo of {_some(missing)}: nothing is learnt of such"
+    few = [f"{name} ({train[name]})" for name in class_names if 0 < train[name] < FEW]
+    if few:
+        yield f"fewer than {FEW} training photos: {_some(few)}"
+    yield from _other_splits(parts, class_names)
+    steps = EPOCHS * math.ceil(len(parts["train"]) / BATCH)
+    if steps < FEW_STEPS:
+        epochs = math.ceil(FEW_STEPS * EPOCHS / steps)
+        photos = f"{len(parts['train'])} training photos"
+        yield (
+            f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
+            f"--set trainer.epochs={epochs} trainer.patience=null or trainer.learning_rate=1e-4"
+        )
+    yield from _known(rows)
+    yield "CLIP reads the labels as: " + _some(["a photo of a " + name.replace("_", " ") for name in class_names], 3)
+
+
+def contradiction(group: list[Row]) -> str:
+    """Of rows of one picture, what one says is there and another does not know of; empty where they agree."""
+    names = [set(_present(row)) for row in group]
+    if all(some == names[0] for some in names):
+        return ""
+    return ", with different labels: " + ", ".join(f"{BETWEEN.join(sorted(some)) or 'none'}" for some in names[:SHOWN])
+
+
+def _other_splits(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]:
+    for split, title in (("val", "validation"), ("test", "test")):
+        seen = {word for row in parts[split] for word in _present(row)}
+        missing = [name for name in class_names if name not in seen]
+        if parts[split] and missing:
+            yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
+    if not all(row.labels for row in parts["val"]):
+        yield f"the {len(parts['val'])} validation photos are judged by their known labels, as not all of their labels are told"
+    if not parts["test"]:
+        yield "no row has split test: the run will have no test figures"
+    elif not all(row.labels for row in parts["test"]):
+        yield f"not all labels of the {len(parts['test'])} test photos are told: the run will have no test figures"
+
+
+def _known(rows: list[Row]) -> Iterator[str]:
+    unlabelled = sum(not _present(row) for row in rows)
+    if unlabelled:
+        yield f"{unlabelled} of {len(rows)} photos have no label: they get pseudo-labels in training, and judge nothing"
+    whole = sum(bool(row.labels) for row in rows)
+    if 0 < whole < len(rows):
+        yield f"{whole} of {len(rows)} photos tell all their labels; of the others only what is known is used"
+    several = sum(len(row.known) > 1 for row in rows)
+    if several:
+        yield f"{several} of {len(rows)} photos have several known labels"
+    absent = sum(len(row.absent) for row in rows)
+    if absent:
+        yield f"{absent} known absences are read and checked; nothing is trained on them yet"
+
+
+def _present(row: Row) -> tuple[str, ...]:
+    return row.known or row.labels
+
+
+def _some(words: list[str], count: int = SHOWN) -> str:
+    return ", ".join(words[:count]) + (f" and {len(words) - count} more" if len(words) > count else "")
