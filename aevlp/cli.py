@@ -27,8 +27,8 @@ from aevlp.text import SayHandler, printable, say
 from aevlp.verbs import train
 
 VERBS = (
-    "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch", "dashboard",
-    "sweep", "suite", "cache", "bench",
+    "import", "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch",
+    "dashboard", "sweep", "suite", "cache", "bench",
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_arguments(parser)
     verbs = parser.add_subparsers(title="other verbs", metavar="")
     for name in VERBS:
-        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{name}"), plugin)
+        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"), plugin)
     return parser
 
 

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,19 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         raise _unreadable(path, f"not UTF-8 at byte {error.start}") from error
 
 
-def read_json(path: Path) -> Any:
-    """Plain data of a JSON file; errors as of `open_regular`."""
-    content = read_bytes(path)
+def read_json(path: Path, limit: int = MAX_BYTES, keep: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Plain data of a JSON file, or what `keep` leaves of each of its mappings; errors as of `open_regular`."""
+    content = read_bytes(path, limit)
     try:
-        return parse_json(content)
+        return parse_json(content, keep)
     except ValueError as error:
         raise _unreadable(path, str(error)) from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, keep: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Plain data; ValueError for whatever is no JSON, nested too deeply, or holds words that are no Unicode."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_hook=keep)
         # Half a character, which cannot be written again.
         if b"\\ud" in (text if isinstance(text, bytes) else text.encode()).lower():
             json.dumps(data, ensure_ascii=False).encode()

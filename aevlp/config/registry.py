@@ -25,7 +25,9 @@ from aevlp.config.schema import ComponentConfig
 from aevlp.config.settings import settings_class
 from aevlp.input import require_file
 
-KINDS = {"datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses"}
+KINDS = {
+    "datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses", "imports": "data/imports",
+}  # fmt: skip
 """Kinds of components, and the room of the package where those of each lie."""
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
 """Sections of an experiment, and the kind of component that each names."""
@@ -79,7 +81,7 @@ def get(kind: str, name: str) -> Component:
     if name not in _components[kind]:
         _load_entry_points()
     if name not in _components[kind]:
-        word = {section_kind: section for section, section_kind in SECTIONS.items()}[kind]
+        word = {section_kind: section for section, section_kind in SECTIONS.items()}.get(kind, kind.removesuffix("s"))
         raise ConfigError(f"unknown {word} {name!r}{suggest(name, names(kind))}; one of your own needs --plugin FILE.py")
     return _components[kind][name]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,12 +14,14 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from aevlp.command import COMMAND
 from aevlp.data.advice import advice, contradiction
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes
-from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays
+from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of
 from aevlp.data.images import Photos
-from aevlp.data.table import SPLITS, Row, read_table
+from aevlp.data.locate import PhotoIndex
+from aevlp.data.table import SPLITS, Row
 from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
 
@@ -67,7 +71,7 @@ class Survey:
 def survey(console: Terminal, root: Path) -> Survey:
     """Report splits, classes and what is known of the photos in the table of `root`."""
     config = FolderConfig(name="folder", root=str(root))
-    known = read_table(root / config.table)
+    known = table_of(root, root / config.table)
     class_names = class_list(config, root, root / config.table, known.rows)
     parts = divide(known.rows, root / config.table)
     table = []
@@ -78,9 +82,25 @@ def survey(console: Terminal, root: Path) -> Survey:
     console.table(Sheet("", ["folder", "photos", "classes seen", "all labels told"], table))
     for note in (*known.notes, *advice(parts, class_names)):
         console.note(note)
+    for note in _written_otherwise(root, known.rows):
+        console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
     photos = Photos(root, [row.image for row in known.rows])
     return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
+
+
+def _written_otherwise(root: Path, rows: list[Row]) -> list[str]:
+    """Which photos are likely meant by names of which there is none, and what writes them as they are called."""
+    absent = [row for row in rows if not os.path.lexists(root / row.image)]
+    photos = PhotoIndex(root) if absent else None
+    meant = [(row, photos.find(row.image)) for row in absent] if photos else []
+    notes = [
+        f"line {row.line} names {row.image}, which is not there; {other.photos[0]} is meant (the name has {other.differs})"
+        for row, other in meant if len(other.photos) == 1
+    ]  # fmt: skip
+    table, folder = (shlex.quote(str(path)) for path in (root / "labels.csv", root))
+    repair = f"{len(notes)} names are written otherwise; to write them anew: {COMMAND} import {table} --root {folder} --replace"
+    return [*notes[:5], repair] if notes else []
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:

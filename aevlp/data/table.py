@@ -21,18 +21,19 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aevlp.config.errors import DataError, suggest
 from aevlp.folders import leads_outside
-from aevlp.input import read_text
+from aevlp.input import read_text, require_file
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "label", "absent", "labels", "split")
 SEPARATORS = (",", ";", "\t")
 BETWEEN = "|"
+MAX_BYTES = 500_000_000
 LAYOUT = """
   FOLDER/
     labels.csv     image,label[,absent][,labels][,split]
@@ -41,7 +42,7 @@ LAYOUT = """
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """What is known of a photo, and the line that says so first."""
 
@@ -84,21 +85,31 @@ def read_table(path: Path) -> Table:
 
 def write_table(rows: Iterable[Row]) -> str:
     """The text of a table of these rows; columns that none of them needs are left out."""
-    rows = list(rows)
-    splits = len({row.split for row in rows}) > 1
-    cells = {
-        "image": [row.image for row in rows],
-        "label": [BETWEEN.join(row.known) for row in rows],
-        "absent": [BETWEEN.join(row.absent) for row in rows],
-        "labels": [BETWEEN.join(row.labels) for row in rows],
-        "split": [row.split if splits else "" for row in rows],
-    }
-    shown = [name for name in COLUMNS if name in ("image", "label") or any(cells[name])]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(shown)
-    writer.writerows(zip(*(cells[name] for name in shown), strict=True))
-    return text.getvalue()
+    return "".join(table_lines(list(rows)))
+
+
+def table_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The same, line by line: the text of a million rows need not be held."""
+    needed = {
+        "image": True, "label": True, "absent": any(row.absent for row in rows), "labels": any(row.labels for row in rows),
+        "split": any(row.split != "train" for row in rows),
+    }  # fmt: skip
+    shown = [name for name in COLUMNS if needed[name]]
+    writer = csv.writer(_Lines(), lineterminator="\n")
+    yield writer.writerow(shown)
+    for row in rows:
+        cells = {
+            "image": row.image, "label": BETWEEN.join(row.known), "absent": BETWEEN.join(row.absent),
+            "labels": BETWEEN.join(row.labels), "split": row.split,
+        }  # fmt: skip
+        yield writer.writerow([cells[name] for name in shown])
+
+
+class _Lines:
+    """What a CSV writer writes is what its `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
 
 
 def similar_names(names: set[str]) -> list[str]:
@@ -115,6 +126,11 @@ def similar_names(names: set[str]) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
+        size = require_file(path).st_size
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{path}: has {size:,} bytes; at most {MAX_BYTES:,} are read, of which a million photos need a quarter"
+            )
         return read_text(path, "utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(
@@ -155,7 +171,7 @@ def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
             f"{path}:{line}: has {len(words)} fields instead of {len(columns)}; a field that holds a separator needs quotes"
         )
     cells = dict.fromkeys(COLUMNS, "") | dict(zip(columns, words, strict=True))
-    known, absent, labels = (_names(cells[name]) for name in ("label", "absent", "labels"))
+    known, absent, labels = (names_in(cells[name]) for name in ("label", "absent", "labels"))
     row = Row(line, cells["image"], known, absent, labels, cells["split"].casefold() or "train")
     if not row.image:
         raise DataError(f"{path}:{line}: names no image")
@@ -163,31 +179,55 @@ def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
         raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it")
     if row.split not in SPLITS:
         raise DataError(f"{path}:{line}: split {row.split!r} is unknown{suggest(row.split, SPLITS)}")
-    _require_agreement(path, row)
+    _require_agreement(f"{path}:{line}", row)
     return row
 
 
-def _names(cell: str) -> tuple[str, ...]:
+def names_in(cell: str) -> tuple[str, ...]:
+    """The class names of a cell, each once."""
     return tuple(dict.fromkeys(word.strip() for word in cell.split(BETWEEN) if word.strip()))
 
 
-def _require_agreement(path: Path, row: Row) -> None:
+def merged(before: Row, row: Row, where: str, where_before: str) -> Row:
+    """What two rows of one photo say together.
+
+    Raises:
+        DataError: naming both places, where they contradict each other.
+    """
+    if row.split != before.split:
+        raise DataError(f"{where}: {row.image} is in split {row.split}, and in split {before.split} by {where_before}")
+    if row.labels and before.labels and set(row.labels) != set(before.labels):
+        raise DataError(f"{where}: {row.image} has other labels than in {where_before}; both say they are all")
+    known, absent, labels = (
+        tuple(dict.fromkeys((*first, *second)))
+        for first, second in ((before.known, row.known), (before.absent, row.absent), (before.labels, row.labels))
+    )
+    together = replace(before, known=known, absent=absent, labels=labels)
+    _require_agreement(where, together)
+    return together
+
+
+def _require_agreement(where: str, row: Row) -> None:
     """DataError where a row says of a class that it is there, and that it is not."""
     for name in row.known:
         if row.labels and name not in row.labels:
-            raise DataError(f"{path}:{row.line}: label {name!r} is not among the labels {BETWEEN.join(row.labels)}")
+            raise DataError(f"{where}: label {name!r} is not among the labels {BETWEEN.join(row.labels)}")
     for name in row.absent:
         if name in row.known or name in row.labels:
-            raise DataError(f"{path}:{row.line}: {name!r} is said to be there, and to be absent, in {row.image}")
+            raise DataError(f"{where}: {name!r} is said to be there, and to be absent, in {row.image}")
+
+
+def several_in_one(word: str, names: Container[str]) -> list[str]:
+    """The parts of labels that were separated by commas: one of them is a name by itself as well. Empty for one label."""
+    parts = [part.strip() for part in word.split(",")]
+    return parts if len(parts) > 1 and any(part in names for part in parts) else []
 
 
 def _refuse_commas(path: Path, rows: list[Row]) -> None:
-    """DataError for labels that were separated by commas: their parts are names of the table as well."""
     names = {word for row in rows for word in row.words}
     for row in rows:
         for word in row.words:
-            parts = [part.strip() for part in word.split(",")]
-            if len(parts) > 1 and any(part in names for part in parts):
+            if parts := several_in_one(word, names):
                 raise DataError(
                     f"{path}:{row.line}: {word!r} are several labels; separate them by {BETWEEN}: {BETWEEN.join(parts)}"
                 )
@@ -202,18 +242,7 @@ def _one_a_photo(path: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
             found[row.image] = row
             continue
         repeated += 1
-        if row.split != before.split:
-            raise DataError(
-                f"{path}:{row.line}: {row.image} is in split {row.split}, and in split {before.split} by line {before.line}"
-            )
-        if row.labels and before.labels and set(row.labels) != set(before.labels):
-            raise DataError(f"{path}:{row.line}: {row.image} has other labels than in line {before.line}; both say they are all")
-        known, absent, labels = (
-            tuple(dict.fromkeys((*first, *second)))
-            for first, second in ((before.known, row.known), (before.absent, row.absent), (before.labels, row.labels))
-        )
-        found[row.image] = replace(before, known=known, absent=absent, labels=labels)
-        _require_agreement(path, replace(found[row.image], line=row.line))
+        found[row.image] = merged(before, row, f"{path}:{row.line}", f"line {before.line}")
     notes = (
         [f"{repeated} further lines of photos that stand in the table already: their labels are taken together"]
         if repeated

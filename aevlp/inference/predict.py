@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.decoding import HEIC_SUFFIXES
 from aevlp.data.images import Photos, resize
+from aevlp.data.locate import SUFFIXES, is_photo
 from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 
-SUFFIXES = HEIC_SUFFIXES | {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files
 DEFAULT_THRESHOLD = 0.5  # where validation chose none
 
@@ -80,7 +79,7 @@ def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[st
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links += [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
         for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+            if is_photo(name) and not name.startswith("."):
                 yield os.path.normpath(os.path.join(parent, name))
 
 

@@ -120,7 +120,7 @@ def test_of_a_table_of_photos(tmp_path, say, small):
     (root / "quarantine.json").write_text(json.dumps({names[0]: f"reason{word}"}))
     assert "left out" in say("--exp", "folder_an", "--tracking", "off", "--set", *words)
     say("eval", "latest")
-    (root / "labels.csv").write_text(f"image,label\n{names[1]},a\n{names[1]},b\n", newline="")
+    (root / "labels.csv").write_text(f"image,label,split\n{names[1]},a,train\n{names[1]},a,val\n", newline="")
     say("prepare", "folder", "--root", root, code=1)
     (root / "labels.csv").write_text(f"{word},label\n", newline="")
     say("prepare", "folder", "--root", root, code=1)

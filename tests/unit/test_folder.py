@@ -9,6 +9,7 @@ from hypothesis import given
 from miniatures import draw, make_folder
 from PIL import Image
 
+from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.duplicates import DISTANCE, alike
@@ -246,6 +247,28 @@ def test_pictures_are_alike_as_by_comparing_all(hashes, one, other):
         (i, j) for i in sorted(hashes) for j in sorted(hashes) if i < j and (hashes[i] ^ hashes[j]).bit_count() <= DISTANCE
     ]
     assert alike(hashes) == expected
+
+
+def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(folder, capsys):
+    root = folder("image,label", "0.PNG,cat", "a\\1.png,dog", "2,cat", "3.png,dog", "gone.png,cat")
+    assert main(["prepare", "folder", "--root", str(root)]) == 1
+    output = capsys.readouterr().out
+    assert "line 2 names 0.PNG, which is not there; 0.png is meant (the name has another case)" in output
+    assert (
+        "line 3 names a\\1.png, which is not there; 1.png is meant (the name has folders that are not below the root)" in output
+    )
+    assert "line 4 names 2, which is not there; 2.png is meant (the name has no suffix)" in output
+    command = f"python run.py import {root}/labels.csv --root {root} --replace"
+    assert f"3 names are written otherwise; to write them anew: {command}" in output
+    assert main(command.split()[2:]) == 1  # gone.png is left out
+    assert main(["prepare", "folder", "--root", str(root)]) == 0
+
+
+def test_a_table_beyond_all_bounds_is_refused_unread(folder):
+    root = folder("image,label")
+    with (root / "labels.csv").open("ab") as file:
+        file.truncate(3 * 10**9)
+    refused(root, r"labels\.csv: has 3,000,000,000 bytes; at most 500,000,000 are read")
 
 
 def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from exports import class_folders, make_photos
 
 from aevlp.cli import main
 from aevlp.config import registry
@@ -89,11 +90,13 @@ def test_settings_are_the_same_without_what_a_component_computes_with(kind):
 
 
 def test_what_only_reads_starts_without_torch(trained_run, tmp_path):
+    class_folders(tmp_path / "classes", make_photos(tmp_path / "photos"))
     program = f"""
 import sys
 from aevlp.cli import main
 for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--diff", "digits_gpr", "coco_em"],
-              ["compare", {str(trained_run)!r}], ["report", {str(trained_run)!r}, "-o", "page.html"], ["cache", "list"]):
+              ["compare", {str(trained_run)!r}], ["report", {str(trained_run)!r}, "-o", "page.html"], ["cache", "list"],
+              ["import", "classes"]):
     assert main(words) == 0, words
     assert "torch" not in sys.modules, words
 """

@@ -17,9 +17,10 @@ from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
 from aevlp.data.images import Photos
+from aevlp.data.imports._guess import import_command
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.data.table import SPLITS, Row, read_table
+from aevlp.data.table import SPLITS, Row, Table, read_table
 from aevlp.folders import user_path
 
 
@@ -28,6 +29,14 @@ class FolderConfig(ArraysConfig):
 
     table: str = "labels.csv"
     """The CSV file, relative to the root or absolute."""
+
+
+def table_of(root: Path, path: Path) -> Table:
+    """The table at `path`; errors as of `read_table`, or the command that makes it of the annotations in `root`."""
+    command = None if os.path.lexists(path) or not root.is_dir() else import_command(root)
+    if command is not None:
+        raise DataError(f"{path}: no such file, but annotations that it can be made of: {command}")
+    return read_table(path)
 
 
 def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) -> list[str]:
@@ -84,7 +93,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     """Read the table of `dataset.root`."""
     root = dataset_root(config)
     path = root / user_path(config.table, "dataset.table")
-    table = read_table(path)
+    table = table_of(root, path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
     parts = divide(rows, path)

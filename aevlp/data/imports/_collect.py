@@ -1,0 +1,172 @@
+"""From what a converter yields to the rows of a table: which photo each name means, and whether all rows agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aevlp.config.errors import DataError
+from aevlp.data.imports._base import Found, Report, Tally, split_of
+from aevlp.data.locate import PhotoIndex
+from aevlp.data.table import BETWEEN, Row, merged, several_in_one, similar_names
+from aevlp.folders import leads_outside
+
+ABSENT = "named, but there is no such photo"
+SEVERAL = "named so that it may be any of several photos"
+UNFIT = "with a name that a table cannot hold; rename it"
+TWICE = "further mentions of photos are taken together with the first"
+NOT_NAMED = "photos are there, and are not named"
+NOT_FOLLOWED = "links to folders, which are not followed"
+_CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of a file's name that are no UTF-8
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Rows sorted by name, so that a table does not depend on the order of an export; and all class names."""
+
+    rows: list[Row]
+    classes: list[str]
+
+
+def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report, *, partial: bool = False) -> Collected:
+    """The rows of all photos that were found; what has no place in a table is told to the report.
+
+    Args:
+        found: what the converter yields.
+        source: for messages.
+        photos: those below the root.
+        report: of the import.
+        partial: photos that are absent are no fault.
+
+    Raises:
+        DataError: rows contradict each other, a class has a name that a table cannot hold, or nothing is left.
+    """
+    by_photo: dict[str, Found] = {}
+    words: dict[str, str] = {}
+    places = _Places(photos, report, report.notes if partial else report.left_out)
+    for one in found:
+        for word in one.row.words:
+            if word not in words:
+                words[word] = _fit_for_a_table(word, one.where)
+        photo = places.photo(one)
+        if photo is None:
+            continue
+        row = _renamed(one.row, photo, words)
+        before = by_photo.get(photo)
+        if before is not None:
+            if not (row.split and before.row.split):
+                row = replace(row, split=before.row.split or row.split)
+                before = replace(before, row=replace(before.row, split=row.split))
+            row = merged(before.row, row, one.where, before.where)
+            report.notes.add(TWICE, photo)
+        by_photo[photo] = Found(one.file, row)
+    _tell_of_photos(photos, by_photo, places.unfit, report)
+    if not by_photo:
+        raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
+    classes = set(words.values())
+    for name in classes:
+        if parts := several_in_one(name, classes):
+            alone = next(part for part in parts if part in classes)
+            raise DataError(
+                f"{source}: class {name!r} would be read as several, because {alone!r} is one too; rename one of them"
+            )
+    for note in similar_names(classes):
+        report.sentences.append(note)
+    rows = [by_photo.pop(name).row for name in sorted(by_photo)]
+    return Collected(_with_splits(rows, report), sorted(classes))
+
+
+class _Places:
+    """Which photo each name means."""
+
+    def __init__(self, photos: PhotoIndex, report: Report, absent: Tally):
+        self.photos, self.report, self.absent = photos, report, absent
+        self.unfit: set[str] = set()
+        self._beside: dict[Path, str] = {}
+
+    def photo(self, one: Found) -> str | None:
+        """The photo that is meant; None, and told, where it is none that a table can name."""
+        beside, name = self._folder(one.file), one.row.image
+        if beside and f"{beside}/{name}" in self.photos:
+            return self._fit(f"{beside}/{name}")
+        for word in (name, *one.otherwise):
+            meant = self.photos.find(word)
+            several = self._likely(meant.photos, beside, one.row.split)
+            if len(several) == 1:
+                if meant.differs:
+                    self.report.notes.add(f"named with {meant.differs}", f"{word} is {several[0]}")
+                return self._fit(several[0])
+            if several:
+                choice = f"{' or '.join(several[:3])}{', ...' if len(several) > 3 else ''}"
+                self.report.left_out.add(SEVERAL, f"{word} ({choice}; {one.where})")
+                return None
+        self.absent.add(ABSENT, f"{name} ({one.where})")
+        return None
+
+    def _folder(self, file: Path) -> str:
+        if file not in self._beside:
+            try:
+                folder = file if file.is_dir() else file.parent
+                self._beside = {file: folder.resolve().relative_to(self.photos.root.resolve()).as_posix()}
+            except ValueError:  # the export lies elsewhere
+                self._beside = {file: ""}
+        return self._beside[file].removeprefix(".")
+
+    def _likely(self, several: tuple[str, ...], beside: str, split: str) -> tuple[str, ...]:
+        """Of photos with names that fit equally, the one below the folder of the export, or below that of the split."""
+        for fits in (
+            lambda name: beside and name.startswith(f"{beside}/"),
+            lambda name: split and split in map(split_of, name.split("/")[:-1]),
+        ):
+            if len(fitting := tuple(filter(fits, several))) == 1:
+                return fitting
+        return several
+
+    def _fit(self, photo: str) -> str | None:
+        if not _CONTROLS.search(photo) and photo == photo.strip() and not leads_outside(photo):
+            return photo
+        self.unfit.add(photo)
+        self.report.left_out.add(UNFIT, repr(photo))
+        return None
+
+
+def _fit_for_a_table(word: str, where: str) -> str:
+    name = word.strip()
+    if BETWEEN in name:
+        instead = name.replace(BETWEEN, "/")
+        raise DataError(
+            f"{where}: class {name!r} holds {BETWEEN}, which separates labels in a table; rename it, such as {instead!r}"
+        )
+    if not name or _CONTROLS.search(name):
+        raise DataError(f"{where}: {word!r} is no name of a class")
+    return name
+
+
+def _renamed(row: Row, photo: str, words: dict[str, str]) -> Row:
+    known, absent, labels = (
+        tuple(sorted({words[word] for word in some})) if some else () for some in (row.known, row.absent, row.labels)
+    )
+    return Row(row.line, photo, known, absent, labels, row.split)
+
+
+def _with_splits(rows: list[Row], report: Report) -> list[Row]:
+    """Rows whose split is told; if all are of one, the export is that of a split, and nothing is left to divide."""
+    told = {row.split for row in rows}
+    if len(told) == 1 and told.isdisjoint({"", "train"}):
+        report.sentences.append(
+            f"all photos are of split {min(told)}: this is taken for all there is, and no split is written down"
+        )
+        return [replace(row, split="train") for row in rows]
+    return [row if row.split else replace(row, split="train") for row in rows]
+
+
+def _tell_of_photos(photos: PhotoIndex, by_photo: dict[str, Found], unfit: set[str], report: Report) -> None:
+    for name, why in photos.problems.items():
+        report.left_out.add(why, name)
+    for name in photos.listing.links:
+        report.notes.add(NOT_FOLLOWED, name)
+    for name in photos:
+        if name not in by_photo and name not in unfit:
+            report.notes.add(NOT_NAMED, name)

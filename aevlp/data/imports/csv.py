@@ -1,0 +1,94 @@
+"""A CSV file with columns of other names: --image filename --label class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from aevlp.config.errors import ConfigError, DataError, suggest
+from aevlp.config.registry import register
+from aevlp.data.imports._base import Found, ImportConfig, Report, split_of
+from aevlp.data.imports._csv import first_line, rows_of
+from aevlp.data.table import Row, names_in
+
+COMMON = {
+    "image": ("image", "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_name", "img"),
+    "label": ("label", "class", "category", "tag"),
+    "absent": ("absent",),
+    "labels": ("labels", "classes", "categories", "tags"),
+    "split": ("split", "subset", "set"),
+}
+"""Names that columns have, the likeliest first."""
+
+
+class CSVImport(ImportConfig):
+    """Which columns to read; by themselves, those with common names."""
+
+    image: str | None = None
+    """Column with the name of the photo."""
+    label: str | None = None
+    """Column with what is known to be in it; several are separated by |."""
+    absent: str | None = None
+    """Column with what is known not to be in it."""
+    labels: str | None = None
+    """Column with all that is in it."""
+    split: str | None = None
+    """Column with train, val or test."""
+
+    @classmethod
+    def recognises(cls, source: Path, files: list[str]) -> bool:
+        """A CSV file, but for Open Images'."""
+        if source.suffix.lower() not in (".csv", ".tsv") or not source.is_file():
+            return False
+        return "ImageID" not in first_line(source)
+
+
+@register("imports", "csv", config=CSVImport)
+def read_csv(config: CSVImport, *, source: Path, report: Report) -> Iterator[Found]:
+    """A row of the file is one of the table."""
+    rows = rows_of(source)
+    _, header = next(rows, (1, []))
+    columns = _columns(config, source, header)
+    aside = [name for i, name in enumerate(header) if i not in columns.values()]
+    if aside:
+        report.sentences.append(f"columns that are not read: {', '.join(map(repr, aside))}")
+    for line, words in rows:
+        if len(words) != len(header):
+            raise DataError(
+                f"{source}:{line}: has {len(words)} fields instead of {len(header)}; a field that holds a separator needs quotes"
+            )
+        cells = {name: words[column].strip() for name, column in columns.items()}
+        known, absent, labels = (names_in(cells.get(name, "")) for name in ("label", "absent", "labels"))
+        if not cells["image"]:
+            raise DataError(f"{source}:{line}: names no image")
+        yield Found(source, Row(line, cells["image"], known, absent, labels, _split(source, line, cells.get("split", ""))))
+
+
+def _columns(config: CSVImport, source: Path, header: list[str]) -> dict[str, int]:
+    """Which of the columns is which."""
+    names = [name.strip().casefold() for name in header]
+    columns = {}
+    for column, common in COMMON.items():
+        given = getattr(config, column)
+        if given is not None and given.strip().casefold() not in names:
+            raise ConfigError(f"--{column} {given}: {source} has no such column{suggest(given, header)}")
+        found = next((name for name in ([given.strip().casefold()] if given else common) if name in names), None)
+        if found is not None:
+            if names.count(found) > 1:
+                raise DataError(f"{source}:1: column {found!r} is named twice")
+            columns[column] = names.index(found)
+    if "image" not in columns or not {"label", "labels"} & columns.keys():
+        shown = ",".join(header)[:80]
+        raise DataError(
+            f"{source}:1: the first line must name the columns; it is {shown!r}. Say which they are: --image NAME --label NAME"
+        )
+    return columns
+
+
+def _split(source: Path, line: int, word: str) -> str:
+    if not word:
+        return ""
+    split = split_of(word)
+    if split is None:
+        raise DataError(f"{source}:{line}: split {word!r} is unknown{suggest(word, ('train', 'val', 'test'))}")
+    return split

@@ -1,0 +1,104 @@
+"""`import`: from any annotation export to labels.csv."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from aevlp.command import COMMAND
+from aevlp.config import registry
+from aevlp.config.draft import Draft
+from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.validation import validate_model
+from aevlp.text import say
+
+if TYPE_CHECKING:
+    from aevlp.data.imports._base import ImportConfig
+    from aevlp.data.table import Row
+
+HELP = "write labels.csv from class folders, COCO, VOC, YOLO, Label Studio, Open Images or another CSV"
+SETTINGS = {
+    "image": "column, or key, that names the photo",
+    "label": "column of the known label",
+    "absent": "column of known absences",
+    "labels": "column of all labels",
+    "split": "column of the split",
+    "names": "file with the names of the classes",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the export: a file or a folder")
+    parser.add_argument(
+        "--from", dest="kind", metavar="KIND", help="kind of export, as `list imports` names them (default: guessed)"
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE)"
+    )
+    parser.add_argument("--replace", action="store_true", help="write over a labels.csv that says something else")
+    for name, text in SETTINGS.items():
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", dest="overrides",
+                        help="further settings of a converter")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import, and say what came of it; 1 where something was left out."""
+    source = arguments.source
+    if not os.path.exists(source):
+        raise ConfigError(f"{source}: no such file or folder")
+    root = _root(arguments)
+    from aevlp.data.imports._guess import guess
+    from aevlp.data.imports._run import import_table
+    from aevlp.data.table import SPLITS
+
+    kind = arguments.kind or guess(source)
+    imported = import_table(_config(kind, arguments), source, root, replace=arguments.replace)
+    rows, report = imported.collected.rows, imported.report
+    splits = {split: sum(row.split == split for row in rows) for split in SPLITS}
+    say(
+        f"{kind:12} {source}",
+        f"photos       {len(rows):,} below {root}",
+        f"classes      {len(imported.collected.classes):,}",
+        f"labels       {_labels(imported.collected.rows)}",
+        f"splits       {', '.join(f'{split} {count:,}' for split, count in splits.items() if count)}",
+    )
+    for line in [*report.sentences, *report.notes.lines()]:
+        say(f"note  {line}", error=True)
+    for line in report.left_out.lines():
+        say(f"left out  {line}", error=True)
+    say(f"table        {imported.table}", f"next         {COMMAND} prepare folder --root {shlex.quote(str(root))}")
+    return 1 if report.left_out.counts else 0
+
+
+def _root(arguments: argparse.Namespace) -> Path:
+    if arguments.root is None and not arguments.source.is_dir():
+        raise ConfigError(f"{arguments.source}: is no folder of photos; say where those are: --root FOLDER")
+    root: Path = arguments.root or arguments.source
+    if not root.is_dir():
+        raise DataError(f"--root {root}: there is no such folder")
+    return root
+
+
+def _config(kind: str, arguments: argparse.Namespace) -> ImportConfig:
+    given = {name: f"--{name} {getattr(arguments, name)}" for name in SETTINGS if getattr(arguments, name) is not None}
+    values = {"name": kind} | {name: getattr(arguments, name) for name in given}
+    for word in arguments.overrides:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {word}: must be key=value")
+        values[key], given[key] = value, f"--set {word}"
+    return cast("ImportConfig", validate_model(registry.get("imports", kind).config, Draft(values, given)))
+
+
+def _labels(rows: list[Row]) -> str:
+    none = sum(not row.words for row in rows)
+    counts = {"known": sum(len(row.known) for row in rows), "absent": sum(len(row.absent) for row in rows)}
+    told = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if full := sum(bool(row.labels) for row in rows):
+        told.append(f"{sum(len(row.labels) for row in rows):,} that are all of {full:,} photos")
+    return ", ".join(told) + (f"; {none:,} photos without any" if none else "")

@@ -1,0 +1,29 @@
+"""Photos in folders named after their class."""
+
+from exports import row
+
+
+def test_folders_of_splits_stand_above_classes(put, imported):
+    source = put(**{"Training/cat/1.jpg": None, "valid/train/1.jpg": None, "test/cat/1.png": None})
+    assert imported(source) == (
+        [row("Training/cat/1.jpg", ["cat"]), row("test/cat/1.png", ["cat"], split="test"),
+         row("valid/train/1.jpg", ["train"], split="val")], "",
+    )  # fmt: skip
+
+
+def test_a_class_may_be_called_train_and_photos_may_lie_without_one(put, imported):
+    source = put(**{"train/1.jpg": None, "test/1.jpg": None, "dog/a/b/1.jpg": None, "0.jpg": None})
+    rows, told = imported(source)
+    assert rows == [row("0.jpg"), row("dog/a/b/1.jpg", ["dog"]), row("test/1.jpg", ["test"]), row("train/1.jpg", ["train"])]
+    assert told == "note  1 deeper than in the folder of their class, whose name is the label: dog/a/b/1.jpg\n"
+
+
+def test_one_folder_above_all_classes_is_told(put, imported):
+    source = put(**{"photos/cat/1.jpg": None, "photos/dog/1.jpg": None})
+    _, told = imported(source)
+    assert f"all photos are of one class, photos: is it {source}/photos that is meant?" in told
+
+
+def test_folders_without_photos_are_refused(put, refused):
+    source = put(**{"1.jpg": None})
+    assert "has no folders of photos" in refused(source, "--from", "imagefolder")
