@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from aevlp import files
+from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, suggest
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.yaml_reading import write_yaml
@@ -92,7 +93,8 @@ def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optu
     _require_storage(folder, storage)
     if storage is None and not (folder / JOURNAL).is_file():
         known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
-        raise ConfigError(f"there is no study {name!r} in {runs_root() / 'sweeps'}/{suggest(name, known)}")
+        where = f"{runs_root() / 'sweeps'}/{suggest(name, known)}"
+        raise ConfigError(f"there is no study {name!r} in {where}; `{COMMAND} sweep run {name}` begins one")
     place = storage or folder / JOURNAL
     with replaying(place):
         kept_in: BaseStorage = open_storage(place, notify)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import os
 import shlex
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from aevlp.command import COMMAND
 from aevlp.tracking import wandb_media
 from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
 from aevlp.tracking.jsonl import FILE_NAME
@@ -217,17 +217,9 @@ class WandbTracker(Tracker):
         """Return where to look and how to upload what is only here."""
         if self._run_folder is None:
             return []
-        command = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
-        look = ("W&B", self._url) if self._url else ("look", f"{command} leet {shlex.quote(shown_path(self._run_folder))}")
-        if self.online and not self._failed:
-            return [look]
-        folders = [Path(name) for name in sorted(glob.glob(f"{glob.escape(str(self._run_folder.parent))}/offline-run-*"))]
-        if self._run_folder not in folders:
-            folders.append(self._run_folder)
-        same_run = f" --id {shlex.quote(self._info.run_id)}" if len(folders) > 1 else ""  # the parts of a resumed run, in order
-        paths = " ".join(shlex.quote(shown_path(folder)) for folder in folders)
-        # What was meant to go online is skipped without the flag.
-        return [look, ("sync", f"{command} sync{' --include-online' if self.online else ''}{same_run} {paths}")]
+        run = shlex.quote(shown_path(self._info.run_dir))
+        look = ("W&B", self._url) if self._url else ("look", f"{COMMAND} watch {run}")
+        return [look] if self.online and not self._failed else [look, ("sync", f"{COMMAND} sync {run}")]
 
     def _guarded(self, what: str, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
         """Call into W&B; the first failure is told, and then the tracker is quiet."""

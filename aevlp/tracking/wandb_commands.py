@@ -24,7 +24,7 @@ def sync_command(run_dir: Path, dry_run: bool = False) -> list[str]:
     """`wandb sync` for all fragments of a run at once: one by one they would overwrite each other's summary."""
     folders = fragments(run_dir)
     options = ["--include-online"] * any(folder.name.startswith("run-") for folder in folders) + ["--dry-run"] * dry_run
-    return [sys.executable, "-m", "wandb", "sync", *options, "--id", _run_id(folders[-1]), *map(str, folders)]
+    return [sys.executable, "-m", "wandb", "sync", *options, "--id", _run_id(folders[0]), *map(str, folders)]
 
 
 def _run_id(fragment: Path) -> str:

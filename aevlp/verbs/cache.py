@@ -21,7 +21,7 @@ COLUMNS = ("key", "encoder", "precision", "part", "images", "rows there", "MB", 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Actions and their flags."""
-    actions = parser.add_subparsers(title="actions", metavar="", required=True, dest="action")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     actions.add_parser("list", help="what there is").set_defaults(act=show)
     build = actions.add_parser("build", help="encode what an experiment needs, ahead of its runs", allow_abbrev=False)
     add_experiment(build)

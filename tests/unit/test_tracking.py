@@ -32,6 +32,7 @@ from aevlp.tracking import (
 )
 from aevlp.tracking import wandb as wandb_module
 from aevlp.tracking.build import build_trackers
+from aevlp.tracking.wandb_commands import sync_command
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = {"test/mAP": 91.5, "best/val_mAP": 92.25, "best/epoch": 2, "val/mAP": 92.25, "pseudo/positive/recall": None}
@@ -456,8 +457,7 @@ class TestWandb:
         assert axes["train/loss"] == axes["val/*"] == axes["pseudo/*"] == axes["best/*"] == "trainer/epoch"
 
         lines = dict(tracker.closing_lines())
-        assert lines["look"].endswith(f"wandb leet {folder.relative_to(tmp_path)}")
-        assert lines["sync"].endswith(f"wandb sync {folder.relative_to(tmp_path)}")
+        assert lines == {"look": "python run.py watch run", "sync": "python run.py sync run"}
 
     def test_a_resumed_run_is_synced_in_all_its_parts(self, home, tmp_path):
         for resumed_step in (None, 10):
@@ -465,8 +465,8 @@ class TestWandb:
             run_a_little(tracker, tmp_path / "run", resumed_step=resumed_step)
         parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
         assert len(parts) == 2
-        command = f"wandb sync --id digits-1 {' '.join(str(part.relative_to(tmp_path)) for part in parts)}"
-        assert dict(tracker.closing_lines())["sync"].endswith(command)
+        assert dict(tracker.closing_lines())["sync"] == "python run.py sync run"
+        assert sync_command(tmp_path / "run")[3:] == ["sync", "--id", "digits-1", *map(str, parts)]
 
     def test_without_a_login_it_is_offline_and_says_so(self, home, tmp_path):
         texts, _ = self.run_and_check(tmp_path / "run")
@@ -539,7 +539,8 @@ class TestWandb:
         assert len(texts) == 1
         assert "finish failed" in texts[0]
         assert "is kept in run" in texts[0]
-        assert "wandb sync --include-online run" in lines["sync"]
+        assert lines["sync"] == "python run.py sync run"
+        assert "--include-online" in sync_command(tmp_path / "run")
 
     def test_a_server_that_goes_silent_in_mid_run(self, logged_in_to, tmp_path):
         server = FakeServer("well")
@@ -550,7 +551,8 @@ class TestWandb:
         server.server_close()
         assert len(texts) == 1
         assert "finish failed" in texts[0]
-        assert "wandb sync --include-online run" in lines["sync"]
+        assert lines["sync"] == "python run.py sync run"
+        assert "--include-online" in sync_command(tmp_path / "run")
 
     def test_the_first_failure_is_told_and_then_it_is_quiet(self, home, tmp_path):
         tracker, notes = WandbTracker("offline"), Notes()

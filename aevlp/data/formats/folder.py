@@ -108,12 +108,13 @@ def build_folder(config: FolderConfig) -> SPMLData:
                     f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
                 )
             observed = targets
-        files = Photos(root / (config.images or ""), [row.image for row in parts[name]])
+        names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
+        files = Photos(root / (config.images or ""), names, np.array(lines))
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
-        names, lines = (np.array([getattr(row, key) for row in parts[name]])[kept] for key in ("image", "line"))
-        return Split(Photos(files.root, names.tolist(), lines), observed[kept], None if targets is None else targets[kept])
+        photos = Photos(files.root, files.names[kept].tolist(), files.rows[kept])
+        return Split(photos, observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(
         class_names=class_names,
