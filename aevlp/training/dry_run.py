@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ import torch
 
 from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError, ConfigError
+from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
@@ -23,7 +24,7 @@ from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
 from aevlp.training.memory import peak_memory_mb
-from aevlp.training.run import build_trainer
+from aevlp.training.run import build_trainer, check_data
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 
@@ -43,6 +44,7 @@ def dry_run(config: ExperimentConfig) -> None:
         raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
     data: SPMLData = registry.build("datasets", config.dataset)
+    check_data(data)
     short = replace(
         data,
         train=first_images(data.train, 2 * settings.batch_size),
@@ -62,6 +64,8 @@ def dry_run(config: ExperimentConfig) -> None:
             began = clock()  # the last of the two steps counts
             loss = float(task.step(batch, epoch=1, step=number))
             step = clock() - began
+            if not math.isfinite(loss):
+                raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
         began = clock()
         trainer.predict(short.val, "validate")
         evaluate = (clock() - began) / len(short.val)

@@ -45,3 +45,32 @@ def test_a_checkpoint_that_does_not_come_back_equal_is_an_error(small, capsys, m
 def test_every_digits_experiment_trains(name, small, capsys):
     assert main(["--exp", name, "--set", *small, "trainer.epochs=1", "trainer.evaluate_labeler=false"]) == 0
     assert "finished" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_and_labels_that_do_not_fit_are_told_by_a_rehearsal(small, capsys, tmp_path):
+    plugin = tmp_path / "wrong.py"
+    plugin.write_text("""
+import dataclasses
+import torch
+from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
+from aevlp.data.formats.digits import DigitsConfig, build_digits
+
+@register("losses", "wrong", config=ComponentConfig)
+class Wrong(torch.nn.Module):
+    def __init__(self, config, **runtime):
+        super().__init__()
+
+    def forward(self, logits, observed, pseudo, **named):
+        return logits.sum() / 0
+
+@register("datasets", "short", config=DigitsConfig)
+def build_short(config):
+    data = build_digits(config)
+    return dataclasses.replace(data, train=dataclasses.replace(data.train, observed=data.train.observed[1:]))
+""")
+    words = ["--exp", "digits_an", "--dry-run", "--plugin", str(plugin), "--set", *small]
+    assert main([*words, "loss=wrong"]) == 1
+    assert "loss wrong: gave" in capsys.readouterr().err
+    assert main([*words[: -len(small)], "dataset=short", *small]) == 1
+    assert "observed labels of the training split: has 63 rows for 64 images" in capsys.readouterr().err
