@@ -29,7 +29,7 @@ SMALL = (
 
 
 def pytest_collection_finish():
-    """What is imported by now stays: left out of garbage collection, which else takes a tenth of the time of all tests."""
+    """What is imported by now stays: left out of garbage collection, which then takes half the time."""
     gc.collect()
     gc.freeze()
 

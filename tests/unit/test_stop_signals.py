@@ -77,8 +77,8 @@ def test_a_run_of_before_there_was_the_setting_counts_as_the_same():
     assert runs.config("trainer.stop_signals=[]").hash == runs.config().hash
 
 
-def test_the_slurm_example_of_the_readme_requeues_what_was_stopped_and_resumes_it(tmp_path):
-    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_slurm_example_of_the_manual_requeues_what_was_stopped_and_resumes_it(tmp_path):
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (ROOT / "docs/performance.md").read_text(), re.DOTALL)
     for name, body in {
         "srun": 'echo "$@" >> words; mkdir -p $AEVLP_RUNS/a; touch $AEVLP_RUNS/a/metrics.jsonl; exit $(cat code)',
         "scontrol": 'echo "$@" >> words',
