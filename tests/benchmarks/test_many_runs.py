@@ -1,6 +1,6 @@
 """`compare` and `report` of 10,000 run folders of 200 experiments: at most 60 s and 1 GB for both on two quiet cores.
 
-Not part of the default run: `pytest tests/benchmarks/test_many_runs.py -s` shows the figures.
+Not part of the default run: `pytest -n 0 --benchmark-enable tests/benchmarks/test_many_runs.py -s` shows the figures.
 The folders are made first, in a minute.
 """
 
