@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from aevlp.config import registry
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # On tensors this small a second thread only waits for the first, busily: on a loaded machine that is five times the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start; tests/processors.py asks for two as well
@@ -41,8 +43,13 @@ def pytest_runtest_protocol():
     The last bits hang on the number of threads: a process that a test starts has as many as this one began with.
     """
     environment, threads = dict(os.environ), torch.get_num_threads()
+    components = {kind: dict(known) for kind, known in registry._components.items()}
     yielded = yield
     torch.set_num_threads(threads)
+    for kind, known in registry._components.items():
+        for name in known.keys() - components[kind].keys():
+            if not known[name].build.__module__.startswith("aevlp."):  # of a plugin, which the next test has not loaded
+                del known[name]
     os.environ.clear()
     os.environ.update(environment)
     return yielded

@@ -1,4 +1,6 @@
-"""What the views of one photo cost, beside the public code's way. Not part of the default run: `pytest -n 0 --benchmark-enable tests/benchmarks`.
+"""What the views of one photo cost, beside the public code's way.
+
+Not part of the default run: `pytest -n 0 --benchmark-enable tests/benchmarks`.
 
 Both make the 17 views of a 4x4 grid from the same 640x480 JPEG, in one thread. The public way: Pillow opens and decodes the
 photo twice (for the classifier and for the views), crops and resizes each view, flips it, and makes a normalised float tensor
