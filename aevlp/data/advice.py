@@ -19,7 +19,7 @@ def advice(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]
     rows = [row for split in SPLITS for row in parts[split]]
     if len(class_names) == 1:
         yield f"one class, {class_names[0]!r}: there is nothing to tell it apart from; add photos of something else"
-    train = Counter(word for row in parts["train"] for word in _present(row))
+    train = Counter(word for row in parts["train"] for word in row.present)
     missing = [name for name in class_names if not train[name]]
     if missing:
         yield f"no training photo of {_some(missing)}: nothing is learnt of such"
@@ -41,7 +41,7 @@ def advice(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]
 
 def contradiction(group: list[Row]) -> str:
     """Of rows of one picture, what one says is there and another does not know of; empty where they agree."""
-    names = [set(_present(row)) for row in group]
+    names = [set(row.present) for row in group]
     if all(some == names[0] for some in names):
         return ""
     return ", with different labels: " + ", ".join(f"{BETWEEN.join(sorted(some)) or 'none'}" for some in names[:SHOWN])
@@ -49,7 +49,7 @@ def contradiction(group: list[Row]) -> str:
 
 def _other_splits(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]:
     for split, title in (("val", "validation"), ("test", "test")):
-        seen = {word for row in parts[split] for word in _present(row)}
+        seen = {word for row in parts[split] for word in row.present}
         missing = [name for name in class_names if name not in seen]
         if parts[split] and missing:
             yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
@@ -62,7 +62,7 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str]) -> Iterat
 
 
 def _known(rows: list[Row]) -> Iterator[str]:
-    unlabelled = sum(not _present(row) for row in rows)
+    unlabelled = sum(not row.present for row in rows)
     if unlabelled:
         yield f"{unlabelled} of {len(rows)} photos have no label: they get pseudo-labels in training, and judge nothing"
     whole = sum(bool(row.labels) for row in rows)
@@ -74,10 +74,6 @@ def _known(rows: list[Row]) -> Iterator[str]:
     absent = sum(len(row.absent) for row in rows)
     if absent:
         yield f"{absent} known absences are read and checked; nothing is trained on them yet"
-
-
-def _present(row: Row) -> tuple[str, ...]:
-    return row.known or row.labels
 
 
 def _some(words: list[str], count: int = SHOWN) -> str:

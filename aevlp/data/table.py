@@ -18,7 +18,6 @@ Columns stand in any order, in any case. Of a photo nothing need be known. Rows 
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -26,12 +25,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aevlp.config.errors import DataError, suggest
+from aevlp.data.csv_lines import rows_of
 from aevlp.folders import leads_outside
-from aevlp.input import read_text, require_file
+from aevlp.input import require_file
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "label", "absent", "labels", "split")
-SEPARATORS = (",", ";", "\t")
 BETWEEN = "|"
 MAX_BYTES = 500_000_000
 LAYOUT = """
@@ -58,6 +57,11 @@ class Row:
         """All class names of the row."""
         return (*self.known, *self.absent, *self.labels)
 
+    @property
+    def present(self) -> tuple[str, ...]:
+        """What is known to be there; where that is not said apart, all labels."""
+        return self.known or self.labels
+
 
 @dataclass(frozen=True)
 class Table:
@@ -73,7 +77,7 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: naming the line, where a column, a word or a file name is wrong.
     """
-    lines = _lines(path, _text(path))
+    lines = _lines(path)
     columns, notes = _columns(path, lines[0][1] if lines else [])
     rows = [_row(path, number, columns, words) for number, words in lines[1:]]
     if not rows:
@@ -124,31 +128,21 @@ def similar_names(names: set[str]) -> list[str]:
     return [f"different classes here, and the same word to most: {', '.join(same[:5])}{more}; write them alike if they are one"]
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
         size = require_file(path).st_size
         if size > MAX_BYTES:
             raise DataError(
                 f"{path}: has {size:,} bytes; at most {MAX_BYTES:,} are read, of which a million photos need a quarter"
             )
-        return read_text(path, "utf-8-sig")
+        lines = [(number, [word.strip() for word in words]) for number, words in rows_of(path)]
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER"
         ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error.reason}); save it as CSV UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-
-
-def _lines(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=header.count), strict=True)
-    try:
-        return [(reader.line_num, [word.strip() for word in words]) for words in reader if any(word.strip() for word in words)]
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not a CSV line: {error}") from error
+    return [(number, words) for number, words in lines if any(words)]
 
 
 def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:

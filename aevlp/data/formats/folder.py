@@ -78,12 +78,12 @@ def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
     """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["val"]:
-        labelled = [row for row in parts["train"] if row.known or row.labels]
+        labelled = [row for row in parts["train"] if row.present]
         validating = {labelled[i].image for i in split_train_val(len(labelled))[1].tolist()}
         parts["val"] = [row for row in parts["train"] if row.image in validating]
         parts["train"] = [row for row in parts["train"] if row.image not in validating]
     for split, title in (("train", "train on"), ("val", "validate with")):
-        if not any(row.known or row.labels for row in parts[split]):
+        if not any(row.present for row in parts[split]):
             raise DataError(f"{path}: of {len(rows)} photos none with a label is left to {title}; label more, or set their split")
     return parts
 

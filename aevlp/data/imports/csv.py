@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
+from aevlp.data.csv_lines import first_line, rows_of
 from aevlp.data.imports._base import Found, ImportConfig, Report, split_of
-from aevlp.data.imports._csv import first_line, rows_of
-from aevlp.data.table import Row, names_in
+from aevlp.data.table import SPLITS, Row, names_in
 
 COMMON = {
     "image": ("image", "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_name", "img"),
@@ -90,5 +90,5 @@ def _split(source: Path, line: int, word: str) -> str:
         return ""
     split = split_of(word)
     if split is None:
-        raise DataError(f"{source}:{line}: split {word!r} is unknown{suggest(word, ('train', 'val', 'test'))}")
+        raise DataError(f"{source}:{line}: split {word!r} is unknown{suggest(word, SPLITS)}")
     return split

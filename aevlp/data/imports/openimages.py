@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
+from aevlp.data.csv_lines import first_line, rows_of
 from aevlp.data.imports._base import Found, ImportConfig, Report, split_in
-from aevlp.data.imports._csv import first_line, rows_of
 from aevlp.data.locate import look_below
 from aevlp.data.table import Row
 

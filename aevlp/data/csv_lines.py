@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aevlp.config.errors import DataError
-from aevlp.data.table import SEPARATORS
 from aevlp.reading import open_regular
 
+SEPARATORS = (",", ";", "\t")
 MAX_LINE = 1_000_000  # letters
 
 
