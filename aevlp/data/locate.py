@@ -68,6 +68,12 @@ def look_below(root: Path) -> Listing:
     return found
 
 
+def walk_order(name: str) -> list[tuple[bool, str]]:
+    """Sorts names as a listing does: the files of a folder, then what lies in its folders."""
+    *folders, file = name.split("/")
+    return [*((True, folder) for folder in folders), (False, file)]
+
+
 def is_photo(name: str) -> bool:
     """Whether a name ends as those of pictures do."""
     return f".{name.rpartition('.')[2].lower()}" in SUFFIXES

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import Photos, resize
-from aevlp.data.locate import SUFFIXES, is_photo
+from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
 from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
@@ -71,16 +71,15 @@ def find_images(paths: Iterable[str]) -> Found:
 
 
 def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
-    def keep(error: OSError) -> None:
-        path = os.path.normpath(error.filename or folder)
-        closed[path] = f"{path}: a folder that cannot be read: {error.strerror}"
-
-    for parent, folders, files in os.walk(folder, onerror=keep):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        links += [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
-        for name in sorted(files):
-            if is_photo(name) and not name.startswith("."):
-                yield os.path.normpath(os.path.join(parent, name))
+    listing = look_below(Path(folder))
+    links += [os.path.join(folder, name) for name in listing.links]
+    for name, why in listing.strange.items():
+        if name.endswith("/") or name == ".":
+            path = os.path.normpath(os.path.join(folder, name))
+            closed[path] = f"{path}: a folder that {why}"
+    # What is strange and called a photo is told when it is read, as other photos that cannot be.
+    for name in sorted(filter(is_photo, (*listing.files, *listing.strange)), key=walk_order):
+        yield os.path.normpath(os.path.join(folder, name))
 
 
 def predict(
