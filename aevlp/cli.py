@@ -28,7 +28,7 @@ from aevlp.verbs import train
 
 VERBS = (
     "import", "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch",
-    "dashboard", "sweep", "suite", "cache", "bench",
+    "review", "dashboard", "sweep", "suite", "cache", "bench",
 )  # fmt: skip
 
 

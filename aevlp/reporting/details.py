@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aevlp.data.npz import require
+from aevlp.reporting.html import jpeg_uri
 from aevlp.runs.collect import Run
 
 THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
@@ -158,7 +159,7 @@ class Images:
             raise ValueError("a picture is no JPEG file")
         if jpeg not in self._known:
             self._known[jpeg] = len(self.uris)
-            self.uris.append("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())
+            self.uris.append(jpeg_uri(jpeg))
         return self._known[jpeg]
 
     def forget(self, count: int) -> None:

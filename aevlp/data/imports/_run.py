@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.data.imports._add import added, write_with_backup
 from aevlp.data.imports._base import ImportConfig, Report
 from aevlp.data.imports._collect import Collected, collect
 from aevlp.data.locate import PhotoIndex
@@ -37,8 +38,15 @@ def import_table(config: ImportConfig, source: Path, root: Path, *, replace: boo
     table, report = root / TABLE, Report()
     require_place(table, "--root")
     found = registry.build("imports", config, source=source, report=report)
-    collected = collect(found, source, PhotoIndex(root), report, partial=config.partial)
+    if config.adds:
+        collected = added(table, found, source, report)
+    else:
+        collected = collect(found, source, PhotoIndex(root), report, partial=config.partial)
     if not (table.exists() and _says(table, table_lines(collected.rows))):
+        if config.adds:
+            backup, addition = write_with_backup(table, collected, source)
+            report.sentences.append(f"kept beside it: {backup.name}, as it was, and {addition.name}, what was added")
+            return Imported(table, collected, report)
         if table.exists() and not replace:
             raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")
         with output_file(table, "--root") as path, path.open("w", encoding="utf-8", newline="") as file:
