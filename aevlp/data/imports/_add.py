@@ -29,9 +29,15 @@ def added(table: Path, found: Iterable[Found], source: Path, report: Report) -> 
 
     names = read_class_names(listed) if os.path.lexists(listed) else sorted({word for row in before.rows for word in row.words})
     rows = itertools.chain(_as_found(table, before), _of_known_classes(found, names, table))
-    collected = collect(rows, source, PhotoIndex(table.parent), report)
-    for line in report.left_out.lines():
+    misfits = Report()  # what it notes of photos and their mentions is known of the table
+    collected = collect(rows, source, PhotoIndex(table.parent), misfits)
+    for line in misfits.left_out.lines():
         raise DataError(f"{source}: {line}; nothing was changed. Are these the answers of another folder?")
+    gains = [
+        f"{sum(len(getattr(row, of)) for row in collected.rows) - sum(len(getattr(row, of)) for row in before.rows):,} {of}"
+        for of in ("known", "absent")
+    ]
+    report.sentences.append(f"new labels: {', '.join(gains)}")
     return collected
 
 

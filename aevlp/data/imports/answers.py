@@ -80,9 +80,8 @@ def read_answers(path: Path) -> Iterator[Answer]:
             raise DataError(f"{path}:{line}: names no {'class' if found.image else 'image'}")
         earlier = before.setdefault((found.image, found.class_name), found)
         if earlier.answer != found.answer:
-            raise DataError(
-                f"{path}:{line}: {found.class_name!r} in {found.image}: {found.answer}, but {earlier.answer} in line {earlier.line}"
-            )
+            opposite = f"{found.answer}, but {earlier.answer} in line {earlier.line}"
+            raise DataError(f"{path}:{line}: {found.class_name!r} in {found.image}: {opposite}")
         if earlier is found:
             yield found
 
@@ -95,4 +94,4 @@ def found_answers(config: AnswersImport, *, source: Path, report: Report) -> Ite
         unsure += answer.answer == "unsure"
         yield Found(source, answer.row)
     if unsure:
-        report.sentences.append(f"{unsure:,} answers are unsure: nothing is known by them")
+        report.sentences.append(f"unsure answers, by which nothing is known: {unsure:,}")

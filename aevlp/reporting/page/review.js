@@ -112,9 +112,11 @@ function draw() {
 // Quoted as RFC 4180 has it, and only where it must be.
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 function saved() {
+  // Only a photo of which all is known moves to another split.
+  const open = new Set(data.questions.filter((_, i) => !["yes", "no"].includes(kept.answers[i])).map(([photo]) => photo));
   const lines = kept.order.filter((i) => kept.answers[i] !== "skip").sort((a, b) => a - b).map((i) => {
     const [photo, column] = data.questions[i];
-    return [data.photos[photo].name, data.classes[column], kept.answers[i], data.split, data.source].map(cell).join(",");
+    return [data.photos[photo].name, data.classes[column], kept.answers[i], open.has(photo) ? "" : data.split, data.source].map(cell).join(",");
   });
   return ["image,class,answer,split,source", ...lines].join("\n") + "\n";
 }
