@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=_number, default=200, metavar="N", help="questions (default: 200)")
     parser.add_argument("--order", choices=("value", "confident", "random"), default="value",
-                        help="what comes first: what changes most, what is most probable, or chance (default: value)")  # fmt: skip
+                        help="first what changes most, what is most probable, or by chance (default: value)")  # fmt: skip
     parser.add_argument("--complete", type=_number, default=0, metavar="N",
                         help="ask for every class of N photos drawn at random, for a split with full labels")  # fmt: skip
     parser.add_argument("--becomes", choices=("val", "test"), default="test", help="the split that these are for (default: test)")

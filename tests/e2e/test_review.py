@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import browser
@@ -154,7 +155,7 @@ def test_answers_that_do_not_fit_change_nothing_and_are_told_in_a_line(line, mes
 
 
 def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, reviewed, capsys):
-    run = reviewed[1]
+    photos, run, _, _ = reviewed
     page = tmp_path / "complete.html"
     assert main(["review", str(run), "--complete", "4", "-o", str(page)]) == 0
     asked = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
@@ -162,7 +163,7 @@ def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, 
     known = sum(len(photo["known"]) for photo in asked["photos"])
     assert len(asked["questions"]) == 4 * len(CLASSES) - known
     assert f"{len(asked['questions'])} questions about 4 photos" in capsys.readouterr().out
-    root = make_folder(tmp_path / "photos")
+    root = shutil.copytree(photos, tmp_path / "photos")
     rows = [
         [asked["photos"][photo]["name"], asked["classes"][column], "yes" if column % 2 else "no", asked["split"], run.name]
         for photo, column, *_ in asked["questions"]
