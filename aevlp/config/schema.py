@@ -86,6 +86,8 @@ class Known(Config):
         return self
 
 
+KnownLabels = Literal["single", "given"] | Known
+Draw = Literal["uniform", "frequent", "rare"]
 WORD, NUMBERS = "a word", "numbers"
 """The two forms of `dataset.known`, which stand in the places that pydantic gives of mistakes."""
 
@@ -106,7 +108,7 @@ class DatasetConfig(ComponentConfig):
     ] = "single"  # fmt: skip
     """Labels that are known. single: one positive an image, drawn of full labels as the community does. given: all that the
     files say. {share: S} or {positives: P, negatives: N}: drawn of full labels."""
-    draw: Literal["uniform", "frequent", "rare"] = "uniform"
+    draw: Draw = "uniform"
     """Which positives are drawn: any with equal probability, or with one that grows with the number of images of the split
     that have the class (frequent), or with its inverse (rare)."""
     image_size: int = Field(448, ge=8, le=2048)
