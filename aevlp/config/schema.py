@@ -27,7 +27,7 @@ SPEED_AND_METERS = (
     "labeler.encoder.cache",
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
-_CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "labeler.skip_known": False}
+_CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None, "labeler.skip_known": False}
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 
@@ -111,6 +111,8 @@ class DatasetConfig(ComponentConfig):
     draw: Draw = "uniform"
     """Which positives are drawn: any with equal probability, or with one that grows with the number of images of the split
     that have the class (frequent), or with its inverse (rare)."""
+    answers: str | None = None
+    """File of answers about training images (`review`); what they say is known as well."""
     image_size: int = Field(448, ge=8, le=2048)
     """Side in pixels to which images are squashed for the classifier."""
     flip: bool = True

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevlp.config import registry
 from aevlp.config.schema import DatasetConfig
 
 if TYPE_CHECKING:
@@ -116,7 +115,9 @@ def fingerprint_of(config: DatasetConfig) -> Fingerprint | None:
     Raises:
         AevlpError: they are absent or wrong.
     """
-    return None if config.drawn else fingerprint(registry.build("datasets", config))
+    from aevlp.data.build import build_dataset  # which imports torch
+
+    return None if config.drawn else fingerprint(build_dataset(config))
 
 
 def _of_split(split: Split) -> SplitFingerprint:

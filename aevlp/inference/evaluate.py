@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.config import registry
 from aevlp.config.errors import DataError
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
@@ -60,7 +60,7 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
         DataError: the split has no full labels.
         CheckpointError: the model does not fit the dataset.
     """
-    data = registry.build("datasets", trained.config.dataset)
+    data = build_dataset(trained.config.dataset)
     trained = with_data_names(trained, data.class_names)
     split: Split | None = data.test if split_name == "test" else data.val
     if split is None or split.targets is None:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.rows import take_rows
 from aevlp.inference.label_file import Columns, label_file
@@ -33,7 +34,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int,
     if isinstance(kind, type) and issubclass(kind, Labeler) and kind.explain is Labeler.explain:
         raise ConfigError(silent)  # before anything is read
     with label_file(path) as append:
-        data = registry.build("datasets", config.dataset)
+        data = build_dataset(config.dataset)
         split = blind(data.train)
         labeler = registry.build(
             "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,

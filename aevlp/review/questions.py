@@ -11,6 +11,7 @@ import torch
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
@@ -64,7 +65,7 @@ def questions(
         CheckpointError: the model does not fit the dataset.
     """
     config = trained.config
-    data: SPMLData = registry.build("datasets", config.dataset)
+    data: SPMLData = build_dataset(config.dataset)
     trained = with_data_names(trained, data.class_names)
     changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
     if changed:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from aevlp import ranks
-from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
 from aevlp.data.workers import deaths_told
@@ -43,7 +43,7 @@ def dry_run(config: ExperimentConfig) -> None:
     if ranks.announced() > 1:
         raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
-    data: SPMLData = registry.build("datasets", config.dataset)
+    data: SPMLData = build_dataset(config.dataset)
     check_data(data)
     short = replace(
         data,

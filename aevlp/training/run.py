@@ -19,6 +19,7 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
@@ -104,7 +105,7 @@ def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | N
     begun_on = folder.read_fingerprint()
     if begun_on is None:
         return None
-    data: SPMLData = registry.build("datasets", config.dataset)
+    data: SPMLData = build_dataset(config.dataset)
     changed = fingerprint(data).difference(begun_on)
     if changed:
         raise ConfigError(
@@ -150,7 +151,7 @@ def _run(
     summary: dict[str, Any] = {}
     try:
         with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
-            data = data or registry.build("datasets", config.dataset)
+            data = data or build_dataset(config.dataset)
             known = _know_data(folder, data)
             if known is None:
                 data.notes.append(_UNKNOWN_DATA)

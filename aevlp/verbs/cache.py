@@ -124,10 +124,11 @@ def _encode(config: ExperimentConfig) -> None:
     from accelerate import Accelerator
 
     from aevlp.config import registry
+    from aevlp.data.build import build_dataset
     from aevlp.training.progress import progress_bar
     from aevlp.training.run import blind, check_data
 
-    data = registry.build("datasets", config.dataset)
+    data = build_dataset(config.dataset)
     check_data(data)
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
