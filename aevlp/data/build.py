@@ -34,9 +34,8 @@ def _with_answers(data: SPMLData, path: Path) -> SPMLData:
         entry = rows[answer.image], columns[answer.class_name]
         said = {"yes": 1, "no": -1, "unsure": 0}[answer.answer]
         if said * observed[entry] < 0:
-            raise DataError(
-                f"{where}: {answer.class_name!r} in {answer.image} is answered {answer.answer}; the dataset says the opposite"
-            )
+            opposite = f"{answer.class_name!r} in {answer.image} is answered {answer.answer}, and known to be"
+            raise DataError(f"{where}: {opposite} {'there' if said < 0 else 'absent'}")
         added += bool(said) and observed[entry] == 0
         observed[entry] = said or observed[entry]
     notes = [*data.notes, f"{added:,} labels of training images are known by {path}"]

@@ -56,7 +56,7 @@ def questions(
         trained: a run's model.
         order: what comes first; see `aevlp.review.orders.ask`.
         count: questions.
-        photos: where above 0, every unknown label of so many photos drawn at random instead.
+        photos: where above 0, every unknown label of so many photos instead, drawn at random of those with any.
         becomes: split that these photos are for: they are drawn from it where it has photos, else from the training photos.
         seed: of what is drawn.
 
@@ -71,10 +71,11 @@ def questions(
     if changed:
         data.notes.append(f"these are not the data that the run was trained on: {changed}")
     split = _asked_about(data, becomes) if photos else data.train
-    if photos > len(split):
-        raise ConfigError(f"--complete {photos}: there are {len(split)} photos to draw from")
     if photos:  # only these are looked at
-        split = take_rows(split, draw_photos(np.arange(len(split)), photos, seed))
+        there = np.flatnonzero((split.observed == 0).any(axis=1))
+        if photos > len(there):
+            raise ConfigError(f"--complete {photos}: of {len(there):,} photos something is unknown")
+        split = take_rows(split, draw_photos(there, photos, seed))
     targets, split = split.targets, blind(split)
     if not (split.observed == 0).any():
         raise DataError("all labels of these photos are known: there is nothing to ask")

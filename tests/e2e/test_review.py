@@ -160,7 +160,8 @@ def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, 
     assert main(["review", str(run), "--complete", "4", "-o", str(page)]) == 0
     asked = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
     assert len(asked["photos"]) == 4
-    known = sum(len(photo["known"]) for photo in asked["photos"])
+    rows = {row.image: row for row in read_table(photos / "labels.csv").rows}
+    known = sum(len(rows[photo["name"]].words) for photo in asked["photos"])
     assert len(asked["questions"]) == 4 * len(CLASSES) - known
     assert f"{len(asked['questions'])} questions about 4 photos" in capsys.readouterr().out
     root = shutil.copytree(photos, tmp_path / "photos")
