@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from aevlp import __version__
-from aevlp.command import COMMAND
 from aevlp.data.image_cache import uncached
 from aevlp.output import output_file
 from aevlp.reporting.html import html_page, jpeg_uri
@@ -40,7 +38,7 @@ class Written:
     """Pixels of the longer side of the largest."""
 
 
-def write_review(asked: Questions, source: str, root: Path | None, target: Path) -> Written:
+def write_review(asked: Questions, source: str, take_in: str, target: Path) -> Written:
     """Write the page to `target`, complete or not at all.
 
     Photos stand in it once each, scaled down until all of them have room: with 200 questions at most 1024 pixels, with 5,000
@@ -49,7 +47,7 @@ def write_review(asked: Questions, source: str, root: Path | None, target: Path)
     Args:
         asked: what to ask.
         source: the run's name; it is written beside each answer.
-        root: folder of the photos, for the command that takes the answers in; None where they are in no folder.
+        take_in: the command that makes use of answers.csv.
         target: the file.
     """
     with output_file(target) as aside:
@@ -60,12 +58,14 @@ def write_review(asked: Questions, source: str, root: Path | None, target: Path)
             for number, row in enumerate(photos.tolist(), start=1):
                 shown.append(_photo(asked, row, room))
                 progress(number)
-        content = html_page(_data(asked, shown, place, source, root), "review", ("dom", "theme", "review"), ("report", "review"))
+        content = html_page(
+            _data(asked, shown, place, source, take_in), "review", ("dom", "theme", "review"), ("report", "review")
+        )
         aside.write_text(content, encoding="utf-8")
     return Written(len(content), len(photos), max((max(one["width"], one["height"]) for one in shown), default=0))
 
 
-def _data(asked: Questions, photos: list[dict[str, Any]], place: np.ndarray, source: str, root: Path | None) -> dict[str, Any]:
+def _data(asked: Questions, photos: list[dict[str, Any]], place: np.ndarray, source: str, take_in: str) -> dict[str, Any]:
     model, labeler = asked.beliefs.model, asked.beliefs.labeler
     listed = [
         [photo, j, _rounded(model[row, j]), None if labeler is None else _rounded(labeler[row, j]), tile if tile >= 0 else None]
@@ -73,16 +73,15 @@ def _data(asked: Questions, photos: list[dict[str, Any]], place: np.ndarray, sou
             place.tolist(), asked.rows.tolist(), asked.columns.tolist(), asked.tiles.tolist(), strict=True
         )
     ]
-    names = [asked.data.class_names, [one["name"] for one in photos], [one[:2] for one in listed]]
-    told = f"{COMMAND} import answers.csv --root {shlex.quote(str(root))}" if root else "--set dataset.answers=answers.csv"
+    names = [asked.class_names, [one["name"] for one in photos], [one[:2] for one in listed]]
     return {
         "version": __version__,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "key": f"aevlp-review-{hashlib.blake2b(repr([source, *names]).encode(), digest_size=12).hexdigest()}",
         "source": source,
         "split": asked.becomes,
-        "command": told,
-        "classes": asked.data.class_names,
+        "command": take_in,
+        "classes": asked.class_names,
         "grid": asked.grid,
         "photos": photos,
         "questions": listed,

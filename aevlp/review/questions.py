@@ -27,9 +27,11 @@ from aevlp.training.run import blind
 
 @dataclass(frozen=True)
 class Questions:
-    """K labels to ask for, the first first; of `split`, which is a part of `data`."""
+    """K labels to ask for, the first first."""
 
-    data: SPMLData
+    class_names: list[str]
+    notes: list[str]
+    """What a user should be told of the data."""
     split: Split
     """Without its full labels."""
     targets: np.ndarray | None
@@ -85,7 +87,7 @@ def questions(
     beliefs = Beliefs(split.observed, sigmoid(_logits(trained, split, len(data.class_names))), _by_labeler(labeler, split))
     rows, columns = complete(beliefs, np.arange(len(split))) if photos else ask(beliefs, order, count, seed)
     tiles, grid = _tiles(labeler, split, rows, columns)
-    return Questions(data, split, targets, rows, columns, beliefs, tiles, grid, becomes if photos else "")
+    return Questions(data.class_names, data.notes, split, targets, rows, columns, beliefs, tiles, grid, becomes if photos else "")
 
 
 def _asked_about(data: SPMLData, becomes: Literal["val", "test"]) -> Split:

@@ -25,5 +25,5 @@ def write_answers(asked: Questions, source: str, target: Path) -> int:
         writer.writerow(COLUMNS)
         for row, column, yes in zip(asked.rows.tolist(), asked.columns.tolist(), truth.tolist(), strict=True):
             name = asked.split.images.name(row)
-            writer.writerow([name, asked.data.class_names[column], "yes" if yes else "no", asked.becomes, source])
+            writer.writerow([name, asked.class_names[column], "yes" if yes else "no", asked.becomes, source])
     return int(truth.sum())

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from aevlp.command import COMMAND
+from aevlp.config.errors import ConfigError
 from aevlp.text import say
+
+if TYPE_CHECKING:
+    from aevlp.review.questions import Questions
 
 HELP = "one page that asks a person for the labels worth most: yes or no, a key each; opens without a network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
-    parser.add_argument("source", metavar="RUN", help="run folder, id or `latest`")
+    parser.add_argument("source", metavar="RUN|FILE", help="run folder, id or `latest`; or a CSV file that `predict` wrote")
     parser.add_argument(
         "-o", "--output", default=None, metavar="FILE", help="the page (default: review.html; answers.csv with --simulate)"
     )
@@ -29,36 +36,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Choose, write, and say what to do with the page."""
-    from aevlp.inference.sources import find_trained
     from aevlp.output import require_place
 
     target = Path(arguments.output or ("answers.csv" if arguments.simulate else "review.html"))
     require_place(target)
-    find_trained(arguments.source)
-    from aevlp.inference.open import open_trained
+    asked, source, take_in = _of_predictions(arguments) if arguments.source.endswith(".csv") else _of_run(arguments)
     from aevlp.review.page import write_review
-    from aevlp.review.questions import questions
     from aevlp.review.simulate import write_answers
+
+    for note in asked.notes:
+        say(note, error=True)
+    if arguments.simulate:
+        yes = write_answers(asked, source, target)
+        say(f"answers  {target}  {len(asked.rows):,} from the full labels, {yes:,} of them yes")
+        return
+    written = write_review(asked, source, take_in, target)
+    say(
+        f"review   {target}  {written.size / 1e6:.1f} MB",
+        f"asks     {len(asked.rows):,} questions about {written.photos:,} photos, at most {written.side} pixels each",
+        "then     open it in a browser, answer by y and n, save answers.csv",
+        f"and      {take_in}",
+    )
+
+
+def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
+    """Questions, what is written beside each answer, and how the answers are taken in."""
+    from aevlp.inference.sources import find_trained
+
+    find_trained(arguments.source, arguments.overrides)
+    from aevlp.inference.open import open_trained
+    from aevlp.review.questions import questions
 
     trained = open_trained(arguments.source, arguments.overrides)
     asked = questions(
         trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
         seed=arguments.seed or 0,
     )  # fmt: skip
-    for note in asked.data.notes:
-        say(note, error=True)
-    source = Path(trained.source).name
-    if arguments.simulate:
-        yes = write_answers(asked, source, target)
-        say(f"answers  {target}  {len(asked.rows):,} from the full labels, {yes:,} of them yes")
-        return
-    root = getattr(trained.config.dataset, "root", None) if trained.config.dataset.name == "folder" else None
-    written = write_review(asked, source, Path(root) if root else None, target)
-    say(
-        f"review   {target}  {written.size / 1e6:.1f} MB",
-        f"asks     {len(asked.rows):,} questions about {written.photos:,} photos, at most {written.side} pixels each",
-        "then     open it in a browser, answer by y and n, save answers.csv",
-    )
+    dataset = trained.config.dataset
+    root = getattr(dataset, "root", None) if dataset.name == "folder" else None
+    again = f"{COMMAND} --exp {trained.config.name} --set dataset.answers=answers.csv"
+    return asked, Path(trained.source).name, again if root is None else _import(root)
+
+
+def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
+    from aevlp.review.predictions import questions_of_predictions
+
+    if arguments.complete or arguments.simulate:
+        raise ConfigError("--complete and --simulate go with a run, not with predictions")
+    path = Path(arguments.source)
+    asked = questions_of_predictions(path, order=arguments.order, count=arguments.count, seed=arguments.seed or 0)
+    return asked, path.name, _import("FOLDER")
+
+
+def _import(root: str) -> str:
+    return f"{COMMAND} import answers.csv --root {shlex.quote(root)}"
 
 
 def _number(word: str) -> int:

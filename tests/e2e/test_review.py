@@ -175,3 +175,28 @@ def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, 
     table = read_table(root / "labels.csv").rows
     assert {row.image for row in table if row.split == "test"} == {photo["name"] for photo in asked["photos"]}
     assert all(set(row.known) | set(row.absent) == set(CLASSES) for row in table if row.split == "test")
+
+
+def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_path, monkeypatch, capsys):
+    run = reviewed[1]
+    root = tmp_path / "new"
+    for i in range(3):
+        draw(root / f"{i}.jpg", i)
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(run), "new", "-o", "scores.csv"]) == 0
+    assert main(["review", "scores.csv", "--order", "confident", "--count", "7"]) == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("review.html").read_text(), re.S)[1])
+    with Path("scores.csv").open(newline="", encoding="utf-8") as file:
+        scores = [(float(row[name]), row["image"], name) for row in csv.DictReader(file) for name in CLASSES]
+    asked = [(data["photos"][photo]["name"], data["classes"][column]) for photo, column, *_ in data["questions"]]
+    assert asked == [(image, name) for _, image, name in sorted(scores, key=lambda one: -one[0])[:7]]
+    answers = [f'{image},"{name}",{"yes" if i % 2 else "no"},,scores.csv' for i, (image, name) in enumerate(asked)]
+    Path("answers.csv").write_text("image,class,answer,split,source\n" + "\n".join(answers) + "\n")
+    assert main(["import", "answers.csv", "--root", "new"]) == 0
+    rows = read_table(root / "labels.csv").rows
+    assert sum(len(row.known) for row in rows) == 3
+    assert sum(len(row.absent) for row in rows) == 4
+    capsys.readouterr()
+    Path("other.csv").write_text("a,b\n1,2\n")
+    assert main(["review", "other.csv"]) == 1
+    assert "other.csv:1: is no CSV file that `predict` wrote" in capsys.readouterr().err

@@ -38,12 +38,13 @@ def import_table(config: ImportConfig, source: Path, root: Path, *, replace: boo
     table, report = root / TABLE, Report()
     require_place(table, "--root")
     found = registry.build("imports", config, source=source, report=report)
-    if config.adds:
+    adds = config.adds and table.exists()
+    if adds:
         collected = added(table, found, source, report)
     else:
         collected = collect(found, source, PhotoIndex(root), report, partial=config.partial)
     if not (table.exists() and _says(table, table_lines(collected.rows))):
-        if config.adds:
+        if adds:
             backup, addition = write_with_backup(table, collected, source)
             report.sentences.append(f"kept beside it: {backup.name}, as it was, and {addition.name}, what was added")
             return Imported(table, collected, report)

@@ -98,7 +98,7 @@ function draw() {
   if (kept.at >= total) {
     fit = () => {};
     main.replaceChildren(el("div", { class: "done" }, el("p", { class: "question" }, "That was all."),
-      el("p", { class: "note" }, "Save the answers, and import them into the table of your photos:"), el("code", {}, data.command)));
+      el("p", { class: "note" }, "Save the answers, and make them known:"), el("code", {}, data.command)));
     foot.replaceChildren(el("div", { class: "answers small" }, button("undo", "z", undo, null)));
   } else {
     const question = data.questions[kept.at];
