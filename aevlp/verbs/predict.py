@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
+from aevlp.verbs._labels_file import add_labels_file, given_labels_file
 
 HELP = "scores and labels of photos, by a run or an export"
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("source", metavar="RUN", help="run folder, id or `latest`, or exported folder")
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders of them at any depth")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="scores.csv: image, a column a class, labels")
+    add_labels_file(parser)
     parser.add_argument("--threshold", type=float, metavar="T",
                         help="probability from which a class is a label (default: one a class, from validation)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per forward pass (default: 32)")
@@ -35,13 +36,12 @@ def run(arguments: argparse.Namespace) -> None:
     if Path(arguments.source).is_file():
         raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
     from aevlp.inference.sources import find_trained
-    from aevlp.output import require_place
 
     find_trained(arguments.source)
     for path in arguments.images:
         if not os.path.exists(path):
             raise ConfigError(f"{path}: no such file or folder")
-    require_place(Path(arguments.output))
+    output, form = given_labels_file(arguments)
     from aevlp.inference.open import open_trained
     from aevlp.inference.predict import find_images, predict
 
@@ -49,10 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
-        open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
+        open_trained(arguments.source), found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
         say(f"left out  {problem}", error=True)
-    left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    say(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")
+    count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
+    left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
+    say(f"{count} images scored{left_out}{where}", error=output is None)

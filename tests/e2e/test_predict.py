@@ -15,6 +15,7 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.data.table import read_table
 from aevlp.inference import predict as predicting
 from aevlp.inference.open import open_trained
 from aevlp.inference.predict import find_images
@@ -63,8 +64,42 @@ def test_scores_are_the_runs_own_and_labels_follow_the_thresholds(trained_run, p
         probabilities, targets = sigmoid(file["logits"]), file["targets"]
     np.testing.assert_allclose([[float(row[name]) for name in names] for row in rows], probabilities, rtol=1e-4)
     above = probabilities >= best_thresholds(targets, probabilities)
-    assert [row["labels"] for row in rows] == [";".join(np.array(names)[line]) for line in above]
+    assert [row["labels"] for row in rows] == ["|".join(np.array(names)[line]) for line in above]
     assert not list(tmp_path.glob("*.quarantine.csv"))
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_class_may_be_called_as_a_column_of_a_table_is(form, trained_run, photos, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run", symlinks=True)
+    names = ["image", "Labels", "set", "tag", "label", "split", "absent", "file", "dog", "cat"]
+    (run / "classes.json").write_text(json.dumps(names))
+    file = tmp_path / f"found.{form}"
+    assert main(["predict", str(run), str(photos / "000.png"), "-o", str(file), "--threshold", "0"]) == 0
+    row = json.loads(file.read_text()) if form == "jsonl" else read_csv(file)[0]
+    assert list(row) == ["image", *(f"{name} (probability)" for name in names[:8]), "dog", "cat", "labels"]
+    if form == "csv":
+        assert main(["import", str(file), "--root", str(photos), "--set", "image=image"]) == 0
+        assert set(read_table(photos / "labels.csv").rows[0].labels) == set(names)
+        (photos / "labels.csv").unlink()
+
+
+def test_parquet_holds_the_same_as_csv(trained_run, photos, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("s.csv", "s.parquet"):
+        assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / name)]) == 0
+    table, expected = parquet.read_table(tmp_path / "s.parquet"), read_csv(tmp_path / "s.csv")
+    assert table.column_names == list(expected[0])
+    for row, other in zip(table.to_pylist(), expected, strict=True):
+        assert (row.pop("image"), row.pop("labels")) == (other.pop("image"), other.pop("labels"))
+        assert list(row.values()) == pytest.approx(list(map(float, other.values())), rel=1e-5)
+
+
+def test_on_standard_output_there_is_nothing_but_the_labels(trained_run, mixed, tmp_path, capsys):
+    command = ["predict", str(trained_run), str(mixed), "--on-bad-image", "quarantine", "-o"]
+    assert main([*command, str(tmp_path / "s.csv")]) == 0
+    err = capsys.readouterr().err
+    assert main([*command, "-"]) == 0
+    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n")
 
 
 def test_one_threshold_for_all(trained_run, photos, tmp_path):
@@ -72,7 +107,31 @@ def test_one_threshold_for_all(trained_run, photos, tmp_path):
         command = ["predict", str(trained_run), str(photos / "000.png"), "-o", str(tmp_path / "s.csv"), "--threshold", threshold]
         assert main(command) == 0
         (row,) = read_csv(tmp_path / "s.csv")
-        assert len(row["labels"].split(";") if row["labels"] else []) == count
+        assert len(row["labels"].split("|") if row["labels"] else []) == count
+
+
+def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path, monkeypatch):
+    copy, labels = shutil.copytree(photos, tmp_path / "copy"), {}
+    monkeypatch.chdir(copy)
+    for form in ("csv", "labelstudio", "jsonl", "fiftyone"):
+        file = tmp_path / f"found.{form}"
+        assert main(["predict", str(trained_run), ".", "-o", str(file), "--format", form, "--threshold", "0.3"]) == 0
+        if form == "jsonl":
+            labels[form] = {row["image"]: set(row["labels"]) for row in map(json.loads, file.read_text().splitlines())}
+        elif form == "fiftyone":
+            found = json.loads(file.read_text())["labels"]
+            labels[form] = {
+                str(Path(path).relative_to(copy)): {one["label"] for one in said or ()} for path, said in found.items()
+            }
+        else:
+            file = file.rename(file.with_suffix({"csv": ".csv", "labelstudio": ".json"}[form]))
+            assert main(["import", str(file), "--root", str(copy), "--replace"]) == 0
+            labels[form] = {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows}
+    assert len(labels["csv"]) == 40
+    assert any(len(found) > 1 for found in labels["csv"].values())
+    assert labels["csv"] == labels["labelstudio"] == labels["jsonl"] == labels["fiftyone"]
+    shutil.copy(tmp_path / "found.csv", copy / "labels.csv")
+    assert {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
 
 
 def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
@@ -252,7 +311,7 @@ def test_two_commands_with_one_output_do_not_meet_and_the_last_wins(trained_run,
     assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "0"]) == 0
     rows = list(csv.DictReader(output.open(newline="")))
     assert len(rows) == len(list(csv.DictReader(other[0].decode().splitlines())))
-    assert all(len(row["labels"].split(";")) == 10 for row in rows)
+    assert all(len(row["labels"].split("|")) == 10 for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
 
 

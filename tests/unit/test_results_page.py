@@ -17,7 +17,7 @@ from aevlp.cli import main
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.images import ArrayImages
 from aevlp.inference.evaluate import evaluate, write_evaluation
-from aevlp.inference.label_file import COLUMNS
+from aevlp.inference.label import COLUMNS
 from aevlp.inference.open import open_trained
 from aevlp.reporting.compare import _csv, sheets
 from aevlp.reporting.comparison import compare_groups
