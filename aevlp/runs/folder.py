@@ -36,10 +36,7 @@ STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
-        if not runs:
-            raise ConfigError(f"there is no run in {runs_root()}/")
-        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
+        return begun_runs()[0]
     for path in (Path(name), runs_root() / name):
         if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path
@@ -50,6 +47,14 @@ def find_run(name: str) -> Path:
     )
     hint = f"; did you mean {of_experiment[-1]!r}?" if of_experiment else ""  # the newest
     raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/{hint}")
+
+
+def begun_runs() -> list[Path]:
+    """Folders of the runs that reached training, newest first; ConfigError where there is none."""
+    runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
+    if not runs:
+        raise ConfigError(f"there is no run in {runs_root()}/")
+    return sorted(runs, key=lambda path: (path / "config.yaml").stat().st_mtime, reverse=True)
 
 
 def find_study(name: str | Path) -> Path | None:

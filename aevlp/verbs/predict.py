@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
     from aevlp.inference.sources import find_trained
 
-    find_trained(arguments.source)
+    source = str(find_trained(arguments.source))
     for path in arguments.images:
         if not os.path.exists(path):
             raise ConfigError(f"{path}: no such file or folder")
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
-        open_trained(arguments.source), found, output, form, threshold=arguments.threshold,
+        open_trained(source), found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     for problem in bad.values():
