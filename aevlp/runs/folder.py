@@ -24,6 +24,7 @@ from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
+from aevlp.runs import plugins
 from aevlp.runs.lock import RunLock
 from aevlp.runs.snapshot import environment
 
@@ -89,7 +90,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """A new folder, which appears with its config.yaml and environment.json; CheckpointError where it is not writable."""
+        """A new folder, which appears with its config.yaml, environment.json and plugins; CheckpointError where not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
@@ -99,6 +100,7 @@ class RunFolder:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
                 (aside / "config.yaml").write_bytes(_as_yaml(config))
+                plugins.keep(aside)
         except OSError as error:
             raise _not_writable(folder.path, error) from error
         return folder
