@@ -10,7 +10,7 @@ import csv
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,8 @@ class Found:
     """Folders that cannot be read, and why."""
     links: list[str]
     """Links to folders, which are not followed: they may lead anywhere, and in a circle."""
+    others: list[str] = field(default_factory=list)
+    """Files in folders that are not named as images are."""
 
 
 def find_images(paths: Iterable[str]) -> Found:
@@ -56,10 +58,11 @@ def find_images(paths: Iterable[str]) -> Found:
     names: dict[str, None] = {}
     closed: dict[str, str] = {}
     links: list[str] = []
+    others: list[str] = []
     paths = list(paths)
     for path in paths:
         if os.path.isdir(path):
-            names |= dict.fromkeys(_below(path, closed, links))
+            names |= dict.fromkeys(_below(path, closed, links, others))
         elif os.path.exists(path):
             names[os.path.normpath(path)] = None
         else:
@@ -69,12 +72,18 @@ def find_images(paths: Iterable[str]) -> Found:
     if not names:
         raise ConfigError(f"{', '.join(paths)}: holds no image (names ending in {', '.join(sorted(SUFFIXES))})")
     # Relative to the working folder, or absolute, as they were named.
-    return Found(Photos(Path(), list(names)), closed, list(dict.fromkeys(links)))
+    return Found(
+        Photos(Path(), list(names)),
+        closed,
+        list(dict.fromkeys(links)),
+        [name for name in dict.fromkeys(others) if name not in names],
+    )
 
 
-def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
+def _below(folder: str, closed: dict[str, str], links: list[str], others: list[str]) -> Iterator[str]:
     listing = look_below(Path(folder))
     links += [os.path.join(folder, name) for name in listing.links]
+    others += [os.path.normpath(os.path.join(folder, name)) for name in listing.files if not is_photo(name)]
     for name, why in listing.strange.items():
         if name.endswith("/") or name == ".":
             path = os.path.normpath(os.path.join(folder, name))

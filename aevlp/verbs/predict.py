@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a file that is no image: stop, or leave it out and list it in FILE.quarantine.csv")  # fmt: skip
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Score, and say what was left out."""
+def run(arguments: argparse.Namespace) -> int:
+    """Score, and say what was left out; 1 where that was named itself."""
     for flag, value in (("--batch-size", arguments.batch_size), ("--workers", arguments.workers)):
         if not 1 <= value <= 65_536:
             raise ConfigError(f"{flag} {value}: must be from 1 to 65536")
@@ -52,8 +53,21 @@ def run(arguments: argparse.Namespace) -> None:
         open_trained(source), found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
+    if found.others:
+        say(f"note  {_passed_over(found.others)}", error=True)
     for problem in bad.values():
         say(f"left out  {problem}", error=True)
     count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
     left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
     say(f"{count} images scored{left_out}{where}", error=output is None)
+    return int(any(os.path.normpath(path) in bad for path in arguments.images))
+
+
+def _passed_over(names: list[str]) -> str:
+    from aevlp.data.imports._base import some
+
+    kinds = Counter(os.path.splitext(name)[1].lower() or "none" for name in names).most_common(10)
+    told = ", ".join(f"{suffix} {count}" for suffix, count in kinds)
+    return (
+        f"{len(names)} files are passed over, as their names do not end as those of photos do ({told}): {some(names, len(names))}"
+    )

@@ -15,6 +15,7 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.data import decoding
 from aevlp.data.table import read_table
 from aevlp.inference import predict as predicting
 from aevlp.inference.open import open_trained
@@ -203,10 +204,48 @@ def test_a_folder_that_may_not_be_read_is_an_image_that_cannot(trained_run, clos
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
     out, err = capsys.readouterr()
     assert out == f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
-    assert err == f"left out  {said}\n"
+    assert err.endswith(f"notes.txt\nleft out  {said}\n")
     assert read_csv(tmp_path / "s.csv.quarantine.csv") == [{"image": f"{closed}/below", "problem": said}]
     assert main([*command[:2], str(closed / "below"), *command[3:]]) == 1
     assert capsys.readouterr().err == f"error: {said}; there is no image beside it\n"
+
+
+def test_files_that_are_not_named_as_photos_are_told(trained_run, photos, tmp_path, capsys):
+    folder = shutil.copytree(photos, tmp_path / "mixed")
+    (folder / "below" / "raw.CR2").write_bytes(b"")
+    (folder / "README").write_text("")
+    command = ["predict", "-o", str(tmp_path / "s.csv"), str(trained_run), str(folder)]
+    assert main(command) == 0
+    assert capsys.readouterr().err == (
+        "note  3 files are passed over, as their names do not end as those of photos do (none 1, .txt 1, .cr2 1): "
+        f"{folder}/README, {folder}/notes.txt, {folder}/below/raw.CR2\n"
+    )
+    assert main([*command, str(folder / "notes.txt")]) == 1  # named by itself, it is tried
+    assert "notes.txt: row 40 cannot be read as an image" in capsys.readouterr().err
+
+
+def test_what_is_named_by_itself_and_left_out_is_a_failure(trained_run, mixed, tmp_path, capsys):
+    command = ["predict", "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine", str(trained_run), str(mixed)]
+    assert main(command) == 0
+    assert main([*command, f"{mixed}/./bad3.png"]) == 1
+    assert capsys.readouterr().err.count("left out  ") == 20
+    assert len(read_csv(tmp_path / "s.csv")) == 40
+
+
+def test_heic_that_nothing_here_reads_is_told_with_what_would(trained_run, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "_knows_heic", lambda: False)
+    folder = shutil.copytree(photos, tmp_path / "telephone")
+    (folder / "x.heic").write_bytes(b"")
+    command = ["predict", str(trained_run), str(folder), "-o", str(tmp_path / "s.csv")]
+    reads = "HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'"
+    assert main(command) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"error: {folder}/x.heic: row 20 cannot be read as an image: {reads}; ")
+    )
+    assert main([*command, "--on-bad-image", "quarantine"]) == 0
+    assert f"left out  {folder}/x.heic: row 20 cannot be read as an image: {reads}\n" in capsys.readouterr().err
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_path, capsys):
