@@ -93,7 +93,8 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
 
 def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:
     """Pseudo-positives, pseudo-negatives, and those of the first that are right, by class (3,C)."""
-    rows, columns, positive = found.row.numpy(), found.column.numpy(), found.sign.numpy() > 0
+    rows, columns, signs = (field.cpu().numpy() for field in (found.row, found.column, found.sign))
+    positive = signs > 0
     right = positive & (targets[rows, columns] == 1) if targets is not None else np.zeros_like(positive)
     return np.stack([np.bincount(columns[which], minlength=num_classes) for which in (positive, ~positive, right)])
 

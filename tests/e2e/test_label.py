@@ -17,6 +17,7 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.digits import CLASS_NAMES
+from aevlp.data.table import read_table
 from aevlp.inference import label as labeling
 from aevlp.inference.label import COLUMNS, Labeled
 from aevlp.inference.label_formats import FORMATS, Photo, labels_file
@@ -61,6 +62,17 @@ def test_labels_are_those_the_run_trains_with(tmp_path, few_at_a_time, capsys):
         assert row["class"] != row["observed"]
         assert row["label"] == row["observed"] + (f"|{row['class']}" if row["sign"] == "1" else "")
         assert row["absent"] == (row["class"] if row["sign"] == "-1" else "")
+
+
+def test_the_csv_is_a_table_of_the_training_photos(tmp_path, few_at_a_time):
+    assert main([*COMMAND, "-o", str(tmp_path / "labels.csv")]) == 0
+    data = registry.build("datasets", aevlp.load_experiment("digits_gpr", SMALL).dataset)
+    expected = {f"image {i}": ({CLASS_NAMES[j] for j in np.flatnonzero(data.train.observed[i])}, set()) for i in range(40)}
+    for row in read_csv(tmp_path / "labels.csv"):
+        if row["class"]:
+            expected[row["image"]][0 if row["sign"] == "1" else 1].add(row["class"])
+    found = {row.image: (set(row.known), set(row.absent)) for row in read_table(tmp_path / "labels.csv").rows}
+    assert found == expected
 
 
 def test_parquet_holds_the_same_as_csv(tmp_path, few_at_a_time):
@@ -132,8 +144,9 @@ def test_every_format_is_whole_without_a_photo(tmp_path, name):
         pytest.importorskip("pyarrow")
     with labels_file(tmp_path / "a", name, COLUMNS, []):
         pass
-    if FORMATS[name].is_text and not FORMATS[name].is_table:
-        assert not json.loads((tmp_path / "a").read_text()) or name == "fiftyone"
+    if FORMATS[name].is_text:
+        empty = {"csv": f"{','.join(COLUMNS)}\n", "jsonl": "", "labelstudio": "[\n]\n", "fiftyone": '{"labels": {\n}}\n'}
+        assert (tmp_path / "a").read_text() == empty[name]
 
 
 @pytest.mark.parametrize("name", FORMATS)
