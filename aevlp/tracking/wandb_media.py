@@ -52,8 +52,9 @@ def pseudo_table(run_dir: Path) -> dict[str, wandb.Table]:
 
 
 def test_table(run_dir: Path) -> dict[str, wandb.Table]:
-    """`test/per_class`: average precision in percent and number of positives by class."""
-    data = [[row["class"], float(row["test_AP"]), int(row["test_positives"])] for row in _rows(run_dir / "per_class.csv")]
+    """`test/per_class`: average precision in percent, None where no image shows the class, and number of positives by class."""
+    rows = _rows(run_dir / "per_class.csv")
+    data = [[row["class"], float(row["test_AP"]) if row["test_AP"] else None, int(row["test_positives"])] for row in rows]
     return _table("test/per_class", ["class", "AP", "positives"], data)
 
 
