@@ -18,6 +18,7 @@ from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at,
 from aevlp.runs.folder import score_arrays
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
+from aevlp.training.signals import RunStopped
 
 DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
 
@@ -42,8 +43,7 @@ class Evaluation:
     notes: list[str]
     """What has to be told of the data, such as images left out, or that they are others than in training."""
     by_known: bool = False
-    """Whether all figures are by known labels, as the split has no others: recall is true, mAP a lower bound, and precision
-    and F1 are NaN."""
+    """Whether all figures are by known labels, as the split has no others: mAP is a lower bound, precision and F1 are NaN."""
     known: dict[str, float] = field(default_factory=dict)
     """`aevlp.metrics.known_label_quality`."""
     scores: dict[str, np.ndarray] = field(default_factory=dict)
@@ -120,6 +120,8 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, scorer: Scorer
         )  # fmt: skip
         with progress_bar("encode views", len(split)) as progress:
             found = labeler.evaluate(blind(split), lambda done, _: progress(done))
+    except RunStopped:
+        raise
     except AevlpError as error:
         notes.append(f"agreement with the labeler is not told: {error}")
         return None

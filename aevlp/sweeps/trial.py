@@ -137,7 +137,7 @@ def _remedy(metric: str) -> str:
     """What objective a run has where it lacks this one."""
     if metric == "best/val_mAP_observed":
         return "full labels choose its epoch: take objective best/val_mAP, or selection.labels=observed"
-    return "without full labels, or without a labeler: take objective best/val_mAP, or best/val_mAP_observed for known labels"
+    return "it takes full labels, or a labeler; every run has best/val_mAP, by known labels where there are no others"
 
 
 def remove_checkpoints(study: optuna.Study, folder: Path) -> None:

@@ -77,7 +77,16 @@ def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wand
         return None
     import wandb
 
-    known = ("best/epoch", "best/val_mAP", "test/mAP", "config_hash", "experiment", "seed")
+    known = (
+        "best/epoch",
+        "best/val_mAP",
+        "best/val_mAP_observed",
+        "test/mAP",
+        "test/mAP_observed",
+        "config_hash",
+        "experiment",
+        "seed",
+    )
     metadata = {name: summary[name] for name in known if summary.get(name) is not None} | {"git_commit": git_commit(run_dir)}
     artifact = wandb.Artifact(f"{run_id}-model", "model", metadata=metadata)
     for file in (*files, run_dir / "config.yaml"):

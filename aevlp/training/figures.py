@@ -38,7 +38,7 @@ def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarra
 def pseudo_figures(prefix: str, split: Split, pseudo: np.ndarray) -> Figures:
     """Quality of pseudo-labels (N,C) against full labels, their number alone where these are not known.
 
-    Negatives are left out where there are none, as with a labeler that does not give any.
+    Negatives are left out where there are none, as of a labeler that does not give any, and so is the precision of no positive.
     """
     if split.targets is None:
         assigned = pseudo * (split.observed == 0)

@@ -215,12 +215,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
-    for note in (
-        data.notes
-        + figures.notes(config, data)
-        + cached
-        + ([f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else [])
-    ):
+    decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
+    for note in data.notes + figures.notes(config, data) + cached + decided:
         trackers.message(note)
     if trainer.is_over:
         trackers.message(
@@ -282,9 +278,8 @@ def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> figures.Figu
         return {}
     found, pseudo = judge_labeler(trainer.task.labeler, test, "test", _progress(trainer.tracker, trainer.stop))
     if test.targets is None and pseudo is not None and trainer.test_logits is not None:
-        found |= {
-            f"test/{name}": value for name, value in known_label_quality(trainer.test_logits, test.observed, pseudo).items()
-        }
+        known = known_label_quality(trainer.test_logits, test.observed, pseudo)
+        found |= {f"test/{name}": value for name, value in known.items()}
     return found
 
 

@@ -178,8 +178,9 @@ class Trainer:
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
         self.save(f"epoch-{epoch:03d}")
         if progress.stopped_early and epoch < self.config.trainer.epochs:
+            title = "validation mAP (known labels)" if by_known else "validation mAP"
             self.tracker.message(
-                f"early stop after epoch {epoch}: best validation mAP {progress.best_map:.2f} in epoch {progress.best_epoch}"
+                f"early stop after epoch {epoch}: best {title} {progress.best_map:.2f} in epoch {progress.best_epoch}"
             )
 
     def should_stop(self, selected: float) -> bool:
@@ -219,10 +220,8 @@ class Trainer:
         if logits.nbytes <= MAX_TEST_SCORES:
             self.folder.write_scores("test_scores.npz", test, logits)
         else:
-            size = f"{logits.nbytes / 1e6:,.0f} MB"
-            self.tracker.message(
-                f"test scores of {size} are not kept in the run; `eval {self.folder.path.name} -o FOLDER` writes them"
-            )
+            size = logits.nbytes / 1e6
+            self.tracker.message(f"test scores of {size:,.0f} MB are not kept in the run; `eval -o FOLDER` writes them")
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
         """Logits (N,C) float32 of a split, images as they are, in row order; each rank scores its share of the rows."""

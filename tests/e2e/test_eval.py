@@ -14,6 +14,7 @@ from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
+from aevlp.metrics import mean_average_precision
 from aevlp.metrics.thresholds import sigmoid
 
 
@@ -33,6 +34,15 @@ def test_map_is_exactly_that_of_the_summary(trained_run):
     trained = open_trained(str(trained_run))
     assert evaluate(trained, "test").mean_average_precision == summary["test/mAP"]
     assert evaluate(trained, "val").mean_average_precision == summary["best/val_mAP"]
+
+
+@pytest.mark.parametrize(("split", "metric"), [("val", "best/val_mAP"), ("test", "test/mAP")])
+def test_scores_that_a_run_and_eval_keep_give_its_map_by_the_published_rule(trained_run, split, metric, tmp_path):
+    assert main(["eval", str(trained_run), "--split", split, "-o", str(tmp_path)]) == 0
+    for folder in (trained_run, tmp_path):
+        with np.load(folder / f"{split}_scores.npz") as scores:
+            found = mean_average_precision(scores["targets"], scores["logits"], absent="zero")  # each of the ten digits occurs
+        assert found == json.loads((trained_run / "summary.json").read_text())[metric]
 
 
 def test_map_is_that_of_the_summary_in_reduced_precision_too():

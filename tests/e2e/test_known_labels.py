@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from aevlp.config import registry
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.evaluation_tables import print_evaluation
 from aevlp.inference.open import open_trained
+from aevlp.labelers.damp import DAMP
 from aevlp.metrics import mean_average_precision
+from aevlp.training.signals import RunStopped
 
 WORDS = (
     "dataset.image_size=32", "model=small_cnn", "trainer.epochs=2", "trainer.batch_size=8", "trainer.num_workers=0",
@@ -126,6 +129,15 @@ def test_a_labeler_that_cannot_be_asked_is_told_and_the_rest_stands(run, monkeyp
     assert "agreement" not in found.known
     print_evaluation(found, "run")
     assert "agreement with the labeler is not told: " in capsys.readouterr().out
+
+
+def test_a_signal_while_the_labeler_is_asked_ends_eval(run, monkeypatch):
+    def stop(*_):
+        raise RunStopped(signal.SIGTERM)
+
+    monkeypatch.setattr(DAMP, "evaluate", stop)
+    with pytest.raises(RunStopped):
+        evaluate(open_trained(str(run)), "val")
 
 
 def test_full_labels_of_test_alone_are_used_there_and_absent_classes_have_no_figure(tmp_path, capsys):

@@ -86,6 +86,13 @@ def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):
     assert mean_average_precision(test.targets, trainer.predict(test, "test")) == result.test_map
 
 
+def test_large_test_scores_are_not_kept_and_this_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("aevlp.training.trainer.MAX_TEST_SCORES", 1599)
+    result = aevlp.train(runs.config("trainer.epochs=1"))  # 40 images of ten classes: 1,600 bytes
+    assert not (result.run_dir / "test_scores.npz").exists()
+    assert "are not kept in the run; `eval -o FOLDER` writes them" in capsys.readouterr().out
+
+
 def test_metric_names(small):
     result = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "dataset.image_size=32", "trainer.epochs=1"]))
     positive = [name for name in PSEUDO if "positive" in name]
