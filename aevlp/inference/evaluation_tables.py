@@ -74,7 +74,7 @@ def _print_classes(found: Evaluation, console: Terminal) -> None:
     console.table(Sheet("", list(CSV_COLUMNS), shown))
     if count > MANY and len(best) < count:
         absent = [found.class_names[j] for j in np.flatnonzero(np.isnan(found.precisions))]
-        console.tell(f"without an image: {_some(absent)}")
+        console.tell(f"{'known in no image' if found.by_known else 'without an image'}: {_some(absent)}")
 
 
 def _some(names: list[str]) -> str:

@@ -65,7 +65,7 @@ def results(state: str, summary: dict[str, Any], num_classes: int) -> list[Resul
         found.append(_mean("best val mAP", "best/val_mAP", known, summary, num_classes))
     if known and summary.get("val/known_recall_1") is not None:
         first, three, five = (number(summary.get(f"val/known_recall_{k}"), 1) for k in (1, 3, 5))
-        found.append(("known labels", first, f"% come first, {three} in the first 3, {five} in 5; last epoch"))
+        found.append(("known labels", first, f"percent come first, {three} in the first 3, {five} in 5; last epoch"))
     if summary.get("val/agreement") is not None and known:
         found.append(("agreement", number(summary["val/agreement"], 1), "F1 of model and labeler"))
     if summary.get("test/labeler_mAP") is not None:

@@ -81,6 +81,6 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         absent = [data.class_names[j] for j in np.flatnonzero((labels <= 0).all(axis=0))]
         if absent:
             names = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED} more" if len(absent) > NAMED else "")
-            count = len(data.class_names)
-            found.append(f"mAP on {title} is over {count - len(absent)} of {count} classes; without an image: {names}")
+            count, why = len(data.class_names), "without an image" if split.targets is not None else "known in no image"
+            found.append(f"mAP on {title} is over {count - len(absent)} of {count} classes; {why}: {names}")
     return found
