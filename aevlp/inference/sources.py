@@ -11,7 +11,8 @@ from aevlp.runs.folder import begun_runs, find_run
 from aevlp.text import say
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
-_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
+_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=",
+               "trainer.evaluate_labeler=")  # fmt: skip
 
 
 def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | None = None) -> Path:
