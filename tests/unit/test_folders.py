@@ -23,6 +23,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_the_environment_s_folders_may_lie_in_the_home_folder(home, monkeypatch):
+    (home / "DATA/arrays").mkdir(parents=True)
     for name in ("RUNS", "DATA", "CACHE"):
         monkeypatch.setenv(f"AEVLP_{name}", f"~/{name}")
     found = [folders.runs_root(), folders.data_root(), folders.cache_root()]
@@ -34,6 +35,7 @@ def test_the_environment_s_folders_may_lie_in_the_home_folder(home, monkeypatch)
 
 
 def test_settings_name_paths_in_the_home_folder(home, capsys):
+    (home / "a").mkdir()
     config = ArraysConfig(name="arrays", root="~/a", arrays="~/b")
     assert dataset_root(config) == home / "a"
     assert arrays_folder(config, home / "a") == home / "b"
