@@ -31,22 +31,21 @@ def parquet_rows(path: Path, known: Sequence[str], between: str) -> Iterator[tup
             table = parquet.ParquetFile(file)
             names = table.schema_arrow.names
             yield 0, list(names)
-            if table.metadata.num_rows > MAX_ROWS:
-                raise DataError(f"{path}: has {table.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are read")
+            if (count := table.metadata.num_rows) > MAX_ROWS:
+                raise DataError(f"{path}: has {count:,} rows; at most {MAX_ROWS:,} are read")
             read = [name for name in names if name.casefold() in known]
             for name in read:
                 _require_text(path, table.schema_arrow.field(name))
-            number = 0
+            first = 1
             for batch in table.iter_batches(BATCH, columns=read):
-                columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-                for i in range(batch.num_rows):
-                    number += 1
-                    yield (
-                        number,
-                        [_text(columns[name][i], between, f"{path}:{number}") if name in columns else "" for name in names],
-                    )
+                texts = [
+                    _texts(path, first, batch.column(name).to_pylist(), between) if name in read else [""] * batch.num_rows
+                    for name in names
+                ]
+                yield from enumerate(map(list, zip(*texts, strict=True)), first)
+                first += batch.num_rows
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+            raise DataError(f"{path}: cannot be read as Parquet: {str(error).partition(chr(10))[0]}") from error
 
 
 def write_parquet(path: Path, cells: Iterable[list[str]]) -> None:
@@ -82,10 +81,13 @@ def _require_text(path: Path, field: Any) -> None:
         raise DataError(f"{path}: column {field.name!r} holds {field.type}; it must hold text, or lists of text")
 
 
-def _text(value: str | list[str | None] | None, between: str, where: str) -> str:
-    if isinstance(value, list):
-        words = [word or "" for word in value]
-        if wrong := next((word for word in words if between in word), None):
-            raise DataError(f"{where}: {wrong!r} holds {between}, which separates labels; rename the class")
-        return between.join(words)
-    return value or ""
+def _texts(path: Path, first: int, values: list[Any], between: str) -> list[str]:
+    """The fields of a column, of which the first is of row `first`."""
+    texts = []
+    for row, value in enumerate(values, first):
+        if isinstance(value, list):
+            if wrong := next((word for word in value if word and between in word), None):
+                raise DataError(f"{path}:{row}: {wrong!r} holds {between}, which separates labels; rename the class")
+            value = between.join(word or "" for word in value)
+        texts.append(value or "")
+    return texts
