@@ -24,14 +24,14 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
-from aevlp.config.schema import DatasetConfig
+from aevlp.config.schema import DatasetConfig, LocalPath, PathBelow
 from aevlp.data.dataset import Split, SPMLData, check_labels
 from aevlp.data.images import ImageFiles
 from aevlp.data.npz import read_npy
 from aevlp.data.prompt_names import FILE, read_prompt_names
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.folders import data_root, leads_outside, user_path
+from aevlp.folders import data_root, leads_outside
 from aevlp.input import read_text
 
 MAX_CLASSES = 50_000
@@ -42,15 +42,15 @@ UNFINISHED = ".unfinished"
 class ArraysConfig(DatasetConfig):
     """Settings of a dataset given as formatted arrays."""
 
-    root: str | None = None
+    root: LocalPath | None = None
     """Folder of the dataset; null takes $AEVLP_DATA/<name>."""
-    arrays: str | None = None
+    arrays: LocalPath | None = None
     """Folder of the formatted arrays, where it is not the root (`prepare --out`)."""
-    images: str | None = None
+    images: PathBelow | None = None
     """Folder of the image files, relative to the root; null takes the one of the official layout."""
-    classes: str | None = None
+    classes: PathBelow | None = None
     """File with one class name a line, relative to the arrays or absolute; null takes classes.txt, else the format's own list."""
-    prompt_names: str | None = None
+    prompt_names: PathBelow | None = None
     """File with lines class,words: what the text encoder reads of a class; null takes prompt_names.csv where there is one."""
     on_bad_image: Literal["error", "quarantine"] = "error"
     """What to do about images that are absent or that `prepare` could not read: stop, or leave them out and say so."""
@@ -143,7 +143,7 @@ def prompt_names_of(
     config: ArraysConfig, folder: Path, class_names: Sequence[str], usual: Callable[[str], str] = str
 ) -> list[str]:
     """What the text encoder reads of each class: as dataset.prompt_names or prompt_names.csv in `folder` says, else as usual."""
-    listed = folder / user_path(config.prompt_names or FILE, "dataset.prompt_names")
+    listed = folder / (config.prompt_names or FILE)
     given = read_prompt_names(listed, class_names) if config.prompt_names is not None or os.path.lexists(listed) else {}
     return [given.get(name) or usual(name) for name in class_names]
 
@@ -158,7 +158,7 @@ def check_number(class_names: list[str], path: Path) -> list[str]:
 def dataset_root(config: ArraysConfig) -> Path:
     """Folder of the dataset; DataError saying how to name one."""
     if config.root is not None:
-        root = user_path(config.root, "dataset.root")
+        root = Path(config.root)
     else:
         above = data_root()
         if above is None:
@@ -172,7 +172,7 @@ def dataset_root(config: ArraysConfig) -> Path:
 
 def arrays_folder(config: ArraysConfig, root: Path) -> Path:
     """Folder of what `prepare` wrote."""
-    return root if config.arrays is None else user_path(config.arrays, "dataset.arrays")
+    return root if config.arrays is None else Path(config.arrays)
 
 
 def build_formatted(
@@ -198,7 +198,7 @@ def build_formatted(
     if config.name != "arrays" and not os.path.lexists(first):
         out = "" if config.arrays is None else f" --out {shlex.quote(str(arrays))}"
         raise DataError(_no_such_file(first, f"{COMMAND} prepare {config.name} --root {shlex.quote(str(root))}{out}"))
-    listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
+    listed = arrays / (config.classes or "classes.txt")
     if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
     names, labels, observed = read_arrays(arrays, "train", list(class_names))
@@ -206,7 +206,7 @@ def build_formatted(
     train_rows, val_rows = split_train_val(len(names))
     train_observed = labels if config.train_labels == "full" else observed
     if config.images is not None:
-        images = [str(user_path(config.images, "dataset.images"))]
+        images = [config.images]
     folders = [root / folder for folder in images]
     folder = next((folder for folder in folders if os.path.isdir(folder)), folders[0])
     bad, said = read_quarantine(arrays), list(notes)

@@ -14,6 +14,7 @@ import numpy as np
 
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
+from aevlp.config.schema import PathBelow
 from aevlp.data.as_called import as_called
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, prompt_names_of, read_class_names
@@ -22,20 +23,19 @@ from aevlp.data.imports._guess import import_command
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.data.table import SPLITS, TABLES, Row, Table, read_table
-from aevlp.folders import user_path
 
 
 class FolderConfig(ArraysConfig):
     """Settings of a folder of photos."""
 
-    table: str | None = None
-    """The table, CSV or Parquet, relative to the root or absolute; null takes labels.csv or labels.parquet."""
+    table: PathBelow | None = None
+    """The table, a CSV or Parquet file, relative to the root or absolute; null takes labels.csv or labels.parquet."""
 
 
 def table_path(config: FolderConfig, root: Path) -> Path:
     """The table's file, whether there is one or not; DataError where there are two."""
     if config.table is not None:
-        return root / user_path(config.table, "dataset.table")
+        return root / config.table
     there = [root / name for name in TABLES if os.path.lexists(root / name)]
     if len(there) > 1:
         raise DataError(f"{there[0]}: there is {there[1].name} too; remove one of the two")
@@ -56,12 +56,12 @@ def table_of(config: FolderConfig, root: Path, path: Path) -> Table:
 
 def photos_folder(config: FolderConfig, root: Path) -> Path:
     """The folder that names in the table are relative to."""
-    return root / user_path(config.images or "", "dataset.images")
+    return root / (config.images or "")
 
 
 def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) -> list[str]:
     """Class names: dataset.classes or classes.txt where there is one, else all labels of the table in alphabetical order."""
-    listed = root / user_path(config.classes or "classes.txt", "dataset.classes")
+    listed = root / (config.classes or "classes.txt")
     if config.classes is None and not os.path.lexists(listed):
         names = check_number(sorted({word for row in rows for word in row.words}), path)
         if not names:
