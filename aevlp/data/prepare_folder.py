@@ -100,7 +100,7 @@ def survey(console: Terminal, root: Path) -> Survey:
     for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
-    photos = Photos(root, [row.image for row in known.rows])
+    photos = Photos(root, [row.image for row in known.rows], np.array([row.line for row in known.rows]))
     return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
 
 
@@ -116,7 +116,7 @@ def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
         yield f"{some(heic, len(heic))}: {HEIC_NEEDS}"
     for name, why in photos.problems.items():
         if name not in named:
-            yield f"{name} is left out: it {why}"
+            yield f"{name} is left out ({why})"
     if links := photos.listing.links:
         yield f"links to folders are not followed: {some(links, len(links))}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ from PIL import Image
 
 from aevlp.cli import main
 from aevlp.config import registry
+from aevlp.config.errors import DataError
 from aevlp.data import decoding
 from aevlp.data.dataset import SPMLData
-from aevlp.data.quarantine import read_quarantine
+from aevlp.data.quarantine import most_bad, read_quarantine
 from aevlp.folders import runs_root
 
 CLASSES = ("bus", "dog", "person", "train", "zebra")
@@ -304,7 +306,7 @@ CASES = {
         ("10 photos are left out, as the table does not name them: 20.jpg, 21.jpg",), are(16, 4, 0),
     ),
     "bad_files": Case(
-        bad_files, ("28 of 30 can be read", "04.jpg: row 4", "03.jpg: row 3"), code=1, then=may_be_left_out_and_repaired
+        bad_files, ("28 of 30 can be read", "04.jpg: row 6", "03.jpg: row 5"), code=1, then=may_be_left_out_and_repaired
     ),
     "same_picture": Case(
         same_picture,
@@ -344,3 +346,26 @@ def test_a_folder_as_people_have_it(name, tmp_path, capsys):
     else:
         case.has(root, load(root))
     case.then(root)
+
+
+def test_what_lies_in_a_folder_and_is_no_photo_is_named_and_never_waited_for(tmp_path, capsys):
+    table()(tmp_path / "mine")
+    os.mkfifo(tmp_path / "mine/x.jpg")
+    (tmp_path / "mine/circle").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine/a.jpg").symlink_to("a.jpg")
+    assert main(["prepare", "folder", "--root", str(tmp_path / "mine")]) == 0
+    output = capsys.readouterr().out
+    assert "x.jpg is left out (is a named pipe, not a file)" in output
+    assert "a.jpg is left out (Too many levels of symbolic links)" in output
+    assert "links to folders are not followed: circle" in output
+
+
+def test_most_bad_photos_are_ten_or_a_share_and_never_all(tmp_path):
+    table()(tmp_path)
+    assert [most_bad(count) for count in (0, 28, 1000, 1999, 20_000)] == [10, 10, 10, 19, 200]
+    assert most_bad(28, 0) == 0
+    bad = load(tmp_path).val.images
+    for i in range(6):
+        (tmp_path / bad.name(i)).unlink()
+    with pytest.raises(DataError, match="6 of 6 validation images are absent or cannot be read, and nothing is left"):
+        load(tmp_path, on_bad_image="quarantine")
