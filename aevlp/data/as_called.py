@@ -15,11 +15,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from aevlp.command import COMMAND
+from aevlp.data.images import Photos
 from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, UNICODE, Meant, PhotoIndex
 from aevlp.data.table import Row, Table, one_a_photo
 
 SAME = (CASE, UNICODE, SLASHES, NO_SUFFIX)
 SHOWN = 3
+
+
+class TablePhotos(Photos):
+    """Photos that a table names: of one that is absent it is told which other may be meant."""
+
+    _index: PhotoIndex | None = None
+
+    def _problem(self, row: int, error: Exception) -> str:
+        problem = super()._problem(row, error)
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return problem
+        if self._index is None:
+            self._index = PhotoIndex(self.root)
+        meant = self._index.find(self.name(row))
+        if len(meant.photos) == 1:
+            return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
+        several = f"{' or '.join(meant.photos[:3])}{', ...' if len(meant.photos) > 3 else ''}"
+        return f"{problem}; it may mean {several}" if meant.photos else problem
 
 
 def as_called(table: Table, path: Path, photos: Path) -> Table:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.data import decoding
-from aevlp.data.locate import PhotoIndex
 from aevlp.input import open_file, require_file
 
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
@@ -135,19 +134,6 @@ class Photos(ImageFiles):
     """Photos of people, as a viewer shows them: turned as the camera noted, transparent pixels on white."""
 
     _version = b" shown"
-    _index: PhotoIndex | None = None
-
-    def _problem(self, row: int, error: Exception) -> str:
-        problem = super()._problem(row, error)
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            return problem
-        if self._index is None:
-            self._index = PhotoIndex(self.root)
-        meant = self._index.find(self.name(row))
-        if len(meant.photos) == 1:
-            return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
-        several = f"{' or '.join(meant.photos[:3])}{', ...' if len(meant.photos) > 3 else ''}"
-        return f"{problem}; it may mean {several}" if meant.photos else problem
 
     def _decode(self, image: Image.Image) -> np.ndarray:
         pixels, changes = decoding.as_shown(image)

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.data.advice import advice, contradiction
+from aevlp.data.as_called import TablePhotos
 from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of, table_path
-from aevlp.data.images import Photos
 from aevlp.data.imports._base import some
 from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
@@ -44,7 +44,7 @@ class Survey:
     rows: list[Row]
     part_of: dict[str, str]
     """The split of each photo, by its name."""
-    images: Photos
+    images: TablePhotos
     contents: dict[str, bytes | None]
     """The arrays by name of their file: None where the table has none, so that no earlier one stays."""
     hashes: dict[int, int] = field(default_factory=dict)
@@ -100,13 +100,13 @@ def survey(console: Terminal, root: Path) -> Survey:
     for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
-    photos = Photos(root, [row.image for row in known.rows], np.array([row.line for row in known.rows]))
+    photos = TablePhotos(root, [row.image for row in known.rows], np.array([row.line for row in known.rows]))
     return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
 
 
 def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
     """What lies in the folder and is not used, and why."""
-    named = {row.image for row in rows}
+    named = {os.path.normpath(row.image) for row in rows}
     others = [name for name in photos if name not in named]
     if others:
         count = "1 photo is" if len(others) == 1 else f"{len(others):,} photos are"

@@ -15,10 +15,9 @@ import numpy as np
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
 from aevlp.config.schema import PathBelow
-from aevlp.data.as_called import as_called
+from aevlp.data.as_called import TablePhotos, as_called
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, prompt_names_of, read_class_names
-from aevlp.data.images import Photos
 from aevlp.data.imports._guess import import_command
 from aevlp.data.protocol import draw_single_positives, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
@@ -129,11 +128,11 @@ def build_folder(config: FolderConfig) -> SPMLData:
                 )
             observed = targets
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
-        files = Photos(photos_folder(config, root), names, np.array(lines))
+        files = TablePhotos(photos_folder(config, root), names, np.array(lines))
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
-        photos = Photos(files.root, files.names[kept].tolist(), files.rows[kept])
+        photos = TablePhotos(files.root, files.names[kept].tolist(), files.rows[kept])
         return Split(photos, observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(
