@@ -78,10 +78,8 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
     ]  # fmt: skip
     if likely:
         table, folder = (shlex.quote(str(place)) for place in (path, photos))
-        yield (
-            f"{len(likely)} names are of photos elsewhere: {_some(likely)}; to take these: "
-            f"{COMMAND} import {table} --root {folder} --replace"
-        )
+        command = f"; to take these: {COMMAND} import {table} --root {folder} --replace" if path.suffix == ".csv" else ""
+        yield f"{len(likely)} names are of photos elsewhere: {_some(likely)}{command}"
 
 
 def _some(lines: list[str]) -> str:

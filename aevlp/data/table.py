@@ -160,6 +160,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
     columns = [name.casefold() for name in header]
     if "image" not in columns or not {"label", "labels"} & set(columns):
+        if path.suffix == ".parquet":
+            raise DataError(f"{path}: two columns must be called image and label (or labels); they are {','.join(header)[:80]!r}")
         raise DataError(
             f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. Write such a "
             f"line, or tell what the columns are called: {COMMAND} import {shlex.quote(str(path))} --from csv "

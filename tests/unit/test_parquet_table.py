@@ -81,7 +81,10 @@ def test_labels_may_be_lists_and_columns_stand_in_any_order_and_case(root, kind)
     [
         ({"image": ["0.png"], "label": [1]}, "column 'label' holds int64; it must hold text, or lists of text"),
         ({"image": ["0.png", "1.png"], "label": [["a"], ["b", "a|b"]]}, r"parquet:2: 'a\|b' holds \|, which separates labels"),
-        ({"photo": ["0.png"], "label": ["cat"]}, "parquet:1: the first line must name the columns, such as image,label"),
+        (
+            {"photo": ["0.png"], "label": ["cat"]},
+            r"parquet: two columns must be called image and label \(or labels\); they are 'photo,label'",
+        ),
         ({"image": ["0.png", "../x.png"], "label": ["a", "b"]}, r"parquet:2: '\.\./x\.png' leads out of the folder"),
         ({"image": pyarrow.array([], pyarrow.string()), "label": pyarrow.array([], pyarrow.string())}, "lists no image"),
     ],
