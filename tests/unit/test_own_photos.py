@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -369,3 +370,16 @@ def test_most_bad_photos_are_ten_or_a_share_and_never_all(tmp_path):
         (tmp_path / bad.name(i)).unlink()
     with pytest.raises(DataError, match="6 of 6 validation images are absent or cannot be read, and nothing is left"):
         load(tmp_path, on_bad_image="quarantine")
+
+
+def test_a_picture_of_60_000_pixels_a_side_is_refused_before_it_is_decoded(tmp_path, capsys):
+    table()(tmp_path)
+    Image.new("1", (60_000, 1)).save(tmp_path / "00.jpg", "PNG")
+    head = bytearray((tmp_path / "00.jpg").read_bytes())
+    head[20:24] = (60_000).to_bytes(4, "big")
+    head[29:33] = zlib.crc32(head[12:29]).to_bytes(4, "big")
+    (tmp_path / "00.jpg").write_bytes(head)
+    assert main(["prepare", "folder", "--root", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}/00.jpg: row 2 cannot be read as an image: ")
+    assert "3600000000 pixels" in line
