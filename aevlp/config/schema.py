@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from aevlp.folders import user_path
+
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
 # than rounding.
 SPEED_AND_METERS = (
@@ -26,6 +28,12 @@ SPEED_AND_METERS = (
 )  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
+
+
+LocalPath = Annotated[str, AfterValidator(lambda path: str(user_path(path).absolute()))]
+"""A file or folder of this machine. It is kept in full: a run that is looked at from another folder means the same."""
+PathBelow = Annotated[str, AfterValidator(lambda path: str(user_path(path)))]
+"""A file or folder relative to another one, or in full."""
 
 
 class Config(BaseModel):
