@@ -79,27 +79,40 @@ def scored(run: Run) -> dict[str, Any] | None:
     }
 
 
-def pseudo_positives(runs: list[Run]) -> dict[str, Any] | None:
-    """Pseudo-positives by epoch and class, summed over runs of one experiment; at most MAX_EPOCHS epochs, with both ends."""
-    sums: dict[tuple[int, str], np.ndarray] = {}
-    for run in runs:
-        try:
-            for row in run.table("pseudo_per_class.csv"):
-                counts = np.array([int(row["assigned"]), int(row["correct"]), int(row["actual"])], dtype=np.int64)
-                key = (int(row["epoch"]), row["class"])
-                sums[key] = sums.get(key, 0) + counts
-        except (KeyError, OverflowError, ValueError):
-            run.say("pseudo_per_class.csv has other columns than expected, or no numbers there")
-    epochs = sorted({epoch for epoch, _ in sums})
+def pseudo_positives(run: Run) -> dict[str, Any] | None:
+    """Pseudo-positives of a run by epoch and class; at most MAX_EPOCHS epochs, with both ends.
+
+    Without full labels only those of the last epoch are counted, and `correct` and `actual` are None.
+    """
+    counts: dict[tuple[int, str], tuple[int, int, int]] = {}
+    try:
+        for row in run.table("pseudo_per_class.csv"):
+            counts[int(row["epoch"]), row["class"]] = (int(row["assigned"]), int(row["correct"]), int(row["actual"]))
+    except (KeyError, ValueError):
+        run.say("pseudo_per_class.csv has other columns than expected, or no numbers there")
+    epochs = sorted({epoch for epoch, _ in counts})
     if not epochs:
-        return None
+        return _assigned(run)
     epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, MAX_EPOCHS).round().astype(int))]
-    classes = list(dict.fromkeys(name for _, name in sums))
-    none = np.zeros(3, dtype=int)
-    rows = np.array([[sums.get((epoch, name), none) for name in classes] for epoch in epochs])
+    classes = list(dict.fromkeys(name for _, name in counts))
+    rows = [[counts.get((epoch, name), (0, 0, 0)) for name in classes] for epoch in epochs]
     return {"epochs": epochs, "classes": classes} | {
-        key: rows[:, :, i].tolist() for i, key in enumerate(("assigned", "correct", "actual"))
+        key: [[cell[i] for cell in row] for row in rows] for i, key in enumerate(("assigned", "correct", "actual"))
     }
+
+
+def _assigned(run: Run) -> dict[str, Any] | None:
+    arrays = run.arrays("pseudo_labels.npz")
+    if "pseudo" not in arrays or not (arrays["pseudo"] > 0).any():
+        return None
+    arrays |= {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"}
+    try:
+        require(arrays, {"pseudo": "i NC", "classes": "U C"})
+    except ValueError:
+        return None  # `_num_images` and `samples` say it
+    found = (arrays["pseudo"] > 0).sum(axis=0)
+    last = {"epochs": [0], "classes": arrays["classes"].tolist(), "assigned": [found.tolist()]}
+    return last | {"correct": None, "actual": None}
 
 
 def samples(run: Run, images: Images) -> dict[str, Any] | None:

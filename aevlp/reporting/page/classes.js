@@ -1,6 +1,6 @@
 // Test AP by class, and the gain over the baseline.
 function classRows(index) {
-  const group = data.groups[index], other = data.groups[baseline.index];
+  const group = data.groups[index], other = data.groups[baselineOf(index)];
   const bySeed = (one) => new Map(one.finished.map((run) => data.runs[run]).filter(isWhole).map((run) => [run.seed, run.classes]));
   const here = bySeed(group), there = bySeed(other);
   const mean = (values) => { const have = values.filter(known); return have.length ? have.reduce((a, b) => a + b, 0) / have.length : null; };
@@ -11,7 +11,7 @@ function classRows(index) {
     positives: [...here.values()].map((classes) => classes[name]?.positives).find(known) ?? null,
     AP: mean([...here.values()].map((classes) => classes[name]?.AP)),
     base: mean([...there.values()].map((classes) => classes[name]?.AP)),
-    gain: index === baseline.index ? null : mean(common.map((seed) => { const a = here.get(seed)[name]?.AP, b = there.get(seed)[name]?.AP; return known(a) && known(b) ? a - b : null; })),
+    gain: index === baselineOf(index) ? null : mean(common.map((seed) => { const a = here.get(seed)[name]?.AP, b = there.get(seed)[name]?.AP; return known(a) && known(b) ? a - b : null; })),
   }));
 }
 
@@ -28,7 +28,7 @@ function gainBar(row) {
 
 function classes() {
   const have = options((group) => group.finished.some((run) => isWhole(data.runs[run]) && Object.keys(data.runs[run].classes).length));
-  if (!have.length) return section("classes", "Classes", null, empty("No finished run has a per_class.csv."));
+  if (!have.length) return nothing("Classes", "No finished run was tested against full labels (per_class.csv).");
   let index = have[0][0], word = "";
   const rows = () => classRows(index).filter((row) => row.name.toLowerCase().includes(word));
   const columns = [
