@@ -24,6 +24,7 @@ from aevlp.tracking.base import shown_path
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
 SHOWN_SETTINGS = 12  # experiments with a column of settings
 SHOWN_ROWS = 12  # settings
+TOLD = (*SPEED_AND_METERS, "dataset.train_labels", "trainer.epochs", "selection.labels")  # change nothing, or stand above
 SHOWN_SEEDS = 5  # one by one
 SHOWN_NOTES = 50
 BOUNDS = "trained with all labels: what one label can hope for, not ranked"
@@ -118,11 +119,12 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
     found += [Sheet(BOUNDS, header, bounds)] if bounds else []
     others = [entry for entry in experiments if entry["difference"]]
     against = f"against {data['baseline']}"
-    compared = {title: name for title, name in metrics.items() if name not in NOT_PERCENT}
-    differences = [
-        [entry["name"], *(_difference(entry["difference"][name]) for name in compared.values())]
-        for entry in others if any(entry["difference"][name] for name in compared.values())
-    ]  # fmt: skip
+    compared = {
+        title: name for title, name in metrics.items()
+        if name not in NOT_PERCENT and any(entry["difference"][name] for entry in others)
+    }  # fmt: skip
+    differences = [[entry["name"], *(_difference(entry["difference"][name]) for name in compared.values())] for entry in others]
+    differences = [row for row in differences if set(row[1:]) - {NONE}]
     if differences:
         found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *compared], differences, indent=2))
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
@@ -133,12 +135,12 @@ def sheets(data: dict[str, Any]) -> list[Sheet]:
 
 
 def _settings(data: dict[str, Any]) -> list[Sheet]:
-    """Settings that differ and change results, of the first experiments."""
+    """Settings that differ, of the first experiments: those that change results and are not told in other ways."""
     experiments = data["experiments"]
     shown = experiments[:SHOWN_SETTINGS]
     rows = [
         [path, *map(_setting, values[: len(shown)])]
-        for path, values in data["settings"].items() if path not in SPEED_AND_METERS
+        for path, values in data["settings"].items() if path not in TOLD
     ]  # fmt: skip
     rows = [row for row in rows if len(set(row[1:])) > 1]
     if not rows:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from aevlp.data.npz import require
+from aevlp.metrics.mistakes import judge
+from aevlp.metrics.thresholds import sigmoid
 from aevlp.runs.collect import Run
 
 THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
@@ -141,21 +143,46 @@ def samples(run: Run, images: Images) -> dict[str, Any] | None:
         return None
 
 
+def mistakes(run: Run, images: Images) -> dict[str, Any] | None:
+    """The validation images that samples.npz holds, with what the best epoch says of them rightly, falsely, and not at all."""
+    arrays, scores = run.arrays("samples.npz"), run.arrays("val_scores.npz")
+    if "val_rows" not in arrays or not scores:
+        return None
+    try:
+        require(scores, {"logits": "f NC", "observed": "biu NC", "targets": "biu NC?"})
+        require(arrays, {"classes": "U C", "val_rows": "iu N", "val_names": "U N", "val_jpeg": "u J", "val_offsets": "iu O"})
+        rows, offsets = arrays["val_rows"].astype(np.int64), arrays["val_offsets"].astype(np.int64)
+        _require_offsets(offsets, len(rows), len(arrays["val_jpeg"]))
+        if scores["logits"].shape[1] != len(arrays["classes"]) or ((rows < 0) | (rows >= len(scores["logits"]))).any():
+            raise ValueError("val_rows are not those of val_scores.npz")
+        probabilities, jpeg = sigmoid(scores["logits"]), arrays["val_jpeg"].astype(np.uint8).tobytes()
+        verdict = judge(probabilities, scores["observed"].astype(np.int8), scores.get("targets"))
+        return {
+            "pictures": [images.add(jpeg[first:last]) for first, last in itertools.pairwise(offsets.tolist())],
+            "names": arrays["val_names"].tolist(),
+            "classes": arrays["classes"].tolist(),
+            "full": "targets" in scores,
+            **{kind: _indices(getattr(verdict, kind)[rows]) for kind in ("right", "false", "missed", "unknown")},
+            "scores": packed(_steps(probabilities[rows]), "u1"),
+        }
+    except ValueError as error:
+        run.say(f"samples.npz: {error}")
+        return None
+
+
 def require_samples(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of samples.npz as `write_samples` describes them; ValueError where they are something else."""
     require(arrays, {
         "rows": "iu N", "names": "U N", "classes": "U C", "observed": "biu NC", "pseudo": "biu NC", "targets": "biu NC?",
         "scores": "f NC", "views": "f NVC?", "jpeg": "u J", "offsets": "iu O",
     })  # fmt: skip
-    offsets = arrays["offsets"].astype(np.int64)
-    if (
-        len(offsets) != len(arrays["rows"]) + 1
-        or (np.diff(offsets) < 0).any()
-        or offsets[0] < 0
-        or offsets[-1] > len(arrays["jpeg"])
-    ):
-        raise ValueError("offsets are not those of its pictures")
+    _require_offsets(arrays["offsets"].astype(np.int64), len(arrays["rows"]), len(arrays["jpeg"]))
     return arrays
+
+
+def _require_offsets(offsets: np.ndarray, count: int, size: int) -> None:
+    if len(offsets) != count + 1 or (np.diff(offsets) < 0).any() or offsets[0] < 0 or offsets[-1] > size:
+        raise ValueError("offsets are not those of its pictures")
 
 
 class Images:

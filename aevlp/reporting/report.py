@@ -16,7 +16,7 @@ from aevlp.masking import mask_words
 from aevlp.reading import number
 from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
-from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
+from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_positives, samples, scored
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
 from aevlp.reporting.tables import Table, arrange
@@ -36,7 +36,8 @@ MAX_TEXT = 2000  # letters of a value of environment.json
 
 FILES = ("per_class.csv", "val_scores.npz", "pseudo_labels.npz", "samples.npz")
 Rows = dict[Group | Run, dict[str, Any]]
-OF_RUN, PSEUDO, SCORED, SAMPLES = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds", "images"
+OF_RUN, PSEUDO, SCORED = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds"
+SAMPLES, MISTAKES = "images", "mistakes"
 
 
 def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     require_runs(found, paths)
     tables = arrange(group_runs(found.runs), baseline)
     groups, baselines = [group for table in tables for group in table.groups], [table.baseline for table in tables]
-    most = {OF_RUN: MAX_RUNS, PSEUDO: MAX_EXPERIMENTS, SCORED: MAX_EXPERIMENTS, SAMPLES: MAX_EXPERIMENTS}
+    most = {OF_RUN: MAX_RUNS} | dict.fromkeys((PSEUDO, SCORED, SAMPLES, MISTAKES), MAX_EXPERIMENTS)
     budget = Budget(MAX_BYTES - RESERVED_BYTES, most)
     rows = _rows(groups, baselines, budget)
     groups = [group for group in groups if group in rows]
@@ -132,15 +133,17 @@ def _details(groups: list[Group], baselines: list[Group], rows: Rows, budget: Bu
     for group in groups:
         known = _best_first([run for run in group.runs if "curves" in rows.get(run, ())])
         if group.runs and not known:
-            budget.leave_out(f"{PSEUDO}, {SCORED} and {SAMPLES}", group.name)
-        before = len(images.uris)
-        found = budget.add(SAMPLES, group.name, partial(_samples, known, images))
-        if found is None:
-            images.forget(before)
+            budget.leave_out(f"{PSEUDO}, {SCORED}, {SAMPLES} and {MISTAKES}", group.name)
+        pictured = {}
+        for kind, read in ((SAMPLES, samples), (MISTAKES, mistakes)):
+            before = len(images.uris)
+            pictured[kind] = budget.add(kind, group.name, partial(_pictured, known, images, read))
+            if pictured[kind] is None:
+                images.forget(before)
         details[group] = {
             "pseudo": budget.add(PSEUDO, group.name, partial(_of_first, known, "pseudo_labels.npz", pseudo_positives)),
             "scored": budget.add(SCORED, group.name, partial(_of_first, known, "val_scores.npz", scored)),
-            "samples": None if found is None else found["about"],
+            **{kind: found and found["about"] for kind, found in zip(("samples", "mistakes"), pictured.values(), strict=True)},
         }
     for subject, row in rows.items():  # now that all has been read
         if isinstance(subject, Run) and "curves" in row:
@@ -160,9 +163,10 @@ def _of_first(runs: list[Run], file: str, read: Callable[[Run], dict[str, Any] |
     return None if first is None or value is None else value | {"run": first.path.name}
 
 
-def _samples(runs: list[Run], images: Images) -> dict[str, Any] | None:
+def _pictured(runs: list[Run], images: Images, read: Callable[[Run, Images], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What `read` makes of samples.npz, and the pictures that were not there before, which count as part of it."""
     before = len(images.uris)
-    about = _of_first(runs, "samples.npz", lambda run: samples(run, images))
+    about = _of_first(runs, "samples.npz", lambda run: read(run, images))
     return None if about is None else {"about": about, "pictures": images.uris[before:]}
 
 

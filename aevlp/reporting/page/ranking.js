@@ -58,8 +58,8 @@ function rankingTable(one) {
     { title: "Seeds", roomy: true, value: (i) => of(i).seeds.length, cell: (i) => String(of(i).seeds.length), plain: true },
     ...main.map(figure),
     { title: bounds.length ? `${low} to ${high}` : "", left: true, wide: true, roomy: true, cell: (i) => intervalPlot(of(i).metrics[metric], [low, high], { first: i === first, guide: of(base()).metrics[metric]?.mean ?? null }) },
-    { title: "Difference", value: (i) => (i === base() ? 0 : against(i)?.mean), plain: true,
-      cell: (i) => (i === base() ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) },
+    ...(one.groups.length < 2 ? [] : [{ title: "Difference", value: (i) => (i === base() ? 0 : against(i)?.mean), plain: true,
+      cell: (i) => (i === base() ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) }]),
     ...others.map(figure),
   ], one.groups, { sortBy: 2, below: (i) => of(i).bound, rowClass: (i) => (of(i).bound ? "bound" : i === first ? "first" : null), label: "Ranking" });
   baseline.listeners.push(sheet.redraw);
