@@ -24,10 +24,14 @@ class Verdict:
 
 
 def judge(probabilities: np.ndarray, observed: np.ndarray, targets: np.ndarray | None) -> Verdict:
-    """Judge predictions (N,C) at the threshold of highest F1 of each class; 0.5 for a class without a positive."""
+    """Judge predictions (N,C) at the threshold of highest F1 of each class.
+
+    At 0.5 for a class without a positive, and for all where only known labels are there: of their F1 the best threshold is far
+    too high or far too low, as most that is true is not known.
+    """
     labels = observed if targets is None else targets
-    there, absent = labels == 1, (labels < 0 if targets is None else labels == 0)
-    thresholds = best_thresholds(labels, probabilities)
+    there, absent = labels > 0, (labels < 0 if targets is None else labels == 0)
+    thresholds = np.full(labels.shape[1], np.nan) if targets is None else best_thresholds(labels, probabilities)
     predicted = probabilities >= np.where(np.isnan(thresholds), 0.5, thresholds)
     return Verdict(predicted & there, predicted & absent, there & ~predicted, predicted & ~there & ~absent)
 

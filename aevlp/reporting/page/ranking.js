@@ -31,7 +31,9 @@ function leaderLine(one) {
   const lead = el("p", { class: "lead" }), place = data.tables.length > 1 ? [named(one.title), ": "] : [];
   const draw = () => {
     if (!best || leader.bound) { lead.replaceChildren(...place, best ? "nothing but runs that were trained with all labels." : "None of these runs has finished; what they hold so far is below."); return; }
-    const parts = [...place, el("strong", {}, named(leader.name)), one.groups.filter((i) => !data.groups[i].bound && data.groups[i].metrics[metric]).length > 1 ? " leads with " : " has ", `${withHalf(best)} ${word}`];
+    const others = one.groups.slice(1).map((i) => data.groups[i]).filter((group) => !group.bound && group.metrics[metric]), alike = others.filter((group) => group.metrics[metric].mean === best.mean);
+    const says = alike.length ? [" and ", named(alike[0].name), " are even at "] : [others.length ? " leads with " : " has "];
+    const parts = [...place, el("strong", {}, named(leader.name)), ...says, `${withHalf(best)} ${word}`];
     const other = baselineOf(first) === first ? null : data.groups[baselineOf(first)], gap = other && difference(metric, first, baselineOf(first));
     if (gap) {
       parts.push(`, ${signed(gap.mean)}${known(gap.half) ? ` \u00b1 ${fixed(gap.half)}` : ""} against `, named(other.name));
