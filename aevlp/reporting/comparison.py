@@ -52,6 +52,8 @@ def shown_metrics(groups: list[Group]) -> dict[str, str]:
         told.discard("pseudo/positive/count")
     if not any(group.by_known for group in groups):
         told.difference_update(WITHOUT_FULL)
+    if "test/mAP" in told:
+        told.discard("test/mAP_observed")
     return {title: name for title, name in METRICS.items() if name in told} or {"test mAP": "test/mAP"}
 
 

@@ -117,9 +117,11 @@ def _assigned(run: Run) -> dict[str, Any] | None:
     return last | {"correct": None, "actual": None}
 
 
-def samples(run: Run, images: Images) -> dict[str, Any] | None:
-    """The sample images of a run with their labels and scores; pictures go to `images`, where equal ones are kept once."""
-    arrays = run.arrays("samples.npz")
+def samples(run: Run, arrays: dict[str, np.ndarray], images: Images) -> dict[str, Any] | None:
+    """The sample images of a run, given samples.npz, with their labels and scores.
+
+    Pictures go to `images`, where equal ones are kept once.
+    """
     try:
         if not arrays or not len(require_samples(arrays)["rows"]):
             return None
@@ -143,10 +145,10 @@ def samples(run: Run, images: Images) -> dict[str, Any] | None:
         return None
 
 
-def mistakes(run: Run, images: Images) -> dict[str, Any] | None:
+def mistakes(run: Run, arrays: dict[str, np.ndarray], images: Images) -> dict[str, Any] | None:
     """The validation images that samples.npz holds, with what the best epoch says of them rightly, falsely, and not at all."""
-    arrays, scores = run.arrays("samples.npz"), run.arrays("val_scores.npz")
-    if "val_rows" not in arrays or not scores:
+    scores = run.arrays("val_scores.npz") if "val_rows" in arrays else {}
+    if not scores:
         return None
     try:
         require(scores, {"logits": "f NC", "observed": "biu NC", "targets": "biu NC?"})

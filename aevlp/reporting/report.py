@@ -37,7 +37,7 @@ MAX_TEXT = 2000  # letters of a value of environment.json
 FILES = ("per_class.csv", "val_scores.npz", "pseudo_labels.npz", "samples.npz")
 Rows = dict[Group | Run, dict[str, Any]]
 OF_RUN, PSEUDO, SCORED = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds"
-SAMPLES, MISTAKES = "images", "mistakes"
+SAMPLES, PICTURED = "images and mistakes", {"samples": samples, "mistakes": mistakes}
 
 
 def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     require_runs(found, paths)
     tables = arrange(group_runs(found.runs), baseline)
     groups, baselines = [group for table in tables for group in table.groups], [table.baseline for table in tables]
-    most = {OF_RUN: MAX_RUNS} | dict.fromkeys((PSEUDO, SCORED, SAMPLES, MISTAKES), MAX_EXPERIMENTS)
+    most = {OF_RUN: MAX_RUNS} | dict.fromkeys((PSEUDO, SCORED, SAMPLES), MAX_EXPERIMENTS)
     budget = Budget(MAX_BYTES - RESERVED_BYTES, most)
     rows = _rows(groups, baselines, budget)
     groups = [group for group in groups if group in rows]
@@ -94,6 +94,7 @@ def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, A
         "title": table.title,
         "notes": [line[:MAX_TEXT] for line in table.notes],
         "metrics": shown_metrics(shown),
+        "by_known": any(group.by_known for group in shown),
         "groups": [place[group] for group in shown],
         "baseline": place.get(table.baseline, place[shown[0]] if shown else None),
         "settings": {path: values for path, values in kept.items() if values},
@@ -133,17 +134,15 @@ def _details(groups: list[Group], baselines: list[Group], rows: Rows, budget: Bu
     for group in groups:
         known = _best_first([run for run in group.runs if "curves" in rows.get(run, ())])
         if group.runs and not known:
-            budget.leave_out(f"{PSEUDO}, {SCORED}, {SAMPLES} and {MISTAKES}", group.name)
-        pictured = {}
-        for kind, read in ((SAMPLES, samples), (MISTAKES, mistakes)):
-            before = len(images.uris)
-            pictured[kind] = budget.add(kind, group.name, partial(_pictured, known, images, read))
-            if pictured[kind] is None:
-                images.forget(before)
+            budget.leave_out(f"{PSEUDO}, {SCORED}, {SAMPLES}", group.name)
+        before = len(images.uris)
+        found = budget.add(SAMPLES, group.name, partial(_pictured, known, images))
+        if found is None:
+            images.forget(before)
         details[group] = {
             "pseudo": budget.add(PSEUDO, group.name, partial(_of_first, known, "pseudo_labels.npz", pseudo_positives)),
             "scored": budget.add(SCORED, group.name, partial(_of_first, known, "val_scores.npz", scored)),
-            **{kind: found and found["about"] for kind, found in zip(("samples", "mistakes"), pictured.values(), strict=True)},
+            **(found["about"] if found else {"samples": None, "mistakes": None}),
         }
     for subject, row in rows.items():  # now that all has been read
         if isinstance(subject, Run) and "curves" in row:
@@ -163,11 +162,14 @@ def _of_first(runs: list[Run], file: str, read: Callable[[Run], dict[str, Any] |
     return None if first is None or value is None else value | {"run": first.path.name}
 
 
-def _pictured(runs: list[Run], images: Images, read: Callable[[Run, Images], dict[str, Any] | None]) -> dict[str, Any] | None:
-    """What `read` makes of samples.npz, and the pictures that were not there before, which count as part of it."""
-    before = len(images.uris)
-    about = _of_first(runs, "samples.npz", lambda run: read(run, images))
-    return None if about is None else {"about": about, "pictures": images.uris[before:]}
+def _pictured(runs: list[Run], images: Images) -> dict[str, Any] | None:
+    """What samples.npz of the first run that has it shows, and the pictures that were not there before, which are part of it."""
+    before, run = len(images.uris), next((run for run in runs if run.has("samples.npz")), None)
+    if run is None:
+        return None
+    arrays, name = run.arrays("samples.npz"), {"run": run.path.name}
+    about = {key: (found := read(run, arrays, images)) and found | name for key, read in PICTURED.items()}
+    return {"about": about, "pictures": images.uris[before:]} if any(about.values()) else None
 
 
 def _labels(runs: list[Run]) -> list[str]:
@@ -203,8 +205,9 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What is shown of a run beyond the tables."""
     _ = run.config  # read for what may be wrong with it
     positives = {row.get("class"): row.get("test_positives") for row in run.table("per_class.csv")}
+    precisions = class_precisions(run)
     classes = {
-        name: {"AP": precision, "positives": _count(positives.get(name))} for name, precision in class_precisions(run).items()
+        name: {"AP": precisions.get(str(name)), "positives": _count(count)} for name, count in positives.items() if precisions
     }
     return {
         "epochs": [row.get("trainer/epoch") for row in run.epochs],

@@ -48,7 +48,7 @@ def test_a_run_keeps_its_mistakes_and_the_report_tells_them_as_they_are(trained_
     rows = arrays["val_rows"]
     assert rows.tolist() == most_mistaken(probabilities, scores["observed"], scores["targets"], 32)
     images = Images()
-    found = mistakes(Run(trained_run), images)
+    found = mistakes(Run(trained_run), arrays, images)
     verdict = judge(probabilities, scores["observed"], scores["targets"])
     for kind in ("right", "false", "missed", "unknown"):
         assert found[kind] == [np.flatnonzero(mask).tolist() for mask in getattr(verdict, kind)[rows]]
@@ -60,5 +60,5 @@ def test_rows_that_are_not_of_the_scores_are_named(trained_run, tmp_path):
     (tmp_path / "val_scores.npz").write_bytes((trained_run / "val_scores.npz").read_bytes())
     np.savez(tmp_path / "samples.npz", **arrays | {"val_rows": arrays["val_rows"] + 1000})
     run = Run(tmp_path)
-    assert mistakes(run, Images()) is None
+    assert mistakes(run, run.arrays("samples.npz"), Images()) is None
     assert run.problems == ["samples.npz: val_rows are not those of val_scores.npz"]

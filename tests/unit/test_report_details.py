@@ -103,8 +103,8 @@ def stored(folder, **changes):
 
 
 def test_samples_travel_as_lists_and_bytes_and_equal_pictures_once(tmp_path):
-    images = Images()
-    found = samples(stored(tmp_path), images)
+    run, images = stored(tmp_path), Images()
+    found = samples(run, run.arrays("samples.npz"), images)
     assert (found["pictures"], len(images.uris)) == ([0, 0], 1)
     assert base64.b64decode(images.uris[0].partition(",")[2]) == JPEG
     assert (found["observed"], found["positive"], found["negative"], found["targets"]) == (
@@ -127,5 +127,5 @@ def test_samples_travel_as_lists_and_bytes_and_equal_pictures_once(tmp_path):
 )
 def test_damaged_samples_are_named_and_left_out(tmp_path, changes, problem):
     run = stored(tmp_path, **changes)
-    assert samples(run, Images()) is None
+    assert samples(run, run.arrays("samples.npz"), Images()) is None
     assert problem in run.problems[-1]

@@ -19,6 +19,7 @@ function classRows(index) {
 function gainBar(row) {
   const graph = svg("svg", { viewBox: "0 0 200 20", width: "100%", height: 20, preserveAspectRatio: "none", "aria-hidden": "true" });
   graph.append(svg("rect", { x: 0, y: 9, width: 200, height: 2, fill: "var(--line)" }));
+  if (!known(row.AP)) return graph;
   const from = known(row.base) && known(row.gain) ? row.base : 0, low = Math.min(from, row.AP), wide = Math.abs(row.AP - from);
   if (from) graph.append(svg("rect", { x: 0, y: 7, width: 2 * low, height: 6, fill: "var(--soft)", "fill-opacity": 0.35 }));
   graph.append(svg("rect", { x: 2 * low, y: 7, width: 2 * wide, height: 6, fill: row.AP >= from ? "var(--accent)" : "var(--bad)" }));

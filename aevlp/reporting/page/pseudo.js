@@ -25,7 +25,7 @@ function pseudo() {
   const hundred = { range: [0, 100] };
   const unjudged = data.runs.every((run) => !curve(run, "pseudo/positive/precision").some(known));
   const charts = curveCharts([["Precision of pseudo-positives", "pseudo/positive/precision", hundred], ["Recall of pseudo-positives", "pseudo/positive/recall", hundred], ["F1 of pseudo-positives", "pseudo/positive/f1", hundred],
-    ["Model and labeler agree, percent", "val/agreement"], ...(unjudged ? [["Pseudo-positives", "pseudo/positive/count", { digits: 0 }]] : [])]);
+    ["Model and labeler agree, percent", "val/agreement", { byKnown: true }], ...(unjudged ? [["Pseudo-positives", "pseudo/positive/count", { digits: 0 }]] : [])]);
   const have = options((group) => group.pseudo), judged = have.some(([i]) => data.groups[i].pseudo.correct);
   const note = judged ? "Measured on the training images where no label was observed. The true labels are read by this meter only, never by training." : "Full labels are not known: pseudo-labels can be counted, but not judged.";
   if (!charts && !have.length) return nothing("Pseudo-labels", "None of these runs uses pseudo-labels.");
