@@ -9,7 +9,7 @@ from pathlib import Path
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.schema import TrackingConfig
-from aevlp.tracking.base import Tracker, Trackers, shown_run
+from aevlp.tracking.base import Tracker, Trackers, shown_path
 from aevlp.tracking.console import ConsoleTracker
 from aevlp.tracking.jsonl import JsonlTracker
 from aevlp.tracking.wandb import WandbTracker
@@ -17,7 +17,7 @@ from aevlp.tracking.wandb import WandbTracker
 
 def build_trackers(config: TrackingConfig, run_dir: Path, more: Sequence[Tracker] = ()) -> Trackers:
     """Trackers for the run in `run_dir`, and `more` of the caller's."""
-    name = shlex.quote(shown_run(run_dir))
+    name = shlex.quote(shown_path(run_dir))
 
     def next_steps(state: str) -> list[tuple[str, str]]:
         if state == "finished":

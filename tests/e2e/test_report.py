@@ -237,7 +237,9 @@ def filters_the_images(driver, data):
 
 def filters_the_mistakes(driver, data):
     found = data["groups"][0]["mistakes"]
-    shown = driver.find_elements("css selector", "#mistakes .card img")
+    sides = [f"i.{side}Width / i.{side}Height" for side in ("natural", "client")]
+    stored, drawn = driver.execute_script(f"const i = document.querySelector('#mistakes img'); return [{', '.join(sides)}]")
+    assert drawn == pytest.approx(stored, rel=0.02)  # photos keep their shape
     choices = (("false", "missed"), ("false",), ("missed",))
     buttons = driver.find_elements("css selector", "#mistakes .choice button")
     for button, kinds in zip(buttons, choices, strict=True):
@@ -245,10 +247,6 @@ def filters_the_mistakes(driver, data):
         button.click()
         count = sum(any(found[kind][i] for kind in kinds) for i in range(len(found["names"])))
         assert driver.find_element("css selector", "#mistakes .controls [aria-live]").text == f"{count} of 24 images"
-    assert shown
-    script = "const i = document.querySelector('#gallery img'); return [i.naturalWidth / i.naturalHeight, i.clientWidth / i.clientHeight]"
-    stored, drawn = driver.execute_script(script)
-    assert drawn == pytest.approx(stored, rel=0.02)  # in their own shape
 
 
 def switches_the_theme(driver):
