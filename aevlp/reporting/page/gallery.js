@@ -78,8 +78,10 @@ function gallery() {
   }
   choose(withPseudo[0]);
   const box = el("input", { type: "checkbox", onchange: () => { overlay = box.checked; draw(); } });
-  const key = [["observed", "observed"], ["right", "right pseudo-positive"], ["wrong", "false pseudo-positive"], ["missed", "missed positive"]].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
+  const judged = have.some(([i]) => data.groups[i].samples.targets);  // without full labels nothing is right or false
+  const kindsShown = judged ? [["right", "right pseudo-positive"], ["wrong", "false pseudo-positive"], ["missed", "missed positive"]] : [["unknown", "pseudo-positive"]];
+  const key = [["observed", "observed"], ...kindsShown].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
   return section("gallery", "Images", "A fixed sample of the training images, the same for every run on a dataset. Choose a label, and Tiles, to see how probable the labeler finds it in each tile: bright tiles are probable.",
-    el("div", { class: "controls" }, picker("Experiment", have, choose, withPseudo[0]), choice("Show", ["All", "Missed positives", "False pseudo-positives"], (i) => { filter = i; draw(); }), byClass, el("label", {}, box, "Tiles"), count),
+    el("div", { class: "controls" }, picker("Experiment", have, choose, withPseudo[0]), judged ? choice("Show", ["All", "Missed positives", "False pseudo-positives"], (i) => { filter = i; draw(); }) : null, byClass, el("label", {}, box, "Tiles"), count),
     el("div", { class: "samples" }, key), cards, el("p", {}, more));
 }

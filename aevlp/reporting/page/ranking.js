@@ -67,7 +67,7 @@ function rankingTable(one) {
   baseline.listeners.push(sheet.redraw);
   const several = data.tables.length > 1, has = one.groups.some((i) => of(i).bound);
   return [several ? el("h3", { class: "apart" }, named(one.title)) : null, one.notes.map((line) => el("p", { class: "note" }, named(line))),
-    one.groups.length > 1 ? el("div", { class: "controls" }, picker("Baseline", one.groups.map((i) => [i, of(i).name]), setBaseline, base())) : null, sheet,
+    one.groups.length > 1 ? el("div", { class: "controls" }, picker("Baseline", one.groups.map((i) => [i, of(i).name]), setBaseline, base())) : null, el("div", { class: columns.length > 6 ? "dense" : null }, sheet),
     has ? el("p", { class: "note below" }, "Grey, below the ranking: trained with all labels, which is what one label can hope for, and no competitor.") : null];
 }
 
