@@ -28,8 +28,9 @@ def name_groups(groups: list[Group]) -> None:
     by_experiment: dict[str, list[Group]] = {}
     for group in groups:
         by_experiment.setdefault(group.experiment, []).append(group)
+    here = files(EXPERIMENTS) if differing else {}
     for experiment, alike in by_experiment.items():
-        definition = _definition(experiment) if differing else None
+        definition = _definition(experiment) if experiment in here else None
         paths = differing if definition is not None else [path for path in settings(alike) if path not in UNNAMED]
         flat = [settings_of(group) for group in alike]
         for group, values in zip(alike, flat, strict=True):
@@ -61,9 +62,7 @@ def _text(value: Any) -> str:
 
 
 def _definition(experiment: str) -> dict[str, Any] | None:
-    """Settings of an experiment as it stands in its file; None where there is no such file here, or it cannot be read."""
-    if experiment not in files(EXPERIMENTS):
-        return None
+    """Settings of an experiment as it stands in its file; None where that cannot be read."""
     try:
         return flatten(load_experiment(experiment).to_dict())
     except AevlpError:

@@ -86,7 +86,7 @@ class Run:
         """What --name called it; empty where it did not."""
         if "name" in self.summary:
             return _word(self.summary["name"])
-        tracking = self.config.get("tracking") if not self.finished else None  # a finished run's is not read for it
+        tracking = self.config.get("tracking") if not self.finished else None  # else 10,000 files would be read for it
         return _word(tracking.get("name")) if isinstance(tracking, dict) else ""
 
     @cached_property
