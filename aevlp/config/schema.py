@@ -170,6 +170,12 @@ class TrackingConfig(Config):
     """Runs shown together; null is the name of the experiment."""
     job_type: Annotated[str, _taken_by_wandb(64)] = "train"
     """Kind of run within its group."""
+    name: Annotated[str, _taken_by_wandb(128)] | None = None
+    """What compare, report and W&B call the run; null is what differs in it, and in W&B the name of its folder."""
+    notes: Annotated[str, _taken_by_wandb(2000)] | None = None
+    """A word about the run, for whoever looks at it in W&B."""
+    alert: bool = False
+    """Let W&B write to you when a run ends or fails."""
 
 
 class ExperimentConfig(Config):
