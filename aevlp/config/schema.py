@@ -27,7 +27,7 @@ SPEED_AND_METERS = (
     "labeler.encoder.cache",
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
-_CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "labeler.skip_known": False}
+_CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "labeler.skip_known": False, "loss.gamma_known": 1.0}
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
 

@@ -78,8 +78,8 @@ def label_arrays(
     if not isinstance(known, str):
         observed = drawn
     else:
-        open_to_draw = whole if known == "given" else ~(observed > 0).any(axis=1)
-        observed = np.where(open_to_draw[:, None] & (observed == 0), drawn, observed)
+        drawn_rows = whole if known == "given" else (observed <= 0).all(axis=1)
+        observed = np.where((observed == 0) & drawn_rows.reshape(-1, 1), drawn, observed)
     return observed, targets if whole.all() else None
 
 
