@@ -123,7 +123,7 @@ def test_images_and_classes_stand_in_any_order(name):
 
 
 @every_loss
-def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(name, monkeypatch):
+def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(name):
     observed = KNOWN.clamp(min=0)
 
     def trajectory():
@@ -135,8 +135,10 @@ def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(nam
         return found
 
     with_known = trajectory()
-    for module in [module for key, module in sys.modules.items() if key.startswith("aevlp.losses.")]:
-        if hasattr(module, "where_absent"):
-            monkeypatch.setattr(module, "where_absent", lambda loss, if_negative, observed: loss)
-    for found, expected in zip(trajectory(), with_known, strict=True):
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [module for key, module in sys.modules.items() if key.startswith("aevlp.losses.")]:
+            if hasattr(module, "where_absent"):
+                patch.setattr(module, "where_absent", lambda loss, if_negative, observed: loss)
+        without = trajectory()
+    for found, expected in zip(without, with_known, strict=True):
         assert torch.equal(found, expected)
