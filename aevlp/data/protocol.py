@@ -9,7 +9,8 @@ import numpy as np
 
 from aevlp.config.schema import Draw, Known, KnownLabels
 
-ROWS = 65_536  # drawn at a time, so that the numbers of 1.7 million rows of 300 classes need not be held at once
+ROWS = 65_536
+"""Images drawn at a time, so that the numbers of 1.7 million of them in 300 classes need not be held at once."""
 
 
 def draw_single_positives(labels: np.ndarray, seed: int = 1200) -> np.ndarray:
