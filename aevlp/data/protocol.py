@@ -44,7 +44,7 @@ def draw_known(
     """What `dataset.known` and `dataset.draw` make known of full labels, -1 for what is known to be absent.
 
     Every entry has a number u in (0,1) that hangs on the seed and the names of its image and its class alone: other images, other
-    classes and their order change nothing, and what a smaller share or number knows, a larger one knows as well.
+    classes and their order change nothing but n below, and what a smaller share or number knows, a larger one knows as well.
 
         share: S        entries with u < S
         positives: P    of each image, the P positives with the smallest -ln(u) / w, which draws them one after the other without

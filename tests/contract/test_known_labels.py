@@ -142,3 +142,23 @@ def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(nam
         without = trajectory()
     for found, expected in zip(without, with_known, strict=True):
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [(name, {}) for name in ("an", "an_pl", "wan", "ll_r", "ll_ct", "ll_cp", "em", "em_apl", "vlpl", "gr", "mime")]
+    + [("gpr", {"regularizer": 0.0})],
+)
+def test_where_all_labels_are_known_what_is_left_is_cross_entropy(known, words):
+    observed = torch.where(make_logits(1.0) > 0, 1, -1).to(torch.int8)
+    module = losses.build(known, num_classes=C, num_samples=N, **(PARAMS.get(known, {}) | words))
+    logits = make_logits()
+    for epoch in (1, 2, 3):
+        value, gradient = evaluate(module, logits, observed, epoch=epoch)
+        expected = logits.double().requires_grad_()
+        cost = torch.nn.functional.binary_cross_entropy_with_logits(expected, (observed > 0).double())
+        cost.backward()
+        assert value.item() == pytest.approx(cost.item(), rel=1e-4, abs=2e-5)  # epsilons of 1e-5 and 1e-7
+        torch.testing.assert_close(gradient.double(), expected.grad, rtol=1e-3, atol=1e-6)
+        if hasattr(module, "on_epoch_end"):
+            module.on_epoch_end(lambda: [(torch.arange(N), torch.sigmoid(logits))], epoch)
