@@ -9,7 +9,8 @@ from aevlp.config.errors import ConfigError
 from aevlp.runs.folder import find_run
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
-_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=")
+_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=",
+               "trainer.evaluate_labeler=")  # fmt: skip
 
 
 def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | None = None) -> Path:

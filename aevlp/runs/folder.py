@@ -28,7 +28,7 @@ from aevlp.runs.lock import RunLock
 from aevlp.runs.snapshot import environment
 
 if TYPE_CHECKING:
-    from aevlp.data.dataset import SPMLData
+    from aevlp.data.dataset import Split, SPMLData
 
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 
@@ -185,10 +185,9 @@ class RunFolder:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         self.write(name, buffer.getvalue())
 
-    def write_validation(self, data: SPMLData, logits: np.ndarray) -> None:
-        """val_scores.npz: logits of the best epoch, and the labels they are judged by."""
-        labels = {"observed": data.val.observed} | ({} if data.val.targets is None else {"targets": data.val.targets})
-        self.write_arrays("val_scores.npz", logits=logits.astype(np.float32), **labels)
+    def write_scores(self, name: str, split: Split, logits: np.ndarray) -> None:
+        """val_scores.npz or test_scores.npz: logits of the best epoch, and the labels they are judged by."""
+        self.write_arrays(name, **score_arrays(split, logits))
 
     def write_pseudo_labels(self, data: SPMLData, pseudo: np.ndarray, epoch: int) -> None:
         """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from; its counts to the .csv beside it."""
@@ -213,15 +212,21 @@ class RunFolder:
         self.write("pseudo_per_class.csv", text.getvalue().encode())
 
     def write_per_class(self, data: SPMLData, precisions: np.ndarray) -> None:
-        """per_class.csv: average precision on the test split, in percent, and the number of positives."""
+        """per_class.csv: average precision on the test split, in percent (empty where NaN), and the number of positives."""
         assert data.test is not None
         assert data.test.targets is not None
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["class", "test_AP", "test_positives"])
         for name, precision, positives in zip(data.class_names, precisions, data.test.targets.sum(axis=0), strict=True):
-            writer.writerow([name, f"{precision:.4f}", int(positives)])
+            writer.writerow([name, "" if np.isnan(precision) else f"{precision:.4f}", int(positives)])
         self.write("per_class.csv", text.getvalue().encode())
+
+
+def score_arrays(split: Split, logits: np.ndarray) -> dict[str, np.ndarray]:
+    """What a file of scores holds: logits float32, `observed`, and `targets` where they are known, each (N,C)."""
+    labels = {"observed": split.observed} | ({} if split.targets is None else {"targets": split.targets})
+    return {"logits": logits.astype(np.float32), **labels}
 
 
 def _as_yaml(config: ExperimentConfig) -> bytes:
