@@ -24,6 +24,7 @@ from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
+from aevlp.runs import plugins
 from aevlp.runs.lock import RunLock
 from aevlp.runs.snapshot import environment
 
@@ -36,10 +37,7 @@ STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
-        if not runs:
-            raise ConfigError(f"there is no run in {runs_root()}/")
-        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
+        return begun_runs()[0]
     for path in (Path(name), runs_root() / name):
         if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path
@@ -50,6 +48,14 @@ def find_run(name: str) -> Path:
     )
     hint = f"; did you mean {of_experiment[-1]!r}?" if of_experiment else ""  # the newest
     raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/{hint}")
+
+
+def begun_runs() -> list[Path]:
+    """Folders of the runs that reached training, newest first; ConfigError where there is none."""
+    runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
+    if not runs:
+        raise ConfigError(f"there is no run in {runs_root()}/")
+    return sorted(runs, key=lambda path: (path / "config.yaml").stat().st_mtime, reverse=True)
 
 
 def find_study(name: str | Path) -> Path | None:
@@ -84,7 +90,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """A new folder, which appears with its config.yaml and environment.json; CheckpointError where it is not writable."""
+        """A new folder, which appears with its config.yaml, environment.json and plugins; CheckpointError where not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
@@ -94,6 +100,7 @@ class RunFolder:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
                 (aside / "config.yaml").write_bytes(_as_yaml(config))
+                plugins.keep(aside)
         except OSError as error:
             raise _not_writable(folder.path, error) from error
         return folder

@@ -28,6 +28,7 @@ from aevlp.labelers import Labeler
 from aevlp.metrics import known_label_quality, mean_average_precision
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
+from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
@@ -86,6 +87,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
         ConfigError: the data have changed; nothing is written then.
     """
     refuse_in_worker()
+    load_kept(path)
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)

@@ -25,12 +25,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Score, and print the tables."""
     from aevlp.inference.sources import find_trained
 
-    find_trained(arguments.source, overrides(arguments), arguments.exp)
+    source = str(find_trained(arguments.source, overrides(arguments), arguments.exp))
     from aevlp.inference.evaluate import evaluate
     from aevlp.inference.evaluation_tables import print_evaluation, write_evaluation
     from aevlp.inference.open import open_trained
 
-    trained = open_trained(arguments.source, overrides(arguments), arguments.exp)
+    trained = open_trained(source, overrides(arguments), arguments.exp)
     found = evaluate(trained, arguments.split)
     print_evaluation(found, trained.source)
     if arguments.output is not None:

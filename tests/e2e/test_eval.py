@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import small_runs
+from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 import aevlp
@@ -161,3 +163,35 @@ def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
     found = evaluate(open_trained(str(trained_run)), "val")
     with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
         write_evaluation(found, tmp_path / "file" / "below")
+
+
+def broken(run):
+    """Take away what makes the checkpoints whole."""
+    for manifest in (run / "checkpoints").glob("*/manifest.json"):
+        manifest.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (lambda run: shutil.rmtree(run / "checkpoints"), "has no complete checkpoint with a validated epoch"),
+        (broken, "cannot be used ({run}/checkpoints: no checkpoint is complete; remove the folder to train from the start)"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["eval", "predict", "export"])
+def test_latest_is_the_newest_run_that_can_be_used(verb, harm, why, trained_run, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    older, newer = (shutil.copytree(trained_run, runs / name, symlinks=True) for name in ("older", "newer"))
+    os.utime(older / "config.yaml", (1, 1))
+    harm(newer)
+    os.utime(newer / "config.yaml", (2, 2))
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    words = {"eval": [], "predict": [str(tmp_path / "photo.png"), "-o", str(tmp_path / "s.csv")], "export": ["-o", "{out}"]}
+    command = [verb, "latest", *(word.format(out=tmp_path / "model") for word in words[verb])]
+    assert main(command) == 0
+    told = f"newer {why.format(run=newer)}"
+    assert capsys.readouterr().err == f"note  latest is older, as {told}\n"
+    shutil.rmtree(tmp_path / "model", ignore_errors=True)
+    harm(older)
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"error: no run in {runs}/ can be used: {told}; --resume latest trains on\n"

@@ -18,7 +18,7 @@ from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.images import ArrayImages
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.evaluation_tables import write_evaluation
-from aevlp.inference.label_file import COLUMNS
+from aevlp.inference.label import COLUMNS
 from aevlp.inference.open import open_trained
 from aevlp.reporting.compare import _csv, sheets
 from aevlp.reporting.comparison import compare_groups
@@ -57,9 +57,9 @@ def test_no_name_is_defined_twice_in_a_section():
 def test_the_files_of_a_run(trained_run):
     names = defined("The run folder")
     assert {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} <= set(names)
-    # Not of every run: those of `precision: auto`, of W&B, and of a labeler.
+    # Not of every run: those of `precision: auto`, of W&B, of a labeler, and of parts from outside.
     assert set(names) - {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} == {
-        "precision.json", "wandb/", "pseudo_per_class.csv",
+        "precision.json", "wandb/", "pseudo_per_class.csv", "plugins/",
     }  # fmt: skip
 
 
