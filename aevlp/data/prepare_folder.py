@@ -90,11 +90,14 @@ def survey(console: Terminal, root: Path) -> Survey:
     table, counts = [], {}
     for split in SPLITS:
         observed, targets = label_arrays(parts[split], class_names)
-        judged = observed if targets is None or split == "train" else targets
-        counts[split] = (judged > 0).sum(axis=0).tolist()
-        seen = f"{sum(map(bool, counts[split]))} of {len(class_names)}"
-        table.append([split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes"])
-    console.table(Sheet("", ["folder", "photos", "classes seen", "all labels told"], table))
+        there, absent = observed > 0, observed < 0
+        judged = there if targets is None or split == "train" else targets > 0
+        counts[split] = judged.sum(axis=0).tolist()
+        seen, told = f"{sum(map(bool, counts[split]))} of {len(class_names)}", targets is not None and len(targets)
+        numbers = [len(parts[split]), int(there.sum()), int(absent.sum()), int((~there & ~absent).all(axis=1).sum())]
+        table.append([split, *map(str, numbers), seen, "yes" if told else "no"])
+    header = ["folder", "photos", "known there", "known absent", "nothing known", "classes seen", "all labels told"]
+    console.table(Sheet("", header, table))
     for note in (*known.notes, *advice(parts, class_names, counts, prompt_names_of(config, root, class_names))):
         console.note(note)
     for note in _left_out(PhotoIndex(root), known.rows):

@@ -13,7 +13,12 @@ from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
 from aevlp.inference.trained import Scorer, Trained, with_data_names
-from aevlp.metrics import average_precision_per_class, known_label_quality, mean_over_classes
+from aevlp.metrics import (
+    average_precision_per_class,
+    known_label_quality,
+    mean_over_classes,
+    observed_average_precision_per_class,
+)
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.runs.folder import score_arrays
 from aevlp.training.progress import progress_bar
@@ -89,8 +94,9 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
     thresholds = np.where(unknown, DEFAULT_THRESHOLD, thresholds)
     probabilities = sigmoid(logits)
     pseudo = _labeler_says(trained, data, split, scorer, notes) if by_known else None
+    precisions = (observed_average_precision_per_class if by_known else average_precision_per_class)(labels, logits)
     return Evaluation(
-        data.class_names, split_name, len(split), (labels > 0).sum(axis=0), average_precision_per_class(labels, logits),
+        data.class_names, split_name, len(split), (labels > 0).sum(axis=0), precisions,
         {threshold: _quality(labels, probabilities, threshold, by_known) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
         _quality(labels, probabilities, thresholds, by_known), chosen_on, notes, by_known,

@@ -9,7 +9,15 @@ import numpy as np
 from aevlp.config.errors import DataError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.metrics import known_label_quality, mean_average_precision, num_occurring, pseudo_label_quality
+from aevlp.metrics import (
+    known_label_quality,
+    mean_average_precision,
+    mean_over_classes,
+    num_occurring,
+    observed_average_precision_per_class,
+    pseudo_label_quality,
+)
+from aevlp.metrics.observed import judged_where_known
 
 NAMED = 5  # classes in a note
 Figures = dict[str, float]
@@ -27,7 +35,7 @@ def by_known_labels(config: ExperimentConfig, data: SPMLData) -> bool:
 
 def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarray | None = None) -> Figures:
     """mAP by full and by known labels, and `known_label_quality`, of logits (N,C); `pseudo` is what a labeler says."""
-    observed = mean_average_precision(split.observed, logits)
+    observed = mean_over_classes(observed_average_precision_per_class(split.observed, logits))
     full = None if split.targets is None else mean_average_precision(split.targets, logits)
     labels = split.observed if split.targets is None else split.targets
     found = {"mAP": full, "mAP_observed": observed, "mAP_classes": num_occurring(labels)}
@@ -69,9 +77,11 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
     found = []
     if by_known_labels(config, data):
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
-        found.append(
-            f"{why}: the epoch is chosen by val mAP (known labels), a lower bound, as labels that are not known count as absent"
+        assumed = num_occurring(data.val.observed) - int(judged_where_known(data.val.observed).sum())
+        bound = (
+            ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
         )
+        found.append(f"{why}: the epoch is chosen by val mAP (known labels){bound}")
     for title, split in (("validation", data.val), ("test", data.test)):
         if split is None:
             continue

@@ -32,10 +32,16 @@ def make_trainer(*overrides: str) -> Trainer:
     return build_trainer(config, data, RunFolder.create(config), Trackers([]), StopFlag())
 
 
+def give_maps(monkeypatch, values):
+    """Of validation in each epoch: mAP by observed labels is asked for first, then by full ones."""
+    monkeypatch.setattr(figures_module, "observed_average_precision_per_class", lambda *_: np.array([next(values)]))
+    monkeypatch.setattr(figures_module, "mean_average_precision", lambda *_: next(values))
+
+
 def train_with_maps(monkeypatch, maps: list[float], *overrides: str):
     """A run whose validation mAP in each epoch is given; the test at the end is not patched."""
     values = iter(maps)
-    monkeypatch.setattr(figures_module, "mean_average_precision", lambda targets, scores: next(values))
+    give_maps(monkeypatch, values)
     return aevlp.train(runs.config("selection.labels=observed", f"trainer.epochs={len(maps) // 2}", *overrides))
 
 
@@ -66,7 +72,7 @@ def test_stop_rule(monkeypatch, patience, max_drop, maps, epochs, best):
 def test_selection_labels_choose_the_best_epoch(monkeypatch, labels):
     by_observed, full = [10, 20, 15], [60, 50, 70]
     values = iter([value for pair in zip(by_observed, full, strict=True) for value in pair])
-    monkeypatch.setattr(figures_module, "mean_average_precision", lambda targets, scores: next(values))
+    give_maps(monkeypatch, values)
     result = aevlp.train(runs.config(f"selection.labels={labels}", "trainer.epochs=3"))
     assert (result.best_epoch, result.best_val_map) == ((3, 70) if labels == "clean" else (2, 20))
     rows = runs.epoch_rows(result.run_dir)
