@@ -11,9 +11,11 @@ from aevlp.reporting.statistics import Group
 from aevlp.suites.plan import Job, Plan
 
 TEST = "test/mAP"
+VAL, VAL_OBSERVED = "best/val_mAP", "best/val_mAP_observed"
 METRICS = {
     "test mAP": TEST,
-    "val mAP": "best/val_mAP",
+    "val mAP": VAL,
+    "val mAP (known labels)": VAL_OBSERVED,
     "pseudo P": "pseudo/positive/precision",
     "pseudo R": "pseudo/positive/recall",
 }
@@ -27,7 +29,8 @@ def measure(plan: Plan) -> dict[str, Any]:
     best ranked row that is not `ours`; paired over seeds, with the p of each test, and `holm`, corrected for their number.
     """
     groups = {line.title: _group(line.title, line.jobs) for line in plan.lines}
-    suite, decided = plan.suite, _metric(groups)
+    suite, by_known = plan.suite, _by_known_labels(plan)
+    decided = _metric(groups, by_known)
     complete = {line.title for line in plan.lines if len(groups[line.title].values(decided)) == len(line.jobs)}
     lines = sorted(plan.lines, key=lambda line: -groups[line.title].mean(decided))
     ranked = [line.title for line in lines if line.title in complete and line.title != suite.upper and not line.adapted]
@@ -59,9 +62,10 @@ def measure(plan: Plan) -> dict[str, Any]:
             "tuning_failure": line.tuning_failure,
         })  # fmt: skip
     _correct([row["difference"] for row in rows if row["difference"]])
-    return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided, "reference": reference,
+    return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided,
+            "known_labels": by_known and decided != TEST, "reference": reference,
             "ours": suite.ours, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
-            "commits": _commits(groups), "data": _data(groups), "rows": rows}  # fmt: skip
+            "notes": plan.notes, "commits": _commits(groups), "data": _data(groups), "rows": rows}  # fmt: skip
 
 
 def _correct(differences: list[dict[str, Any]]) -> None:
@@ -95,9 +99,16 @@ def _group(title: str, jobs: Sequence[Job]) -> Group:
     return Group(title, title, jobs[0].config.hash if jobs else "", by_seed=finished)
 
 
-def _metric(groups: dict[str, Group]) -> str:
-    """Test mAP; validation mAP where nothing was tested."""
-    return TEST if any(group.values(TEST) for group in groups.values()) else "best/val_mAP"
+def _metric(groups: dict[str, Group], by_known: bool) -> str:
+    """Test mAP; validation mAP where nothing was tested, by the labels that chose the epoch."""
+    wanted = (TEST, VAL_OBSERVED, VAL) if by_known else (TEST, VAL)
+    return next((metric for metric in wanted if any(group.values(metric) for group in groups.values())), VAL)
+
+
+def _by_known_labels(plan: Plan) -> bool:
+    """Whether known labels alone choose the epoch of each row."""
+    job = plan.jobs[0]
+    return job.config.selection.labels == "observed" or (job.data is not None and job.data.val.targets is None)
 
 
 def _closed(mean: float, low: float | None, high: float | None) -> float | None:

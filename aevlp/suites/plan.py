@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from aevlp.config.describe import adaptations
-from aevlp.config.errors import AevlpError, ConfigError, suggest
+from aevlp.config.errors import AevlpError, ConfigError, NoFullLabelsError, suggest
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
@@ -75,6 +77,8 @@ class Plan:
     lines: list[Line]
     changes: list[str]
     """What the command line changes about the suite, for whoever reads the table."""
+    notes: list[str] = field(default_factory=list)
+    """What has to be said of its rows."""
     data: dict[str, Fingerprint | None] = field(default_factory=dict)
     """Of the datasets that were looked at, by their settings."""
 
@@ -96,6 +100,17 @@ class Plan:
                 self.data[settings] = fingerprint_of(job.config.dataset)
             job.data = self.data[settings]
 
+    def leave_out_what_data_lack(self) -> None:
+        """Look at the data of every run; rows that need full labels go, with a note, where there are none. As `look_at_data`."""
+        for line in list(self.lines):
+            try:
+                self.look_at_data(line.jobs)
+            except NoFullLabelsError as error:
+                if len(self.lines) == 1:
+                    raise
+                self.lines.remove(line)
+                self.notes.append(f"{line.title} is left out: {error}")
+
 
 def load_plan(
     name: str, dataset: str, seeds: int, *,
@@ -109,7 +124,7 @@ def load_plan(
         seeds: runs of each row.
         rows: titles or methods; None is all.
         own_stop_rules: each row stops by its authors' rule, instead of the suite's.
-        words: `--set` words for every row, which win.
+        words: `--set` words for every row that has such a setting, which win.
 
     Raises:
         ConfigError: with a line for each mistake: unknown suite, dataset, row or method, a method without values for this
@@ -118,9 +133,8 @@ def load_plan(
     stem, suite, origins = load_suite(name)
     known = files(EXPERIMENTS)
     _require_dataset(f"--dataset {dataset}", dataset, known)
-    lines: list[Line] = []
+    drafts: list[tuple[str, Line]] = []
     problems: list[str] = []
-    seen: dict[str, str] = {}
     for title, row in _chosen(suite, rows).items():
         where = f"{origins.get(f'rows.{title}', stem)}: rows.{title}"
         for other in (*(row.only or ()), *row.on, *row.published):
@@ -132,23 +146,57 @@ def load_plan(
             problems.append(f"{where}: {_missing(row.method, dataset, known)}")
             continue
         stop = row.own_stop_rule if own_stop_rules else ()
-        settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words]
-        line = Line(title, row, experiment, settings, [], "; ".join(adaptations(experiment)))
+        settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop]
+        drafts.append((where, Line(title, row, experiment, settings, [], "; ".join(adaptations(experiment)))))
+    lines = [line for _, line in drafts]
+    notes = add_words(lines, words)
+    seen: dict[str, str] = {}
+    for where, line in drafts:
         try:
             line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
         except AevlpError as error:
             problems += [f"{where}: {message}" for message in str(error).splitlines()]
             continue
-        twin = seen.setdefault(line.jobs[0].config.hash, title)
-        if twin != title:
+        twin = seen.setdefault(line.jobs[0].config.hash, line.title)
+        if twin != line.title:
             problems.append(f"{where}: runs the same as {twin!r}; leave one of them out with --rows")
-        lines.append(line)
     if problems:
         raise ConfigError("\n".join(problems))
     if not lines:
         raise ConfigError(f"--rows: none of these rows is for {dataset}")
     changes = [word for word in words if not word.startswith("tracking.")] + ["own stop rules"] * own_stop_rules
-    return Plan(stem, suite, dataset, lines, changes)
+    return Plan(stem, suite, dataset, lines, changes, notes)
+
+
+def add_words(lines: list[Line], words: Iterable[str]) -> list[str]:
+    """Add `--set` words to the rows that have such a setting: `loss.rho` is none of AN's. One that no row has goes to all.
+
+    Returns:
+        which rows took a word, of each that some did not.
+    """
+    wholes = [word for word in words if "." not in word.partition("=")[0]]
+    sections = {line.title: _sections(line, wholes) for line in lines}
+    notes = []
+    for word in words:
+        section, _, key = word.partition("=")[0].strip().partition(".")
+        key = re.split(r"[.\[]", key)[0]
+        takers = [line for line in lines if word in wholes or _has(sections[line.title], section, key)]
+        if takers and len(takers) < len(lines):
+            notes.append(f"--set {word} is for {len(takers)} of {len(lines)} rows: {', '.join(line.title for line in takers)}")
+        for line in takers or lines:
+            line.words.append(word)
+    return notes
+
+
+def _sections(line: Line, words: list[str]) -> dict[str, Any] | None:
+    try:
+        return load_experiment(line.experiment, [*line.words, *words]).to_dict()
+    except ConfigError:  # told once all words are there, which may mend it
+        return None
+
+
+def _has(sections: dict[str, Any] | None, section: str, key: str) -> bool:
+    return sections is None or (isinstance(sections.get(section), dict) and key in sections[section])
 
 
 def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -> Job:

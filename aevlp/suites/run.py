@@ -33,7 +33,7 @@ def run_suite(
     console = Terminal(stderr=form is not None)  # with a form, stdout is left to it
     machine = Machine.of(workers, gpus)
     try:
-        plan.look_at_data(plan.jobs)
+        plan.leave_out_what_data_lack()
     except AevlpError as error:
         if not table_only:
             raise
@@ -44,6 +44,8 @@ def run_suite(
     else:
         console.tell(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
+        for note in plan.notes:
+            console.tell(note, style="yellow", indent=2)
         run_jobs(plan.jobs, machine, console)
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]

@@ -10,7 +10,8 @@ import pytest
 import scipy.stats
 import suite_runs as suites
 
-from aevlp.config.finding import SUITES, files
+from aevlp.config.errors import ConfigError
+from aevlp.config.finding import EXPERIMENTS, SUITES, files
 from aevlp.reporting.sheets import NONE
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.measure import measure
@@ -102,8 +103,45 @@ def test_a_suite_may_name_the_row_that_all_are_compared_with(plan):
     assert {row["title"] for row in data["rows"] if row["difference"] is None} == {"AEVLP"}
 
 
-@pytest.mark.parametrize("name", sorted(files(SUITES)))
-def test_every_suite_is_ready_on_digits_and_no_two_rows_are_the_same(name):
-    plan = load_plan(name, "digits", 1)
+def test_table1_has_every_method_of_photos_of_ones_own():
+    methods = {name.removeprefix("folder_") for name in files(EXPERIMENTS) if name.startswith("folder_")}
+    assert {line.row.method for line in load_plan("table1", "folder", 1).lines} == methods
+
+
+def test_a_word_changes_the_rows_that_have_such_a_setting_and_this_is_said():
+    words = ("loss.expected_positives=1.4", "trainer.epochs=2")
+    plan = load_plan("table1", "folder", 1, words=words)
+    losses = {line.title: line.jobs[0].config.to_dict()["loss"] for line in plan.lines}
+    counting = {title: loss["expected_positives"] for title, loss in losses.items() if "expected_positives" in loss}
+    assert counting == dict.fromkeys(["EPR", "ROLE", "ROLE, linear start", "AEVLP"], 1.4)
+    assert all(line.jobs[0].config.trainer.epochs == 2 for line in plan.lines)
+    told = "--set loss.expected_positives=1.4 is for 4 of 23 rows: EPR, ROLE, ROLE, linear start, AEVLP"
+    assert plan.notes == [told]
+    assert plan.changes == list(words)
+
+
+@pytest.mark.parametrize("words", [("loss=mime", "model=mime"), ("model=mime", "loss=mime", "loss.beta=0.1")])
+def test_words_that_go_together_only_are_for_all_rows(words, tmp_path):
+    plan = load_plan(suites.write(tmp_path), "digits", 1, rows=["AN"], words=words)
+    assert plan.lines[0].jobs[0].config.loss.name == "mime"
+    assert plan.notes == []
+
+
+def test_a_word_that_no_row_has_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"rows\.AEVLP: --set loss\.rhoo=1: loss\.rhoo: unknown key; did you mean 'rho'"):
+        load_plan(suites.write(tmp_path), "digits", 1, words=("loss.rhoo=1",))
+
+
+def cases():
+    """Suites and datasets; each dataset where rows change single values, which it may have already."""
+    datasets = sorted({name.partition("_")[0] for name in files(EXPERIMENTS)})
+    return [
+        (name, one) for name in sorted(files(SUITES)) for one in datasets if one in ("digits", "folder") or name == "components"
+    ]
+
+
+@pytest.mark.parametrize(("name", "dataset"), cases())
+def test_every_suite_is_ready_and_no_two_rows_are_the_same(name, dataset):
+    plan = load_plan(name, dataset, 1)
     hashes = [line.jobs[0].config.hash for line in plan.lines]
     assert len(set(hashes)) == len(hashes)

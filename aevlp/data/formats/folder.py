@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.config.errors import ConfigError, DataError, suggest
+from aevlp.config.errors import DataError, NoFullLabelsError, suggest
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
@@ -104,7 +104,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
         if name == "train" and config.train_labels == "full":
             if targets is None:
                 lacking = next(row for row in parts[name] if not row.labels)
-                raise ConfigError(
+                raise NoFullLabelsError(
                     f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
                 )
             observed = targets
