@@ -7,6 +7,7 @@ from typing import Any
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, latex, markdown
+from aevlp.suites.dry_run import dry_run
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
@@ -20,7 +21,7 @@ from aevlp.text import write_out
 def run_suite(
     name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, workers: int = 1, gpus: str | None = None,
     own_stop_rules: bool = False, trials: int | None = None, words: tuple[str, ...] = (), form: str | None = None,
-    table_only: bool = False,
+    table_only: bool = False, rehearse: bool = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a suite and print its table; arguments as the flags of `suite`.
 
@@ -38,6 +39,11 @@ def run_suite(
         if not table_only:
             raise
         console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
+    if rehearse:
+        for note in plan.notes:
+            console.tell(note, style="yellow", indent=2)
+        dry_run(plan, machine, trials, console)
+        return
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tune", type=int, metavar="N", help="also tune every row by N validation trials, and run what they found"
     )
     parser.add_argument("--own-stop-rules", action="store_true", help="each row stops as its authors do, not by one rule for all")
-    parser.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
+    only.add_argument("--dry-run", action="store_true", help="train nothing: runs that are left, their hours and memory")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides", help="change all rows"
     )
@@ -43,5 +45,5 @@ def run(arguments: argparse.Namespace) -> None:
     run_suite(
         arguments.suite, arguments.dataset, seeds=arguments.seeds, rows=arguments.rows, workers=arguments.workers,
         gpus=arguments.gpus, own_stop_rules=arguments.own_stop_rules, trials=arguments.tune,
-        words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table,
+        words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table, rehearse=arguments.dry_run,
     )  # fmt: skip
