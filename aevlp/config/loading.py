@@ -172,6 +172,7 @@ def _add_override(draft: Draft, override: str) -> None:
         raise ConfigError(f"{where}: {path.rpartition('.')[0]} is a single value and has no keys")
     draft.forget(path)
     draft.origins |= {path: where, path.partition("[")[0]: where}
+    draft.origins |= {f"{path}.{key}": where for key in value} if isinstance(value, dict) else {}
 
 
 def _defaults(draft: Draft, parents: list[str]) -> Any:

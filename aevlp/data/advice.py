@@ -73,7 +73,7 @@ def _known(rows: list[Row]) -> Iterator[str]:
         yield f"{several} of {len(rows)} photos have several known labels"
     absent = sum(len(row.absent) for row in rows)
     if absent:
-        yield f"{absent} known absences are read and checked; nothing is trained on them yet"
+        yield f"{absent} known absences: each is a negative in training, whatever the loss makes of unknown labels"
 
 
 def _some(words: list[str], count: int = SHOWN) -> str:

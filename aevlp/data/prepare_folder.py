@@ -77,9 +77,12 @@ def survey(console: Terminal, root: Path) -> Survey:
     table = []
     for split in SPLITS:
         observed, targets = label_arrays(parts[split], class_names)
-        seen = f"{int(observed.any(axis=0).sum())} of {len(class_names)}"
-        table.append([split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes"])
-    console.table(Sheet("", ["folder", "photos", "classes seen", "all labels told"], table))
+        there, absent = observed > 0, observed < 0
+        seen, told = f"{int(there.any(axis=0).sum())} of {len(class_names)}", targets is not None and len(targets)
+        counts = [len(parts[split]), int(there.sum()), int(absent.sum()), int((~there & ~absent).all(axis=1).sum())]
+        table.append([split, *map(str, counts), seen, "yes" if told else "no"])
+    header = ["folder", "photos", "known there", "known absent", "nothing known", "classes seen", "all labels told"]
+    console.table(Sheet("", header, table))
     for note in (*known.notes, *advice(parts, class_names)):
         console.note(note)
     for note in _written_otherwise(root, known.rows):

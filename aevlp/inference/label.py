@@ -57,7 +57,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int,
 
 def as_columns(found: Explained, split: Split, class_names: list[str]) -> Columns:
     """What `label_file` writes."""
-    observed = [";".join(class_names[j] for j in np.flatnonzero(labels)) for labels in split.observed]
+    observed = [";".join(class_names[j] for j in np.flatnonzero(labels > 0)) for labels in split.observed]
     rows, views = found.row.tolist(), found.view.tolist()
     return {
         "image": [split.images.name(row) for row in rows],

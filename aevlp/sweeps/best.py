@@ -94,7 +94,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
     found = target.parent.name == EXPERIMENTS or dataset_of(target) or experiment_name(target) in files(EXPERIMENTS)
     name = experiment_name(target) if found else str(target)
-    plugins = "".join(f" --plugin {shlex.quote(file)}" for file in registry.plugin_files)
+    plugins = "".join(f" --plugin {shlex.quote(file)}" for file in dict.fromkeys(registry.plugin_files))
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"

@@ -19,7 +19,7 @@ from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import Split, SPMLData, check_labels
+from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
@@ -213,7 +213,12 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
-    for note in data.notes + cached + ([f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []):
+    for note in (
+        data.notes
+        + known_notes(data.train)
+        + cached
+        + ([f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else [])
+    ):
         trackers.message(note)
     if trainer.is_over:
         trackers.message(
@@ -240,7 +245,7 @@ def check_data(data: SPMLData) -> None:
             continue
         if not len(split):
             raise DataError(f"the {name} split holds no image")
-        check_labels(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
+        check_observed(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
         if split.targets is not None:
             check_labels(split.targets, len(split), data.class_names, f"full labels of the {name} split")
         image = split.images[0]

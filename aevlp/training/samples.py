@@ -30,7 +30,7 @@ def write_samples(trainer: Trainer) -> None:
     """Write samples.npz into the run folder, from the weights that were tested. Nothing in it is an object array.
 
     rows int64 (N); names and classes str; jpeg uint8, all files after each other, the i-th at offsets[i]:offsets[i+1];
-    observed, targets uint8 and pseudo int8 (N,C), scores float16 (N,C) in [0,1]; views float16 (N,1+grid*grid,C), the
+    observed and pseudo int8, targets uint8 (N,C), scores float16 (N,C) in [0,1]; views float16 (N,1+grid*grid,C), the
     labeler's class probabilities of the whole image and of each tile. `targets` and `views` only where they are known.
     """
     train = trainer.data.train

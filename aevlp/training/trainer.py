@@ -18,7 +18,12 @@ from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
-from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+from aevlp.metrics import (
+    average_precision_per_class,
+    mean_average_precision,
+    observed_average_precision_per_class,
+    pseudo_label_quality,
+)
 from aevlp.reading import number
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
@@ -150,7 +155,7 @@ class Trainer:
         logits = self.predict(self.data.val, "validate")
         self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
         val = self.data.val
-        selected = by_observed = mean_average_precision(val.observed, logits)
+        selected = by_observed = float(observed_average_precision_per_class(val.observed, logits).mean())
         full = None if val.targets is None else mean_average_precision(val.targets, logits)
         if self.config.selection.labels == "clean" and full is not None:
             selected = full

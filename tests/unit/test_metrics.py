@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+from aevlp.metrics import (
+    average_precision_per_class,
+    mean_average_precision,
+    observed_average_precision_per_class,
+    pseudo_label_quality,
+    pseudo_positives_per_class,
+)
 
 pytestmark = pytest.mark.processor
 
@@ -144,3 +150,48 @@ def test_f1_of_perfect_pseudo_labels_is_100_not_50():
 def test_empty_pseudo_labels_or_nothing_to_find_give_zero(pseudo, targets, sign, count):
     found = pseudo_label_quality(np.full((1, 3), pseudo, np.int8), np.array([[1, 0, 0]], np.int8), np.array(targets, np.int8))
     assert found[sign] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": count}
+
+
+@PROPERTY
+@given(seed=st.integers(0, 999))
+def test_observed_labels_without_a_known_negative_are_judged_as_in_the_literature(seed):
+    numbers = np.random.default_rng(seed)
+    observed, scores = (numbers.random((30, 5)) < 0.2).astype(np.int8), numbers.random((30, 5))
+    np.testing.assert_array_equal(
+        observed_average_precision_per_class(observed, scores), average_precision_per_class(observed, scores)
+    )
+
+
+@PROPERTY
+@given(seed=st.integers(0, 999))
+def test_a_class_with_enough_known_negatives_is_judged_by_the_images_it_is_known_of(seed):
+    numbers = np.random.default_rng(seed)
+    observed, scores = numbers.integers(-1, 2, (40, 5)).astype(np.int8), numbers.random((40, 5))
+    found = observed_average_precision_per_class(observed, scores)
+    whole = average_precision_per_class(observed, scores)
+    for j in range(5):
+        known = observed[:, j] != 0
+        alone = average_precision_per_class(observed[known][:, [j]], scores[known][:, [j]])[0]
+        enough = (observed[:, j] < 0).sum() >= (observed[:, j] > 0).sum()
+        assert found[j] == (alone if enough else whole[j])
+    moved = np.where(observed == 0, numbers.random((40, 5)), scores)  # what is unknown does not count there
+    enough = (observed < 0).sum(axis=0) >= (observed > 0).sum(axis=0)
+    np.testing.assert_array_equal(observed_average_precision_per_class(observed, moved)[enough], found[enough])
+
+
+@PROPERTY
+@given(seed=st.integers(0, 999))
+def test_pseudo_labels_count_where_nothing_is_known(seed):
+    numbers = np.random.default_rng(seed)
+    targets, observed = numbers.integers(0, 2, (20, 5)), numbers.integers(-1, 2, (20, 5))
+    observed = np.where(observed == 0, 0, np.where(targets == 1, 1, -1))
+    pseudo = numbers.integers(-1, 2, (20, 5))
+    elsewhere = np.where(observed == 0, pseudo, numbers.integers(-1, 2, (20, 5)))
+    assert pseudo_label_quality(elsewhere, observed, targets) == pseudo_label_quality(pseudo, observed, targets)
+    unknown = (observed == 0).ravel()
+    alone = [part.ravel()[unknown][None] for part in (pseudo, observed, targets)]
+    assert pseudo_label_quality(*alone) == pseudo_label_quality(pseudo, observed, targets)
+    first, second = (pseudo_positives_per_class(given, observed, targets) for given in (pseudo, elsewhere))
+    for name, counts in first.items():
+        np.testing.assert_array_equal(second[name], counts)
+        assert counts.sum() <= unknown.sum()

@@ -2,7 +2,10 @@
 
     formatted_{train,val}_images.npy       (N,) names relative to the image folder
     formatted_{train,val}_labels.npy       (N,C) in {0,1}
-    formatted_{train,val}_labels_obs.npy   (N,C) in {-1,0,1}; optional, drawn where absent
+    formatted_{train,val}_labels_obs.npy   (N,C) in {-1,0,1}: known to be absent, unknown, known; optional
+
+Observed labels are read where dataset.known is single, then one positive an image at most, or given; else they are drawn, as
+they are where there is no such file.
 
 The official training set is divided 80/20 into train and validation; the official validation set is the test set.
 """
@@ -23,11 +26,11 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
-from aevlp.config.schema import DatasetConfig
-from aevlp.data.dataset import Split, SPMLData, check_labels
+from aevlp.config.schema import DatasetConfig, Draw, KnownLabels
+from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed
 from aevlp.data.images import ImageFiles
 from aevlp.data.npz import read_npy
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.protocol import draw_single_positives, observe, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.folders import data_root, leads_outside, user_path
 from aevlp.input import read_text
@@ -100,23 +103,38 @@ def read_names(folder: Path, split: str) -> np.ndarray:
     return names
 
 
-def read_arrays(folder: Path, split: str, class_names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names (N,), labels and observed labels (N,C) uint8 of "train" or "val", checked against each other."""
+def read_arrays(
+    folder: Path, split: str, class_names: list[str], known: KnownLabels = "single", draw: Draw = "uniform"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Names (N,), labels uint8 and observed labels int8 (N,C) of "train" or "val", checked against each other."""
     names = read_names(folder, split)
     path = folder / f"formatted_{split}_labels.npy"
     labels = check_labels(read_array(path), len(names), class_names, str(path))
     path = folder / f"formatted_{split}_labels_obs.npy"
-    if not os.path.lexists(path):
-        return names, labels, draw_single_positives(labels)
-    raw = read_array(path)
-    observed = check_labels(np.where(raw == -1, 0, raw) if raw.dtype.kind in "biuf" else raw, len(names), class_names, str(path))
-    if (observed > labels).any():
-        row, column = np.argwhere(observed > labels)[0]
-        raise DataError(f"{path}: row {row} observes class {class_names[column]!r}, which the full labels do not hold")
-    if (observed.sum(axis=1) > 1).any():
-        row = int(np.argmax(observed.sum(axis=1)))
-        raise DataError(f"{path}: row {row} observes {observed[row].sum()} labels; here at most one is known of an image")
+    if not isinstance(known, str) or draw != "uniform" or not os.path.lexists(path):
+        return names, labels, observe(labels, names.tolist(), class_names, known, draw)
+    observed = check_observed(read_array(path), len(names), class_names, str(path))
+    for said, wrong in (
+        ("observes class {}, which the full labels do not hold", (observed > 0) & (labels == 0)),
+        ("says that class {} is absent, which the full labels hold", (observed < 0) & (labels == 1)),
+    ):
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise DataError(f"{path}: row {row} {said.format(repr(class_names[column]))}")
+    if known == "single":
+        _require_single(path, observed, class_names)
     return names, labels, observed
+
+
+def _require_single(path: Path, observed: np.ndarray, class_names: list[str]) -> None:
+    remedy = "dataset.known is single; with dataset.known=given all that the file says is used"
+    positives = (observed > 0).sum(axis=1)
+    if (positives > 1).any():
+        row = int(positives.argmax())
+        raise DataError(f"{path}: row {row} observes {positives[row]} labels, and {remedy}")
+    if (observed < 0).any():
+        row, column = np.argwhere(observed < 0)[0]
+        raise DataError(f"{path}: row {row} says that class {class_names[column]!r} is absent, and {remedy}")
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -175,10 +193,10 @@ def build_formatted(
     listed = arrays / user_path(config.classes or "classes.txt", "dataset.classes")
     if config.classes is not None or class_names is None or os.path.lexists(listed):
         class_names = read_class_names(listed)
-    names, labels, observed = read_arrays(arrays, "train", list(class_names))
-    test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names))
+    names, labels, observed = read_arrays(arrays, "train", list(class_names), config.known, config.draw)
+    test_names, test_labels, test_observed = read_arrays(arrays, "val", list(class_names), config.known, config.draw)
     train_rows, val_rows = split_train_val(len(names))
-    train_observed = labels if config.train_labels == "full" else observed
+    train_observed = labels.astype(np.int8) if config.train_labels == "full" else observed
     if config.images is not None:
         images = [str(user_path(config.images, "dataset.images"))]
     folders = [root / folder for folder in images]

@@ -2,7 +2,7 @@
 
 Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
 full labels if each of its rows has them; without, it is judged by its observed labels where it validates, and not at all where it
-tests. Known absences are read and checked; nothing is trained on them yet.
+tests. With dataset.known a share, or numbers of labels, what is known is drawn from the full labels, which each row then needs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 
 from aevlp.config.errors import DataError, NoFullLabelsError, suggest
 from aevlp.config.registry import register
+from aevlp.config.schema import Draw, KnownLabels
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
 from aevlp.data.images import Photos
 from aevlp.data.imports._guess import import_command
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.protocol import observe, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.data.table import SPLITS, Row, Table, read_table
 from aevlp.folders import user_path
@@ -56,18 +57,30 @@ def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) ->
     return names
 
 
-def label_arrays(rows: list[Row], class_names: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Observed labels (N,C) uint8, and the full ones, None unless every row has them.
+def label_arrays(
+    rows: list[Row], class_names: list[str], known: KnownLabels = "single", draw: Draw = "uniform"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Observed labels (N,C) int8, and the full ones uint8, None unless every row has them.
 
-    Where all labels of a photo are told and none of them as the known one, one is drawn as in the published protocol.
+    What a photo's columns `label` and `absent` say is known. Of a photo that tells all its labels and none of them as the known
+    one, one is drawn (`single`), as in the published protocol, or all are known (`given`), there and absent. Other ways of
+    `known` draw from the full labels of every row, whatever the other columns say.
     """
     column = {name: j for j, name in enumerate(class_names)}
-    targets, known = np.zeros((2, len(rows), len(class_names)), dtype=np.uint8)
+    targets = np.zeros((len(rows), len(class_names)), dtype=np.uint8)
+    observed = np.zeros(targets.shape, dtype=np.int8)
     for i, row in enumerate(rows):
         targets[i, [column[word] for word in row.labels or row.known]] = 1
-        known[i, [column[word] for word in row.known]] = 1
-    observed = np.where(known.any(axis=1, keepdims=True), known, draw_single_positives(targets))
-    return observed, targets if all(row.labels for row in rows) else None
+        observed[i, [column[word] for word in row.known]] = 1
+        observed[i, [column[word] for word in row.absent]] = -1
+    whole = np.array([bool(row.labels) for row in rows], dtype=bool)
+    drawn = observe(targets, [row.image for row in rows], class_names, known, draw)
+    if not isinstance(known, str):
+        observed = drawn
+    else:
+        drawn_rows = whole if known == "given" else (observed <= 0).all(axis=1)
+        observed = np.where((observed == 0) & drawn_rows.reshape(-1, 1), drawn, observed)
+    return observed, targets if whole.all() else None
 
 
 def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
@@ -100,14 +113,14 @@ def build_folder(config: FolderConfig) -> SPMLData:
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
-        observed, targets = label_arrays(parts[name], class_names)
-        if name == "train" and config.train_labels == "full":
-            if targets is None:
-                lacking = next(row for row in parts[name] if not row.labels)
-                raise NoFullLabelsError(
-                    f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
-                )
-            observed = targets
+        observed, targets = label_arrays(parts[name], class_names, config.known, config.draw)
+        whole = name == "train" and config.train_labels == "full"
+        if targets is None and (whole or not isinstance(config.known, str)):
+            lacking = next(row for row in parts[name] if not row.labels)
+            setting = "train_labels: full" if whole else "known: what is drawn from full labels"
+            raise NoFullLabelsError(f"{path}:{lacking.line}: dataset.{setting} needs the column `labels` in every {title} row")
+        if whole and targets is not None:
+            observed = targets.astype(np.int8)
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
         files = Photos(root / (config.images or ""), names, np.array(lines))
         index = np.arange(len(files))
