@@ -7,7 +7,6 @@ from typing import Any
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, latex, markdown
-from aevlp.suites.dry_run import dry_run
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, find_runs, load_plan
 from aevlp.suites.runner import run_jobs
@@ -40,6 +39,8 @@ def run_suite(
             raise
         console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     if rehearse:
+        from aevlp.suites.dry_run import dry_run  # needs torch, which nothing else here does
+
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
         dry_run(plan, machine, trials, console)

@@ -10,7 +10,6 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
-from aevlp.sweeps.dry_run import dry_run
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
@@ -39,6 +38,8 @@ def run_study(
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
     if rehearse:
+        from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not
+
         wanted = trials or plan.study.trials or len(plan.space.combinations(plan.values))
         dry_run(plan, name, storage, wanted, machine, view.console)
         return
