@@ -5,7 +5,8 @@ from __future__ import annotations
 from aevlp.config.errors import TrainingError
 from aevlp.layout import NONE, Sheet
 from aevlp.machine import Machine
-from aevlp.suites.plan import Plan, find_runs
+from aevlp.suites.find import find_runs
+from aevlp.suites.plan import Plan
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 from aevlp.training.estimate import CHECKPOINTS, Estimate

@@ -8,6 +8,7 @@ from typing import Any
 from aevlp.reporting.comparison import difference, summary
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group
+from aevlp.suites.grid import grid
 from aevlp.suites.plan import Job, Plan
 
 TEST = "test/mAP"
@@ -34,6 +35,8 @@ def measure(plan: Plan) -> dict[str, Any]:
     complete = {line.title for line in plan.lines if len(groups[line.title].values(decided)) == len(line.jobs)}
     lines = sorted(plan.lines, key=lambda line: -groups[line.title].mean(decided))
     ranked = [line.title for line in lines if line.title in complete and line.title != suite.upper and not line.adapted]
+    if suite.columns:  # cells of a row and of a column are not rivals; its rows are ranked by their means
+        ranked = []
     others = [title for title in ranked if title != suite.ours]
     reference = suite.against if suite.against in groups else others[0] if others else None
     ends = [groups[title].mean(decided) if title in complete else None for title in (suite.lower, suite.upper)]
@@ -43,6 +46,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         has_gap = line.title in complete and line.title not in (suite.lower, suite.upper)
         rows.append({
             "title": line.title,
+            "column": line.column or None,
             "experiment": line.experiment,
             "set": line.words,
             "config_hash": line.jobs[0].config.hash,
@@ -65,7 +69,8 @@ def measure(plan: Plan) -> dict[str, Any]:
     return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided,
             "known_labels": by_known and decided != TEST, "reference": reference,
             "ours": suite.ours, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
-            "notes": plan.notes, "commits": _commits(groups), "data": _data(groups), "rows": rows}  # fmt: skip
+            "notes": plan.notes, "commits": _commits(groups), "data": _data(plan, groups), "rows": rows,
+            "grid": grid(plan.lines, groups, decided) if suite.columns else None}  # fmt: skip
 
 
 def _correct(differences: list[dict[str, Any]]) -> None:
@@ -87,10 +92,14 @@ def _commits(groups: dict[str, Group]) -> list[str]:
     return sorted(found)
 
 
-def _data(groups: dict[str, Group]) -> list[str]:
-    """What to tell where not all runs saw the same data."""
-    runs = {f"{title} (seed {seed})": run for title, group in groups.items() for seed, run in group.by_seed.items()}
-    return data_notes(runs, next(iter(runs))) if runs else []
+def _data(plan: Plan, groups: dict[str, Group]) -> list[str]:
+    """What to tell where not all runs of a column saw the same data; columns may differ in what is known of them."""
+    said = []
+    for column in dict.fromkeys(line.column for line in plan.lines):
+        titles = [line.title for line in plan.lines if line.column == column]
+        runs = {f"{title} (seed {seed})": run for title in titles for seed, run in groups[title].by_seed.items()}
+        said += data_notes(runs, next(iter(runs))) if runs else []
+    return said
 
 
 def _group(title: str, jobs: Sequence[Job]) -> Group:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,7 @@ from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
-from aevlp.folders import runs_root
 from aevlp.runs.collect import Run, read_run
-from aevlp.runs.folder import RunFolder
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
 
 
@@ -61,6 +56,8 @@ class Line:
     jobs: list[Job]
     adapted: str
     """What was filled in where the public record is incomplete; such a row is not ranked. Empty for most."""
+    column: str = ""
+    """Of the table, where the suite has several; `title` then ends with it."""
     tuned: list[Job] = field(default_factory=list)
     """The same with the values that --tune found."""
     tuning_failure: str | None = None
@@ -114,7 +111,7 @@ class Plan:
 
 def load_plan(
     name: str, dataset: str, seeds: int, *,
-    rows: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
+    rows: list[str] | None = None, columns: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
     """Read and check a suite on `dataset`, for the seeds 0 to `seeds` - 1.
 
@@ -123,6 +120,7 @@ def load_plan(
         dataset: first part of the experiments' names.
         seeds: runs of each row.
         rows: titles or methods; None is all.
+        columns: titles; None is all.
         own_stop_rules: each row stops by its authors' rule, instead of the suite's.
         words: `--set` words for every row that has such a setting, which win.
 
@@ -147,7 +145,10 @@ def load_plan(
             continue
         stop = row.own_stop_rule if own_stop_rules else ()
         settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop]
-        drafts.append((where, Line(title, row, experiment, settings, [], "; ".join(adaptations(experiment)))))
+        adapted = "; ".join(adaptations(experiment))
+        for column, more in _columns(suite, columns).items():
+            name = f"{title}, {column}" if column else title
+            drafts.append((where, Line(name, row, experiment, [*settings, *more], [], adapted, column)))
     lines = [line for _, line in drafts]
     notes = add_words(lines, words)
     seen: dict[str, str] = {}
@@ -166,6 +167,13 @@ def load_plan(
         raise ConfigError(f"--rows: none of these rows is for {dataset}")
     changes = [word for word in words if not word.startswith("tracking.")] + ["own stop rules"] * own_stop_rules
     return Plan(stem, suite, dataset, lines, changes, notes)
+
+
+def _columns(suite: SuiteConfig, words: list[str] | None) -> dict[str, tuple[str, ...]]:
+    for word in words or ():
+        if word not in suite.columns:
+            raise ConfigError(f"--columns {word}: the suite has no such column{suggest(word, suite.columns)}")
+    return {title: more for title, more in suite.columns.items() if words is None or title in words} or {"": ()}
 
 
 def add_words(lines: list[Line], words: Iterable[str]) -> list[str]:
@@ -203,60 +211,6 @@ def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -
     """The run of a row for a seed, not begun."""
     words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite"]
     return Job(line.title, load_experiment(line.experiment, words))
-
-
-def find_runs(jobs: list[Job]) -> list[str]:
-    """Give each job the folder of a run with its settings, seed and data, a finished one before one to be continued.
-
-    Returns:
-        What to tell of runs that lack nothing but the data.
-    """
-    others: Counter[str] = Counter()
-    wanted: dict[tuple[str, int], list[Job]] = {}
-    for job in jobs:
-        job.path = None
-        wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
-    for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
-        for job in wanted.get(_hash_and_seed(path), ()):
-            other = _other_data(path, job.data)
-            if other:
-                others[other] += 1
-            elif job.run is None:
-                job.path = path
-    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
-
-
-def _hash_and_seed(path: Path) -> tuple[str, int]:
-    """Of a run, by its config.yaml; ("", 0) where it is of another version, or damaged: nothing here is for it."""
-    try:
-        status = os.stat(path / "config.yaml")
-    except OSError:
-        return "", 0
-    return _read_hash_and_seed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=100_000)  # a suite looks at all runs before each run it begins, at 10 ms a file
-def _read_hash_and_seed(path: Path, version: tuple[int, ...]) -> tuple[str, int]:
-    try:
-        config = RunFolder(path).read_config()
-    except AevlpError:
-        return "", 0
-    return config.hash, config.seed
-
-
-def _other_data(path: Path, wanted: Fingerprint | None) -> str:
-    """Why a run is not one on the data that are wanted; empty where it is."""
-    folder = RunFolder(path)
-    try:
-        found = None if wanted is None else folder.read_fingerprint()
-    except AevlpError as error:
-        return str(error)
-    if wanted is None or (found is None and not folder.has_begun):
-        return ""
-    if found is None:
-        return "an older version began it and did not write down on what data"
-    told = found.difference(wanted)
-    return told and f"on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

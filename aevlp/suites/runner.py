@@ -16,7 +16,8 @@ from aevlp.machine import Machine
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.lock import look
-from aevlp.suites.plan import Job, find_runs
+from aevlp.suites.find import find_runs
+from aevlp.suites.plan import Job
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 from aevlp.training.signals import RunStopped, StopFlag

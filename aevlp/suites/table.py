@@ -8,8 +8,10 @@ from typing import Any
 
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import neutral, value
+from aevlp.suites.grid import grid_sheet
 from aevlp.suites.measure import METRICS, TEST
 
+METRIC_NAMES = {metric: name for name, metric in METRICS.items()}
 KNOWN = "val mAP (known labels)"
 SEEDS_TO_CLAIM = 5
 """Fewer paired seeds are shown, but nothing is said to be better for them."""
@@ -17,6 +19,8 @@ SEEDS_TO_CLAIM = 5
 
 def sheet(data: dict[str, Any]) -> Sheet:
     """The table as text; columns that would be empty are left out."""
+    if data["grid"]:
+        return grid_sheet(data, _title(data))
     metric = "test mAP" if data["metric"] == TEST else KNOWN if data["known_labels"] else "val mAP"
     columns: dict[str, list[str]] = {
         "": [str(row["rank"] or "") for row in data["rows"]],
@@ -33,8 +37,12 @@ def sheet(data: dict[str, Any]) -> Sheet:
     }
     shown = {name: cells for name, cells in columns.items() if name in ("method", metric) or set(cells) - {NONE, ""}}
     rows = [list(cells) for cells in zip(*shown.values(), strict=True)]
+    return Sheet(_title(data), list(shown), rows, text=("method",))
+
+
+def _title(data: dict[str, Any]) -> str:
     changes = f" ({', '.join(data['changes'])})" if data["changes"] else ""
-    return Sheet(f"{data['suite']} on {data['dataset']}{changes}", list(shown), rows, text=("method",))
+    return f"{data['suite']} on {data['dataset']}{changes}"
 
 
 def _remark(row: dict[str, Any]) -> str:
@@ -48,11 +56,15 @@ def notes(data: dict[str, Any]) -> list[str]:
     seeds = max(row["seeds_wanted"] for row in data["rows"])
     over = f"mean ± 95 % interval (Student's t) over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
     said = [f"{over}; ranked are methods that are complete and not adapted"]
+    if data["grid"]:
+        over = over.removeprefix("mean ")
+        said = [f"{METRIC_NAMES[data['metric']]}: in each cell the mean over seeds, at the end the mean over columns, {over}"]
     if data["known_labels"]:
         said.append("ranked by the known labels of validation: good for comparing, too low as a figure")
     said += _verdict(data)
     said += data["notes"]
-    said += [f"{row['title']}, adapted: {row['adapted']}" for row in data["rows"] if row["adapted"]]
+    adapted = {row["title"].removesuffix(f", {row['column']}"): row["adapted"] for row in data["rows"] if row["adapted"]}
+    said += [f"{title}, adapted: {why}" for title, why in adapted.items()]
     if data["source"] and any(row["published"] for row in data["rows"]):
         said.append(f"published: {data['source']}")
     if len(data["commits"]) > 1:
