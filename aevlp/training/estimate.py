@@ -106,10 +106,15 @@ def costs_alike(first: ExperimentConfig, second: ExperimentConfig) -> bool:
 
 def _cost(values: dict[str, Any]) -> str:
     """What the time of a step and of an image hangs on."""
-    return json.dumps([values["dataset"], values["model"], {name: values["trainer"][name] for name in _COSTLY}], sort_keys=True)
+    return json.dumps([_images(values), values["model"], {name: values["trainer"][name] for name in _COSTLY}], sort_keys=True)
 
 
 def _encoding(values: dict[str, Any]) -> str:
     """What hangs together with which views are encoded."""
     labeler = [values["labeler"].get(name) for name in ("name", "encoder", "grid")]
-    return json.dumps([values["dataset"], values["trainer"]["evaluate_labeler"], labeler], sort_keys=True)
+    return json.dumps([_images(values), values["trainer"]["evaluate_labeler"], labeler], sort_keys=True)
+
+
+def _images(values: dict[str, Any]) -> dict[str, Any]:
+    """The dataset without what is known of it, which costs no time."""
+    return {name: value for name, value in values["dataset"].items() if name not in ("known", "draw", "train_labels")}

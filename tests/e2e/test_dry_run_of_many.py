@@ -94,3 +94,12 @@ def test_a_dry_run_of_a_study_knows_what_was_done_and_refuses_what_the_study_wou
     assert re.search(r"trials +3: 1 done, 2 left", capsys.readouterr().out)
     assert sweeps.run(path, "--dry-run", "--set", "trainer.epochs=3") == 2
     assert "begun with another space, base or objective" in capsys.readouterr().err
+
+
+def test_what_is_known_of_the_images_is_not_rehearsed_twice(tmp_path, rehearsed, capsys):
+    text = "columns: {any: [dataset.draw=uniform], rare: [dataset.draw=rare]}\nrows: {AN: an, AEVLP: gpr}\n"
+    assert suites.run(suites.write(tmp_path, text), "--dry-run", seeds=1) == 0
+    assert rehearsed == ["digits_an", "digits_gpr"]
+    views = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("AEVLP")]
+    assert len(views) == 2
+    assert views[0] == views[1]
