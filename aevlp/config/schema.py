@@ -120,8 +120,8 @@ class DatasetConfig(ComponentConfig):
     def _something_is_drawn(self) -> DatasetConfig:
         if self.train_labels == "full" and self.known != "single":
             raise ValueError("train_labels: full makes all labels known already; leave known at single")
-        given = self.known == "given" or (isinstance(self.known, Known) and self.known.positives in (None, "all"))
-        if self.draw != "uniform" and given:
+        none_drawn = self.known == "given" or (isinstance(self.known, Known) and self.known.positives in (None, "all"))
+        if self.draw != "uniform" and none_drawn:
             raise ValueError(
                 f"draw: {self.draw} says which positives are drawn; here none is, by known: single or {{positives: P}}"
             )
@@ -190,7 +190,7 @@ class SelectionConfig(Config):
     """Which validation labels choose the checkpoint."""
 
     labels: Literal["clean", "observed"] = "clean"
-    """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
+    """Full labels where they are known, as the community does, or the observed ones alone, as an honest deployment must."""
 
 
 def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:

@@ -53,12 +53,10 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str]) -> Iterat
         missing = [name for name in class_names if name not in seen]
         if parts[split] and missing:
             yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
-    if not all(row.labels for row in parts["val"]):
-        yield f"the {len(parts['val'])} validation photos are judged by their known labels, as not all of their labels are told"
+        if not all(row.labels for row in parts[split]):
+            yield f"the {len(parts[split])} {title} photos are judged by their known labels, as not all of their labels are told"
     if not parts["test"]:
         yield "no row has split test: the run will have no test figures"
-    elif not all(row.labels for row in parts["test"]):
-        yield f"not all labels of the {len(parts['test'])} test photos are told: the run will have no test figures"
 
 
 def _known(rows: list[Row]) -> Iterator[str]:

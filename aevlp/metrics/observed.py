@@ -8,12 +8,18 @@ from numpy.typing import ArrayLike
 from aevlp.metrics.ranking import average_precision_per_class
 
 
+def judged_where_known(observed: ArrayLike) -> np.ndarray:
+    """Classes with at least as many known negatives as known positives, and one of these, (C,) bool."""
+    there, absent = ((np.asarray(observed) == sign).sum(axis=0) for sign in (1, -1))
+    return (there > 0) & (absent >= there)
+
+
 def observed_average_precision_per_class(observed: ArrayLike, scores: ArrayLike) -> np.ndarray:
     """Average precision of each class against observed labels, (C,) float64, in percent.
 
-    A class with at least as many known negatives as known positives is judged on the images of which it is known, so that no
-    unknown positive passes for a negative. Of another class all images count, and what is not known to be there is a negative, as
-    in the literature: few known negatives would rank nearly everything right.
+    A class that is `judged_where_known` counts on the images of which it is known, so that no unknown positive passes for a
+    negative. Of another class all images count, and what is not known to be there is a negative, as in the literature: with few
+    known negatives nearly every ranking would be right.
 
     Args:
         observed: (N,C) in {-1,0,1}.
@@ -21,8 +27,7 @@ def observed_average_precision_per_class(observed: ArrayLike, scores: ArrayLike)
     """
     known, ranked = np.asarray(observed), np.asarray(scores)
     result = average_precision_per_class(known, ranked)
-    there, absent = (known > 0).sum(axis=0), (known < 0).sum(axis=0)
-    for j in np.flatnonzero((there > 0) & (absent >= there)):
+    for j in np.flatnonzero(judged_where_known(known)):
         rows = known[:, j] != 0
         result[j] = average_precision_per_class(known[rows, j : j + 1], ranked[rows, j : j + 1])[0]
     return result

@@ -170,9 +170,9 @@ def mean_per_class(runs: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def class_precisions(run: Run) -> dict[str, float]:
-    """Test AP by class name, from per_class.csv."""
+    """Test AP by class name, from per_class.csv; without the classes that have none, as no test image shows them."""
     try:
-        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv")}
+        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv") if row["test_AP"]}
     except (KeyError, ValueError):
         found = {"": None}
     if None in found.values():

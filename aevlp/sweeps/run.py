@@ -10,10 +10,12 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
+from aevlp.runs.plugins import load_kept
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import open_study, study_folder
+from aevlp.sweeps.study_file import load_study
 from aevlp.sweeps.summary import describe_best
 from aevlp.sweeps.view import View
 from aevlp.sweeps.wandb_summary import log_study
@@ -30,6 +32,7 @@ def run_study(
     Raises:
         AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
+    load_kept(study_folder(name or load_study(file)[0]), "base.yaml")
     plan = Plan.load(file, words)
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):

@@ -19,6 +19,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
+from aevlp.runs import plugins
 from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
@@ -85,7 +86,9 @@ def open_study(
 
 def load_existing(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
     """A study to look at; ConfigError where there is none of that name."""
-    return _load(name, storage, notify)
+    study = _load(name, storage, notify)
+    plugins.load_kept(study_folder(name), "base.yaml")
+    return study
 
 
 def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study | None:
@@ -191,6 +194,7 @@ def _write_files(folder: Path, plan: Plan) -> None:
     files.remove_leftovers(folder)
     for name, text in texts.items():
         files.write(folder / name, text.encode())
+    plugins.keep(folder)
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:

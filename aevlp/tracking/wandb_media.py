@@ -52,8 +52,9 @@ def pseudo_table(run_dir: Path) -> dict[str, wandb.Table]:
 
 
 def test_table(run_dir: Path) -> dict[str, wandb.Table]:
-    """`test/per_class`: average precision in percent and number of positives by class."""
-    data = [[row["class"], float(row["test_AP"]), int(row["test_positives"])] for row in _rows(run_dir / "per_class.csv")]
+    """`test/per_class`: average precision in percent, None where no image shows the class, and number of positives by class."""
+    rows = _rows(run_dir / "per_class.csv")
+    data = [[row["class"], float(row["test_AP"]) if row["test_AP"] else None, int(row["test_positives"])] for row in rows]
     return _table("test/per_class", ["class", "AP", "positives"], data)
 
 
@@ -76,7 +77,16 @@ def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wand
         return None
     import wandb
 
-    known = ("best/epoch", "best/val_mAP", "test/mAP", "config_hash", "experiment", "seed")
+    known = (
+        "best/epoch",
+        "best/val_mAP",
+        "best/val_mAP_observed",
+        "test/mAP",
+        "test/mAP_observed",
+        "config_hash",
+        "experiment",
+        "seed",
+    )
     metadata = {name: summary[name] for name in known if summary.get(name) is not None} | {"git_commit": git_commit(run_dir)}
     artifact = wandb.Artifact(f"{run_id}-model", "model", metadata=metadata)
     for file in (*files, run_dir / "config.yaml"):

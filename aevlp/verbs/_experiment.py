@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
@@ -39,4 +41,14 @@ def given_experiment(arguments: argparse.Namespace, what_for: str) -> Experiment
         raise ConfigError(f"give --exp NAME {what_for} (see `{COMMAND} list experiments`)")
     from aevlp.config.loading import load_experiment
 
+    load_parts(arguments.exp)
     return load_experiment(arguments.exp, overrides(arguments))
+
+
+def load_parts(experiment: str) -> None:
+    """Load the plugins that a run keeps, where an experiment is the config.yaml of one."""
+    from aevlp.runs.plugins import load_kept
+
+    path = Path(experiment)
+    if path.name == "config.yaml" and os.path.isfile(path):
+        load_kept(path.parent)

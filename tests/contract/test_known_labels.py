@@ -123,7 +123,7 @@ def test_images_and_classes_stand_in_any_order(name):
 
 
 @every_loss
-def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(name, monkeypatch):
+def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(name):
     observed = KNOWN.clamp(min=0)
 
     def trajectory():
@@ -135,8 +135,30 @@ def test_where_no_negative_is_known_no_bit_hangs_on_the_way_they_are_handled(nam
         return found
 
     with_known = trajectory()
-    for module in [module for key, module in sys.modules.items() if key.startswith("aevlp.losses.")]:
-        if hasattr(module, "where_absent"):
-            monkeypatch.setattr(module, "where_absent", lambda loss, if_negative, observed: loss)
-    for found, expected in zip(trajectory(), with_known, strict=True):
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [module for key, module in sys.modules.items() if key.startswith("aevlp.losses.")]:
+            if hasattr(module, "where_absent"):
+                patch.setattr(module, "where_absent", lambda loss, if_negative, observed: loss)
+        without = trajectory()
+    for found, expected in zip(without, with_known, strict=True):
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [(name, {}) for name in ("an", "an_pl", "wan", "ll_r", "ll_ct", "ll_cp", "em", "em_apl", "vlpl", "gr", "mime")]
+    + [("gpr", {"regularizer": 0.0})],
+)
+def test_where_all_labels_are_known_what_is_left_is_cross_entropy(known, words):
+    observed = torch.where(make_logits(1.0) > 0, 1, -1).to(torch.int8)
+    module = losses.build(known, num_classes=C, num_samples=N, **(PARAMS.get(known, {}) | words))
+    logits = make_logits()
+    for epoch in (1, 2, 3):
+        value, gradient = evaluate(module, logits, observed, epoch=epoch)
+        expected = logits.double().requires_grad_()
+        cost = torch.nn.functional.binary_cross_entropy_with_logits(expected, (observed > 0).double())
+        cost.backward()
+        assert value.item() == pytest.approx(cost.item(), rel=1e-4, abs=2e-5)  # epsilons of 1e-5 and 1e-7
+        torch.testing.assert_close(gradient.double(), expected.grad, rtol=1e-3, atol=1e-6)
+        if hasattr(module, "on_epoch_end"):
+            module.on_epoch_end(lambda: [(torch.arange(N), torch.sigmoid(logits))], epoch)

@@ -33,8 +33,8 @@ FLAGS = {
     },
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "label": {"--help", "--plugin", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "predict": {"--help", "--plugin", "source", "images", "--output"}
+    "label": {"--help", "--plugin", "--output", "--format", "--exp", "--set", "--seed", "--tracking"},
+    "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
     | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
     "export": {"--help", "--plugin", "source", "--output", "--onnx"},
     "list": {"--help", "--plugin", "kind"},
@@ -84,7 +84,7 @@ EARLY = {
     "import absent": "error: absent: no such file or folder",
     "export run -o run": "error: -o run: is there already; name a new folder",
     "export run -o absent/x": NO_FOLDER,
-    "label --exp nope -o x": NO_EXPERIMENT,
+    "label --exp nope -o x.csv": NO_EXPERIMENT,
     "label --exp digits_gpr -o absent/x": NO_FOLDER,
     "compare absent": NO_RUN,
     "report absent": NO_RUN,

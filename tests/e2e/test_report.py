@@ -63,7 +63,7 @@ def test_figures_are_those_of_the_run_folders(made):
         rows = [row for row in read_metrics(folder / "metrics.jsonl") if "train/loss" in row]
         assert run["epochs"] == [row["trainer/epoch"] for row in rows]
         for name, values in run["curves"].items():
-            assert values == [row[name] for row in rows]
+            assert values == [row.get(name) for row in rows]
         summary = json.loads((folder / "summary.json").read_text())
         assert {name: summary[name] for name in run["summary"]} == run["summary"]
         assert {"test/mAP", "best/val_mAP"} <= run["summary"].keys()
@@ -133,7 +133,7 @@ def test_every_metric_and_setting_of_the_dashboard_is_one_that_a_run_logs(made, 
     spec = json.loads(capsys.readouterr().out)
     seen = json.loads(inspected(made[0][0], "--summary"))
     logged = seen["summary"].keys() | {name.rpartition(".")[0] for name in seen["summary"]}
-    assert set(metrics(spec)) - logged == set()
+    assert set(metrics(spec)) - logged == {"test/mAP_observed"}  # of a test split that is known in part, see test_known_labels.py
     settings = {name for panel in panels(spec) for name in panel.get("config", [])} | {BY_EXPERIMENT}
     assert settings - flatten(seen["config"]).keys() == set()
 

@@ -172,6 +172,17 @@ def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys
     assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
 
 
+def test_a_study_can_be_after_known_labels_and_what_is_not_logged_is_told_with_what_is(tmp_path, capsys):
+    text = sweeps.STUDY.replace("trials: 3", "trials: 1\nobjective: best/val_mAP_observed")
+    assert sweeps.run(sweeps.write(tmp_path, text, "known"), "--set", "selection.labels=observed") == 0
+    (run,) = sweeps.run_folders("known")
+    assert sweeps.load("known").best_value == max(row["val/mAP_observed"] for row in runs.epoch_rows(run))
+    capsys.readouterr()
+    assert sweeps.run(sweeps.write(tmp_path, text, "full")) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "has no value for best/val_mAP_observed; full labels choose its epoch: take objective best/val_mAP, or selec" in said
+
+
 def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
     text = sweeps.STUDY.replace("sampler: random", "sampler: nsga2\nobjective: [best/val_mAP, train/loss]")
     assert sweeps.run(sweeps.write(tmp_path, text)) == 0

@@ -267,6 +267,14 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
     assert {path.name for path in root.iterdir()} == before
 
 
+def test_prepare_tells_that_a_test_split_is_judged_by_known_labels(folder, capsys):
+    rows = [f"{i}.png,{'cat' if i % 2 else 'dog'},{('train', 'val', 'test')[i // 3]}" for i in range(9)]
+    prepare("folder", folder("image,label,split", *rows))
+    said = "the 3 {} photos are judged by their known labels, as not all of their labels are told"
+    output = capsys.readouterr().out
+    assert all(said.format(title) in output for title in ("validation", "test"))
+
+
 def test_pictures_that_are_nearly_the_same_are_told_across_splits(folder, capsys):
     root = folder("image,label,split", *(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{'val' if i > 2 else 'train'}" for i in range(5)))
     noise = np.random.default_rng(0)

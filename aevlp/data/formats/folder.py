@@ -1,8 +1,8 @@
 """Photos of your own: a folder with images and a table of what is known of each, `labels.csv` (see `aevlp.data.table`).
 
 Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
-full labels if each of its rows has them; without, it is judged by its observed labels where it validates, and not at all where it
-tests. With dataset.known a share, or numbers of labels, what is known is drawn from the full labels, which each row then needs.
+full labels if each of its rows has them; without, it is judged by its known labels. With dataset.known a share, or numbers of
+labels, what is known is drawn from the full labels, which each row then needs.
 """
 
 from __future__ import annotations
