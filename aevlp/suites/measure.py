@@ -12,10 +12,11 @@ from aevlp.suites.grid import grid
 from aevlp.suites.plan import Job, Plan
 
 TEST = "test/mAP"
-VAL, VAL_OBSERVED = "best/val_mAP", "best/val_mAP_observed"
+VAL, VAL_OBSERVED, TEST_OBSERVED = "best/val_mAP", "best/val_mAP_observed", "test/mAP_observed"
 METRICS = {
     "test mAP": TEST,
     "val mAP": VAL,
+    "test mAP (known labels)": TEST_OBSERVED,
     "val mAP (known labels)": VAL_OBSERVED,
     "pseudo P": "pseudo/positive/precision",
     "pseudo R": "pseudo/positive/recall",
@@ -109,8 +110,8 @@ def _group(title: str, jobs: Sequence[Job]) -> Group:
 
 
 def _metric(groups: dict[str, Group], by_known: bool) -> str:
-    """Test mAP; validation mAP where nothing was tested, by the labels that chose the epoch."""
-    wanted = (TEST, VAL_OBSERVED, VAL) if by_known else (TEST, VAL)
+    """Test mAP; where it is not known validation mAP, and where that is not either, both by known labels."""
+    wanted = (TEST, TEST_OBSERVED, VAL_OBSERVED, VAL) if by_known else (TEST, VAL)
     return next((metric for metric in wanted if any(group.values(metric) for group in groups.values())), VAL)
 
 

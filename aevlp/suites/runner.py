@@ -125,7 +125,8 @@ def _outcome(job: Job, took: float | None) -> str:
         return f"{_name(job)}: failed: {job.failure}{time_taken}{where}"
     run = job.run
     summary = {} if run is None else run.summary
-    figures = {"val mAP": summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
+    val = "val mAP" if summary.get("best/val_mAP_observed") is None else "val mAP (known labels)"
+    figures = {val: summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
     told = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, int | float)]
     return f"{_name(job)}: {', '.join(told) or 'finished'}{time_taken}"
 

@@ -9,10 +9,10 @@ from typing import Any
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import neutral, value
 from aevlp.suites.grid import grid_sheet
-from aevlp.suites.measure import METRICS, TEST
+from aevlp.suites.measure import METRICS
 
 METRIC_NAMES = {metric: name for name, metric in METRICS.items()}
-KNOWN = "val mAP (known labels)"
+KNOWN = " (known labels)"
 SEEDS_TO_CLAIM = 5
 """Fewer paired seeds are shown, but nothing is said to be better for them."""
 
@@ -21,7 +21,9 @@ def sheet(data: dict[str, Any]) -> Sheet:
     """The table as text; columns that would be empty are left out."""
     if data["grid"]:
         return grid_sheet(data, _title(data))
-    metric = "test mAP" if data["metric"] == TEST else KNOWN if data["known_labels"] else "val mAP"
+    metric = METRIC_NAMES[data["metric"]]
+    if data["known_labels"] and KNOWN not in metric:
+        metric += KNOWN
     columns: dict[str, list[str]] = {
         "": [str(row["rank"] or "") for row in data["rows"]],
         "method": [row["title"] + _remark(row) for row in data["rows"]],
@@ -60,7 +62,7 @@ def notes(data: dict[str, Any]) -> list[str]:
         over = over.removeprefix("mean ")
         said = [f"{METRIC_NAMES[data['metric']]}: in each cell the mean over seeds, at the end the mean over columns, {over}"]
     if data["known_labels"]:
-        said.append("ranked by the known labels of validation: good for comparing, too low as a figure")
+        said.append("ranked by known labels, as not all are told: good for comparing, too low as a figure")
     said += _verdict(data)
     said += data["notes"]
     adapted = {row["title"].removesuffix(f", {row['column']}"): row["adapted"] for row in data["rows"] if row["adapted"]}

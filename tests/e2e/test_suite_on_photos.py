@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import suite_runs as suites
@@ -44,7 +45,8 @@ def test_rows_that_need_full_labels_are_left_out_with_a_word_and_known_labels_ra
                 "training row")  # fmt: skip
     assert said.count(left_out) == 2  # before the first run, which may take hours, and below the table
     assert "suite tiny on folder: 2 methods, 1 seeds" in said
-    assert "val mAP (known labels)" in said
+    assert re.search(r"^AN, seed 0: val mAP \(known labels\) [\d.]+", said, re.MULTILINE)
+    assert re.search(r"^ +method +val mAP \(known labels\)", said, re.MULTILINE)
     assert suite(photos, "--table", "--json") == 0
     data = json.loads(capsys.readouterr().out)
     assert [row["rank"] for row in data["rows"]] == [1, 2]
@@ -71,3 +73,11 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_written(suite, tm
     assert suite(tmp_path / "nowhere") == 1
     assert f"{tmp_path}/nowhere/labels.csv: no such file" in capsys.readouterr().err
     assert not runs_root().exists()
+
+
+def test_a_test_split_with_known_labels_alone_ranks_by_them(suite, photos, capsys):
+    lines = (photos / "labels.csv").read_text().splitlines()
+    split = [f"{line},{'test' if i % 3 == 0 else 'train'}" for i, line in enumerate(lines[1:])]
+    (photos / "labels.csv").write_text("\n".join([f"{lines[0]},split", *split]) + "\n")
+    assert suite(photos, "--rows", "AN", "EPR") == 0
+    assert re.search(r"^ +method +test mAP \(known labels\)", capsys.readouterr().out, re.MULTILINE)
