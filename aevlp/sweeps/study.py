@@ -91,6 +91,22 @@ def load_existing(name: str, storage: str | None, notify: Callable[[str], None])
     return study
 
 
+def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study | None:
+    """The study as it was left, checked as by `open_study`; None where it has not been begun."""
+    if storage is None and not (study_folder(name) / JOURNAL).is_file():
+        _require_storage(study_folder(name), storage)
+        return None
+    place = storage or study_folder(name) / JOURNAL
+    with replaying(place):
+        kept_in = open_storage(place, notify)
+        names = {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
+    if name not in names:
+        return None
+    study = _load(name, storage, notify)
+    _check(study, plan, plan.data, name, notify)
+    return study
+
+
 def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
     folder = study_folder(name)
     _require_storage(folder, storage)

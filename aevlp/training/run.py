@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.config.errors import AevlpError, ConfigError, DataError, UnavailableError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
@@ -38,6 +38,7 @@ from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Progress, Trainer
+from aevlp.vision_language.encoder import missing_too
 
 _UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
@@ -191,7 +192,10 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
-    model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    try:
+        model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    except UnavailableError as error:
+        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
@@ -247,6 +251,8 @@ def check_data(data: SPMLData) -> None:
         if not len(split):
             raise DataError(f"the {name} split holds no image")
         check_observed(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
+        if name == "training" and not (split.observed > 0).any():
+            raise DataError("no image of the training split has a known label, so there is nothing to learn; give some a label")
         if split.targets is not None:
             check_labels(split.targets, len(split), data.class_names, f"full labels of the {name} split")
         image = split.images[0]

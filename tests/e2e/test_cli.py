@@ -57,7 +57,7 @@ FLAGS = {
         "--tune",
         "--own-stop-rules",
     }
-    | {"--table", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
+    | {"--table", "--dry-run", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
     "cache": {"--help", "--plugin"},
@@ -252,3 +252,16 @@ def test_nothing_is_written_by_a_wrong_command(refused, tmp_path, monkeypatch):
 def test_show_refuses_another_number_of_experiments(refused):
     for words in ([], ["--diff", "digits_an"], ["--exp", "digits_gpr", "--diff", "digits_an", "digits_gr"]):
         assert refused("show", *words) == "error: show takes --exp NAME, --exp NAME --diff OTHER, or --diff NAME OTHER\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("show digits_gpr", "--exp digits_gpr?"), ("show gpr", "--exp coco_gpr or cub_gpr or digits_gpr or folder_gpr or "),
+        ("cache build an_pl", "--exp digits_an_pl?"), ("digits_em", "--exp digits_em?"),
+    ],
+)  # fmt: skip
+def test_an_experiment_without_its_flag_is_told_what_was_meant(words, meant, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert f"; did you mean {meant}" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 
 import pytest
 import small_runs as runs
@@ -11,6 +12,7 @@ import sweep_runs as sweeps
 
 import aevlp
 from aevlp.cli import main
+from aevlp.command import COMMAND
 from aevlp.config.errors import TrainingError
 from aevlp.reporting.report import report_data
 from aevlp.runs.collect import read_run
@@ -196,3 +198,25 @@ def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
         assert f"<h2>{title}" in content
     assert 'src="http' not in content  # it needs no network
     assert main(["sweep", "best", "tiny", "--trial", str(front[0]), "--save", str(tmp_path / "one.yaml")]) == 0
+
+
+def test_the_command_in_the_head_of_what_is_saved_names_the_plugin_it_needs(tmp_path, capsys):
+    plugin = tmp_path / "my own.py"
+    plugin.write_text("""
+from aevlp.config.registry import register
+from aevlp.losses.an import ANConfig, ANLoss
+
+class MineConfig(ANConfig):
+    pass
+
+@register("losses", "mine", config=MineConfig)
+class Mine(ANLoss):
+    pass
+""")
+    path = sweeps.write(tmp_path, sweeps.STUDY.replace("trainer.threads=1", "trainer.threads=1, loss=mine"))
+    target = tmp_path / "best.yaml"
+    assert sweeps.run(path, "--trials", "1", "--plugin", str(plugin)) == 0
+    assert main(["sweep", "best", "tiny", "--save", str(target), "--plugin", str(plugin)]) == 0
+    command = target.read_text().splitlines()[1].removeprefix(f"#   {COMMAND} ")
+    assert shlex.split(command) == ["--exp", str(target), "--plugin", str(plugin)]
+    assert main([*shlex.split(command), "--dry-run"]) == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.config.errors import ConfigError, DataError, suggest
+from aevlp.config.errors import DataError, NoFullLabelsError, suggest
 from aevlp.config.registry import register
 from aevlp.config.schema import Draw, KnownLabels, PathBelow
 from aevlp.data.as_called import TablePhotos, as_called
@@ -136,7 +136,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
         if targets is None and (whole or not isinstance(config.known, str)):
             lacking = next(row for row in parts[name] if not row.labels)
             setting = "train_labels: full" if whole else "known: what is drawn from full labels"
-            raise ConfigError(f"{path}:{lacking.line}: dataset.{setting} needs the column `labels` in every {title} row")
+            raise NoFullLabelsError(f"{path}:{lacking.line}: dataset.{setting} needs the column `labels` in every {title} row")
         if whole and targets is not None:
             observed = targets.astype(np.int8)
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
