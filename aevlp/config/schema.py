@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from aevlp.folders import user_path
+
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
 # than rounding.
 SPEED_AND_METERS = (
@@ -27,9 +29,18 @@ SPEED_AND_METERS = (
     "labeler.encoder.cache",
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
-_CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None, "labeler.skip_known": False}
+_CAME_LATER = {
+    "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None, "labeler.skip_known": False,
+    "loss.gamma_known": 1.0,
+}  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
+
+
+LocalPath = Annotated[str, AfterValidator(lambda path: str(user_path(path).absolute()))]
+"""A file or folder of this machine. It is kept in full: a run that is looked at from another folder means the same."""
+PathBelow = Annotated[str, AfterValidator(lambda path: str(user_path(path)))]
+"""A file or folder relative to another one, or in full."""
 
 
 class Config(BaseModel):
@@ -111,7 +122,7 @@ class DatasetConfig(ComponentConfig):
     draw: Draw = "uniform"
     """Which positives are drawn: any with equal probability, or with one that grows with the number of images of the split
     that have the class (frequent), or with its inverse (rare)."""
-    answers: str | None = None
+    answers: LocalPath | None = None
     """File of answers about training images (`review`); what they say is known as well."""
     image_size: int = Field(448, ge=8, le=2048)
     """Side in pixels to which images are squashed for the classifier."""
@@ -122,8 +133,8 @@ class DatasetConfig(ComponentConfig):
     def _something_is_drawn(self) -> DatasetConfig:
         if self.train_labels == "full" and self.known != "single":
             raise ValueError("train_labels: full makes all labels known already; leave known at single")
-        given = self.known == "given" or (isinstance(self.known, Known) and self.known.positives in (None, "all"))
-        if self.draw != "uniform" and given:
+        none_drawn = self.known == "given" or (isinstance(self.known, Known) and self.known.positives in (None, "all"))
+        if self.draw != "uniform" and none_drawn:
             raise ValueError(
                 f"draw: {self.draw} says which positives are drawn; here none is, by known: single or {{positives: P}}"
             )
@@ -192,7 +203,7 @@ class SelectionConfig(Config):
     """Which validation labels choose the checkpoint."""
 
     labels: Literal["clean", "observed"] = "clean"
-    """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
+    """Full labels where they are known, as the community does, or the observed ones alone, as an honest deployment must."""
 
 
 def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:
@@ -223,6 +234,12 @@ class TrackingConfig(Config):
     """Runs shown together; null is the name of the experiment."""
     job_type: Annotated[str, _taken_by_wandb(64)] = "train"
     """Kind of run within its group."""
+    name: Annotated[str, _taken_by_wandb(128)] | None = None
+    """What compare, report and W&B call the run; null is what differs in it, and in W&B the name of its folder."""
+    notes: Annotated[str, _taken_by_wandb(2000)] | None = None
+    """A word about the run, for whoever looks at it in W&B."""
+    alert: bool = False
+    """Let W&B write to you when a run ends or fails."""
 
 
 class ExperimentConfig(Config):

@@ -115,14 +115,16 @@ def make_split(
     return Split(images, observe(targets, names, class_names or columns, known, draw), targets)
 
 
-def known_note(split: Split) -> str:
-    """How much is known of the training images, for people; empty where it is one positive an image at most, as ever."""
-    there, absent = split.observed > 0, split.observed < 0
+def known_notes(train: Split) -> list[str]:
+    """How much is known of the training images, for people; nothing where it is one positive an image at most, as ever."""
+    there, absent = train.observed > 0, train.observed < 0
     if not absent.any() and there.sum(axis=1).max(initial=0) <= 1:
-        return ""
-    none = int((split.observed == 0).all(axis=1).sum())
-    without = f"; {none:,} of {len(split):,} images with neither" if none else ""
-    return f"known of the training images: {there.sum():,} labels that are there, {absent.sum():,} that are absent{without}"
+        return []
+    none = int((~there & ~absent).all(axis=1).sum())
+    return [
+        f"known of the {len(train):,} training images: {there.sum():,} labels that are there, {absent.sum():,} that are absent; "
+        f"nothing of {none:,} images"
+    ]
 
 
 def check_labels(labels: np.ndarray, num_images: int, class_names: list[str], where: str) -> np.ndarray:

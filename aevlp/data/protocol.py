@@ -9,7 +9,8 @@ import numpy as np
 
 from aevlp.config.schema import Draw, Known, KnownLabels
 
-ROWS = 65_536  # drawn at a time, so that the numbers of 1.7 million rows of 300 classes need not be held at once
+ROWS = 65_536
+"""Images drawn at a time, so that the numbers of 1.7 million of them in 300 classes need not be held at once."""
 
 
 def draw_single_positives(labels: np.ndarray, seed: int = 1200) -> np.ndarray:
@@ -43,7 +44,7 @@ def draw_known(
     """What `dataset.known` and `dataset.draw` make known of full labels, -1 for what is known to be absent.
 
     Every entry has a number u in (0,1) that hangs on the seed and the names of its image and its class alone: other images, other
-    classes and their order change nothing, and what a smaller share or number knows, a larger one knows as well.
+    classes and their order change nothing but n below, and what a smaller share or number knows, a larger one knows as well.
 
         share: S        entries with u < S
         positives: P    of each image, the P positives with the smallest -ln(u) / w, which draws them one after the other without

@@ -10,8 +10,8 @@ the table, but no loss for it.
 
 The table trains with trainer.loss_lr_mult (10 as published). It starts in [-logit(.6), logit(.6)] at random, and at logit(.995)
 where a positive is known, at logit(.005) where a negative is: a shift to there is noted when an image is first seen. Until then
-Adam leaves the row alone, as its gradient is 0. The shift stays beside the table, so that on several ranks, each of which sees images of its own, the table alone
-follows from the gradients and is the same on all.
+Adam leaves the row alone, as its gradient is 0. The shift stays beside the table, so that on several ranks, each of which sees
+images of its own, the table alone follows from the gradients and is the same on all.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@ const main = document.getElementById("main"), links = document.getElementById("s
 
 main.append(headline());
 const ofRuns = data.runs.length > 0, searched = data.studies.length ? [studies] : [];
-for (const make of ofRuns ? [ranking, curves, pseudo, classes, thresholds, gallery, together, ...searched, settings, environment, cost, runs] : searched) {
+for (const make of ofRuns ? [ranking, curves, pseudo, classes, mistakes, gallery, thresholds, together, ...searched, settings, environment, cost, runs] : searched) {
   const part = make();
   main.append(part);
-  links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
+  if (part.id) links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
 }
 const spy = new IntersectionObserver((entries) => entries.forEach((entry) => {
   if (!entry.isIntersecting) return;
