@@ -46,7 +46,7 @@ def advice(
             f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
             f"--set trainer.epochs={epochs} trainer.patience=null or trainer.learning_rate=1e-4"
         )
-    yield from _known(rows)
+    yield from _known(rows, len(class_names))
     read = _some(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)
     yield f"CLIP reads the labels as: {read}; for other words write lines class,words into {FILE}"
 
@@ -64,17 +64,17 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: d
         missing = [name for name, count in zip(class_names, counts[split], strict=True) if not count]
         if parts[split] and missing:
             yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
-        if not all(row.labels for row in parts[split]):
+        if not all(row.tells_all(len(class_names)) for row in parts[split]):
             yield f"the {len(parts[split])} {title} photos are judged by their known labels, as not all of their labels are told"
     if not parts["test"]:
         yield "no row has split test: the run will have no test figures"
 
 
-def _known(rows: list[Row]) -> Iterator[str]:
+def _known(rows: list[Row], num_classes: int) -> Iterator[str]:
     unlabelled = sum(not row.present for row in rows)
     if unlabelled:
         yield f"{unlabelled} of {len(rows)} photos have no label: they get pseudo-labels in training, and judge nothing"
-    whole = sum(bool(row.labels) for row in rows)
+    whole = sum(row.tells_all(num_classes) for row in rows)
     if 0 < whole < len(rows):
         yield f"{whole} of {len(rows)} photos tell all their labels; of the others only what is known is used"
     several = sum(len(row.known) > 1 for row in rows)

@@ -62,6 +62,10 @@ class Row:
         """What is known to be there; where that is not said apart, all labels."""
         return self.known or self.labels
 
+    def tells_all(self, num_classes: int) -> bool:
+        """Whether of each class it is known if it is there."""
+        return bool(self.labels) or len({*self.known, *self.absent}) == num_classes
+
 
 @dataclass(frozen=True)
 class Table:

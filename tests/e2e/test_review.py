@@ -14,6 +14,7 @@ from miniatures import draw
 
 import aevlp
 from aevlp.cli import main
+from aevlp.data.build import build_dataset
 from aevlp.data.table import read_table
 
 CLASSES = ("bird", "cup", "猫", "orange", "red, round")
@@ -175,6 +176,8 @@ def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, 
     table = read_table(root / "labels.csv").rows
     assert {row.image for row in table if row.split == "test"} == {photo["name"] for photo in asked["photos"]}
     assert all(set(row.known) | set(row.absent) == set(CLASSES) for row in table if row.split == "test")
+    test = build_dataset(aevlp.load_experiment("folder_an", [f"dataset.root={root}"]).dataset).test
+    assert test.targets.tolist() == (test.observed > 0).astype(int).tolist()
 
 
 def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_path, monkeypatch, capsys):

@@ -78,7 +78,7 @@ def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) ->
 def label_arrays(
     rows: list[Row], class_names: list[str], known: KnownLabels = "single", draw: Draw = "uniform"
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Observed labels (N,C) int8, and the full ones uint8, None unless every row has them.
+    """Observed labels (N,C) int8, and the full ones uint8, None unless every row tells all.
 
     What a photo's columns `label` and `absent` say is known. Of a photo that tells all its labels and none of them as the known
     one, one is drawn (`single`), as in the published protocol, or all are known (`given`), there and absent. Other ways of
@@ -91,7 +91,7 @@ def label_arrays(
         targets[i, [column[word] for word in row.labels or row.known]] = 1
         observed[i, [column[word] for word in row.known]] = 1
         observed[i, [column[word] for word in row.absent]] = -1
-    whole = np.array([bool(row.labels) for row in rows], dtype=bool)
+    whole = np.array([row.tells_all(len(class_names)) for row in rows], dtype=bool)
     drawn = observe(targets, [row.image for row in rows], class_names, known, draw)
     if not isinstance(known, str):
         observed = drawn
@@ -134,7 +134,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
         observed, targets = label_arrays(parts[name], class_names, config.known, config.draw)
         whole = name == "train" and config.train_labels == "full"
         if targets is None and (whole or not isinstance(config.known, str)):
-            lacking = next(row for row in parts[name] if not row.labels)
+            lacking = next(row for row in parts[name] if not row.tells_all(len(class_names)))
             setting = "train_labels: full" if whole else "known: what is drawn from full labels"
             raise NoFullLabelsError(f"{path}:{lacking.line}: dataset.{setting} needs the column `labels` in every {title} row")
         if whole and targets is not None:
