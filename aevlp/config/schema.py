@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from aevlp.folders import user_path
+
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
 # than rounding.
 SPEED_AND_METERS = (
@@ -30,6 +32,12 @@ SPEED_AND_METERS = (
 _CAME_LATER = {"dataset.known": "single", "dataset.draw": "uniform", "labeler.skip_known": False, "loss.gamma_known": 1.0}
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
+
+
+LocalPath = Annotated[str, AfterValidator(lambda path: str(user_path(path).absolute()))]
+"""A file or folder of this machine. It is kept in full: a run that is looked at from another folder means the same."""
+PathBelow = Annotated[str, AfterValidator(lambda path: str(user_path(path)))]
+"""A file or folder relative to another one, or in full."""
 
 
 class Config(BaseModel):
@@ -221,6 +229,12 @@ class TrackingConfig(Config):
     """Runs shown together; null is the name of the experiment."""
     job_type: Annotated[str, _taken_by_wandb(64)] = "train"
     """Kind of run within its group."""
+    name: Annotated[str, _taken_by_wandb(128)] | None = None
+    """What compare, report and W&B call the run; null is what differs in it, and in W&B the name of its folder."""
+    notes: Annotated[str, _taken_by_wandb(2000)] | None = None
+    """A word about the run, for whoever looks at it in W&B."""
+    alert: bool = False
+    """Let W&B write to you when a run ends or fails."""
 
 
 class ExperimentConfig(Config):

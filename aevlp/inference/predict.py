@@ -22,13 +22,13 @@ from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import Photos, resize
 from aevlp.data.imports.csv import COMMON
 from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
+from aevlp.data.quarantine import most_bad
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 
-MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files
 DEFAULT_THRESHOLD = 0.5  # where validation chose none
 _OTHERS = {title for titles in COMMON.values() for title in titles}  # columns in which a table of photos has something else
 
@@ -116,7 +116,7 @@ def predict(
     """
     images, names = found.images, trained.names()
     thresholds = _thresholds(trained, threshold, len(names))
-    limit = max(MAX_BAD_COUNT, int(MAX_BAD_SHARE * len(images))) if on_bad_image == "quarantine" else 0
+    limit = most_bad(len(images)) if on_bad_image == "quarantine" else 0
     bad, count = dict(found.closed), len(images) + len(found.closed)
     if len(bad) > limit:
         raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))

@@ -13,7 +13,8 @@ from aevlp.reporting.report import report_data
 
 ASSETS = Path(__file__).with_name("page")
 SCRIPTS = (
-    "dom", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "together", "studies", "facts", "main",
+    "dom", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "mistakes", "together", "studies",
+    "facts", "main",
 )  # fmt: skip
 
 

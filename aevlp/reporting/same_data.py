@@ -22,7 +22,7 @@ def data_notes(runs: Mapping[str, Run], baseline: str) -> list[str]:
     for name, run in runs.items():
         if _dataset(run, "name") == _dataset(against, "name") and run.data_fingerprint != against.data_fingerprint:
             others.setdefault(_difference(run, against, baseline), []).append(name)
-    return [f"{_listed(names)}: {what}" for what, names in others.items() if what]
+    return [f"{listed(names)}: {what}" for what, names in others.items() if what]
 
 
 def _difference(run: Run, against: Run, baseline: str) -> str:
@@ -57,5 +57,6 @@ def _dataset(run: Run, key: str) -> Any:
     return section.get(key) if isinstance(section, dict) else None
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first names, and how many there are beyond them."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

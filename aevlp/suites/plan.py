@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -209,7 +210,8 @@ def _has(sections: dict[str, Any] | None, section: str, key: str) -> bool:
 
 def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -> Job:
     """The run of a row for a seed, not begun."""
-    words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite"]
+    words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite",
+             f"tracking.name={json.dumps(line.title + (' (tuned)' if more else ''))}"]  # fmt: skip
     return Job(line.title, load_experiment(line.experiment, words))
 
 

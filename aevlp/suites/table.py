@@ -30,7 +30,7 @@ def sheet(data: dict[str, Any]) -> Sheet:
         metric: [value(row["metrics"][data["metric"]]) for row in data["rows"]],
         "tuned": [value(row["tuned"]) for row in data["rows"]],
         "gap closed": [_share(row["gap_closed"]) for row in data["rows"]],
-        f"against {data['reference']}": [value(row["difference"], "+") for row in data["rows"]],
+        f"against {data['reference']}": [value(row["difference"], sign="+") for row in data["rows"]],
         "p (Holm)": [_p(row["difference"]) for row in data["rows"]],
         "pseudo P": [_known(row, "pseudo P") for row in data["rows"]],
         "pseudo R": [_known(row, "pseudo R") for row in data["rows"]],

@@ -165,7 +165,8 @@ def _run(
                 write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
-                       "config_hash": config.hash, "data_fingerprint": known and known.hash, **summary}  # fmt: skip
+                       "name": config.tracking.name, "config_hash": config.hash, "data_fingerprint": known and known.hash,
+                       **summary}  # fmt: skip
             folder.write_summary(summary)
             state = "finished"
     except RunStopped:

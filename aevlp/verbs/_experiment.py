@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +26,21 @@ def add_experiment(parser: argparse.ArgumentParser, *, top: bool = False) -> Non
                         help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
 
 
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """--name, of commands that make one run."""
+    parser.add_argument("--name", dest="run_name", metavar="NAME",
+                        help="what compare, report and W&B call the run, same as --set tracking.name=...")  # fmt: skip
+
+
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """All that was given as --set, --seed and --tracking, as --set words."""
+    """All that was given as --set, --seed, --tracking and --name, as --set words."""
     result = list(arguments.overrides)
     if arguments.seed is not None:
         result.append(f"seed={arguments.seed}")
     if arguments.tracking is not None:
         result.append(f"tracking.mode={arguments.tracking}")
+    if getattr(arguments, "run_name", None) is not None:
+        result.append(f"tracking.name={json.dumps(arguments.run_name)}")  # a name, whatever YAML would take it for
     return result
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, UnavailableError
@@ -43,6 +43,12 @@ class EncoderConfig(Config):
     """Arithmetic of the image tower; auto takes bf16 for encoders of 50 MB or more where the device has it."""
     cache: bool = True
     """Keep embeddings in $AEVLP_CACHE (else ~/.cache/aevlp), so that no later run computes them again."""
+
+    @field_validator("source")
+    @classmethod
+    def _folder_in_full(cls, source: str) -> str:
+        path = user_path(source)
+        return str(path.absolute()) if source != "bundled" and (source[0] in "./~" or path.is_dir()) else source
 
 
 class DualEncoder:
@@ -132,7 +138,7 @@ def find_local(config: EncoderConfig) -> Path | None:
     source = config.source
     if source == "bundled":
         return BUNDLED
-    path = user_path(source, "labeler.encoder.source")
+    path = Path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"labeler.encoder.source: {source} is a folder without config.json, so not a Hugging Face model")

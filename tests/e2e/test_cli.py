@@ -15,7 +15,7 @@ from aevlp.cli import build_parser, main
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {
-    "": {"--help", "--version", "--exp", "--set", "--seed", "--tracking", "--plugin", "--resume", "--dry-run"},
+    "": {"--help", "--version", "--exp", "--set", "--seed", "--name", "--tracking", "--plugin", "--resume", "--dry-run"},
     "import": {
         "--help",
         "--plugin",
@@ -224,6 +224,7 @@ def test_wrong_words_exit_2(words, capsys):
         (["--exp", "digits_gpr", "--resume", "latest"], "--resume takes no --exp"),
         (["--resume", "latest", "--seed", "1"], "--resume takes no --exp, --seed"),
         (["--resume", "latest", "--dry-run"], "--resume takes no --exp"),
+        (["--resume", "latest", "--name", "a"], "--resume takes no --exp, --seed, --name"),
         (["--resume", "latest", "--set", "loss.rho=1"], "of --set only trainer.epochs=N"),
         (["--resume", "latest", "--set", "trainer.epochs=many"], "trainer.epochs=many: must be a number above 0"),
         (["--resume", "latest"], "there is no run in "),

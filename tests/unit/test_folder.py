@@ -307,13 +307,17 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
     root = folder("image,label", "0.PNG,cat", "a\\1.png,dog", "2,cat", "3.png,dog", "gone.png,cat")
     assert main(["prepare", "folder", "--root", str(root)]) == 1
     output = capsys.readouterr().out
-    assert "line 2 names 0.PNG, which is not there; 0.png is meant (the name has another case)" in output
-    assert (
-        "line 3 names a\\1.png, which is not there; 1.png is meant (the name has folders that are not below the root)" in output
-    )
-    assert "line 4 names 2, which is not there; 2.png is meant (the name has no suffix)" in output
+    said = "2 photos are called otherwise than the table says: line 2, 0.PNG is 0.png (another case); line 4, 2 is 2.png ("
+    assert said in output
     command = f"python run.py import {root}/labels.csv --root {root} --replace"
-    assert f"3 names are written otherwise; to write them anew: {command}" in output
+    assert (
+        "1 names are of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
+        f"to take these: {command}\n"
+    ) in output
+    data = load(root, on_bad_image="quarantine")
+    assert [split.images.name(i) for split in (data.train, data.val) for i in range(len(split))] == ["0.png", "2.png", "3.png"]
+    with pytest.raises(DataError, match=r"a.1\.png: .* no such file; 1\.png is meant .the name has folders .*; 2 of 4 training"):
+        load(root)
     assert main(command.split()[2:]) == 1  # gone.png is left out
     assert main(["prepare", "folder", "--root", str(root)]) == 0
 
@@ -340,5 +344,5 @@ def test_the_table_may_have_another_name(folder):
     (root / "labels.csv").rename(root / "mine.csv")
     assert FolderConfig(name="folder", table="mine.csv").table == "mine.csv"
     assert len(load(root, table="mine.csv").train) == 4
-    with pytest.raises(DataError, match=r"labels\.csv: no such file\. Expected"):
+    with pytest.raises(DataError, match=r"labels\.csv: no such file; it names the photos of dataset\.root"):
         load(root)

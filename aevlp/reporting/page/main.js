@@ -15,10 +15,10 @@ dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"))
 
 main.append(headline());
 const ofRuns = data.runs.length > 0, searched = data.studies.length ? [studies] : [];
-for (const make of ofRuns ? [ranking, curves, pseudo, classes, thresholds, gallery, together, ...searched, settings, environment, cost, runs] : searched) {
+for (const make of ofRuns ? [ranking, curves, pseudo, classes, mistakes, gallery, thresholds, together, ...searched, settings, environment, cost, runs] : searched) {
   const part = make();
   main.append(part);
-  links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
+  if (part.id) links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
 }
 const spy = new IntersectionObserver((entries) => entries.forEach((entry) => {
   if (!entry.isIntersecting) return;
