@@ -111,10 +111,12 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
 
 def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
     for step in loc:
+        if str(step) not in model.model_fields:  # the key of a mapping, such as the title of a suite's row
+            continue
         annotation = model.model_fields[str(step)].annotation
         forms = [get_args(form)[0] if get_origin(form) is Annotated else form for form in (annotation, *get_args(annotation))]
         inner = next((form for form in forms if isinstance(form, type) and issubclass(form, Config)), None)
         if inner is None:
             return []
         model = inner
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -22,6 +22,7 @@ FLAGS = {
         "source",
         "--from",
         "--root",
+        "--table",
         "--replace",
         "--image",
         "--label",

@@ -71,7 +71,7 @@ def test_with_full_labels_every_row_runs(suite, tmp_path, capsys):
 
 def test_a_folder_that_is_not_there_is_told_before_anything_is_written(suite, tmp_path, capsys):
     assert suite(tmp_path / "nowhere") == 1
-    assert f"{tmp_path}/nowhere/labels.csv: no such file" in capsys.readouterr().err
+    assert f"{tmp_path}/nowhere: there is no such folder (dataset.root)" in capsys.readouterr().err
     assert not runs_root().exists()
 
 

@@ -150,7 +150,7 @@ def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
             "openai/clip-vit-base-patch16",
             "encoder openai/clip-vit-base-patch16 is not on this machine either; set labeler.encoder.",
         ),
-        ("./nowhere", "labeler.encoder.source: './nowhere' is neither a folder here nor a hub id"),
+        ("/no/where", "labeler.encoder.source: '/no/where' is neither a folder here nor a hub id"),
         ("bundled", None),
     ],
 )
