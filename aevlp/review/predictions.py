@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
-from aevlp.data.csv_lines import rows_of
+from aevlp.data.csv_lines import require_csv, rows_of
 from aevlp.data.dataset import Split
 from aevlp.data.images import Photos
 from aevlp.review.orders import Beliefs, Order, ask
@@ -22,8 +22,9 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
     Photos are found as the file names them: relative to the working folder, or absolute. `value` then is by the model alone.
 
     Raises:
-        DataError: naming the line that is not of such a file.
+        DataError: absent, or naming the line that is not of such a file.
     """
+    require_csv(path)
     rows = rows_of(path)
     header = next(rows, (1, []))[1]
     if len(header) < 3 or (header[0], header[-1]) != (FIRST, LAST):

@@ -76,7 +76,7 @@ def questions(
     if photos:  # only these are looked at
         there = np.flatnonzero((split.observed == 0).any(axis=1))
         if photos > len(there):
-            raise ConfigError(f"--complete {photos}: of {len(there):,} photos something is unknown")
+            raise ConfigError(f"--complete {photos}: only {len(there):,} photos are left of which anything is unknown")
         split = take_rows(split, draw_photos(there, photos, seed))
     targets, split = split.targets, blind(split)
     if not (split.observed == 0).any():

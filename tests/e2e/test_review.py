@@ -203,3 +203,5 @@ def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_pat
     Path("other.csv").write_text("a,b\n1,2\n")
     assert main(["review", "other.csv"]) == 1
     assert "other.csv:1: is no CSV file that `predict` wrote" in capsys.readouterr().err
+    assert main(["review", "gone.csv"]) == 1
+    assert capsys.readouterr().err == "error: gone.csv: no such file\n"

@@ -67,3 +67,8 @@ def test_answers_that_do_not_fit_are_refused_with_file_and_line(line, message, t
         answered(tmp_path / "a.csv", line.replace("KNOWN", known))
     assert str(caught.value).startswith(f"{tmp_path / 'a.csv'}:2: ")
     assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: no such file"):
+        built(f"dataset.answers={tmp_path / 'a.csv'}")

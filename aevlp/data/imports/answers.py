@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from aevlp.config.errors import DataError, suggest
 from aevlp.config.registry import register
-from aevlp.data.csv_lines import first_line, rows_of
+from aevlp.data.csv_lines import first_line, require_csv, rows_of
 from aevlp.data.imports._base import Found, ImportConfig, Report
 from aevlp.data.table import SPLITS, Row
 
@@ -60,8 +60,9 @@ def read_answers(path: Path) -> Iterator[Answer]:
     """The answers of a file, line by line; those that are said again are one.
 
     Raises:
-        DataError: naming the line that is no answer, or says the opposite of an earlier one.
+        DataError: absent; or naming the line that is no answer, or says the opposite of an earlier one.
     """
+    require_csv(path)
     rows = rows_of(path)
     if next(rows, (1, []))[1] != COLUMNS:
         raise DataError(f"{path}:1: the first line of answers is {','.join(COLUMNS)}")
