@@ -52,7 +52,9 @@ def validate(draft: Draft) -> ExperimentConfig:
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
         else:
-            problems = [_problem(draft, path, _HELD) for path in _secrets(config.to_dict(), "")]
+            # As given, too: what is made a path in full is no address any more.
+            held = dict.fromkeys([*_secrets(draft.values, ""), *_secrets(config.to_dict(), "")])
+            problems = [_problem(draft, path, _HELD) for path in held]
     if problems:
         raise ConfigError(_told(problems))
     return config

@@ -31,7 +31,7 @@ def _difference(run: Run, against: Run, baseline: str) -> str:
     now, before = run.data, against.data
     if now is None or before is None:
         return f"other data than {baseline}"
-    known = [_protocol(each) for each in (run, against)]
+    known = [protocol(each) for each in (run, against)]
     if known[0] != known[1]:
         observed, said = [], [f"known labels by {known[0]} instead of {known[1]}"]
     else:
@@ -40,12 +40,13 @@ def _difference(run: Run, against: Run, baseline: str) -> str:
     return f"other data than {baseline}: {told}" if told else ""
 
 
-def _protocol(run: Run) -> str:
+def protocol(run: Run) -> str:
     """What says which labels are known; runs from before it could be said know a single positive."""
     known, draw = _dataset(run, "known") or "single", _dataset(run, "draw") or "uniform"
     if isinstance(known, dict):
         known = ", ".join(f"{key} {value}" for key, value in known.items() if value not in (None, 0))
-    return f"{known}, {draw}" if draw != "uniform" else f"{known}"
+    answers = [f"answers in {_dataset(run, 'answers')}"] if _dataset(run, "answers") else []
+    return ", ".join([f"{known}", *([f"{draw}"] if draw != "uniform" else []), *answers])
 
 
 def _alike(run: Run, against: Run, key: str) -> bool:

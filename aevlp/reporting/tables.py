@@ -10,7 +10,7 @@ from typing import Any
 from aevlp.data.fingerprint import Fingerprint, SplitFingerprint
 from aevlp.reporting.comparison import choose_baseline, is_bound, settings_of
 from aevlp.reporting.naming import name_groups
-from aevlp.reporting.same_data import listed
+from aevlp.reporting.same_data import listed, protocol
 from aevlp.reporting.statistics import Group
 
 TRAINING_ALONE = ("dataset.train_labels", "dataset.image_size", "dataset.flip")  # say nothing of what is judged
@@ -132,7 +132,10 @@ def _note(title: str, groups: list[Group], fact: Callable[[Group], tuple[Any, st
         key, text = fact(group)
         if key is not None:
             found.setdefault(key, (str(text), []))[1].append(group.name)
-    told = "; ".join(f"{text} ({listed(names)})" for text, names in found.values())
+    texts = [text for text, _ in found.values()]
+    told = "; ".join(
+        f"{text}{f', set {key[:6]}' if texts.count(text) > 1 else ''} ({listed(names)})" for key, (text, names) in found.items()
+    )
     return f"rows differ in {title}: {told}" if len(found) > 1 else ""
 
 
@@ -148,7 +151,7 @@ def _training(group: Group) -> tuple[Any, str]:
 
 def _known_labels(group: Group) -> tuple[Any, str]:
     data = _data(group)
-    return (None, "") if data is None else (data.train.observed, f"set {data.train.observed[:6]}")
+    return (None, "") if data is None else (data.train.observed, protocol(group.runs[0]))
 
 
 def _prompts(group: Group) -> tuple[Any, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
+from aevlp.verbs._experiment import add_experiment
 
 if TYPE_CHECKING:
     from aevlp.review.questions import Questions
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulate", action="store_true", help="answer from the full labels, where they are known, to measure an order"
     )
+    add_experiment(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,11 +65,11 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     """Questions, what is written beside each answer, and how the answers are taken in."""
     from aevlp.inference.sources import find_trained
 
-    find_trained(arguments.source, arguments.overrides)
+    found = str(find_trained(arguments.source, arguments.overrides, arguments.exp))
     from aevlp.inference.open import open_trained
     from aevlp.review.questions import questions
 
-    trained = open_trained(arguments.source, arguments.overrides)
+    trained = open_trained(found, arguments.overrides, arguments.exp)
     asked = questions(
         trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
         seed=arguments.seed or 0,

@@ -45,6 +45,8 @@ FLAGS = {
     "report": {"--help", "--plugin", "runs", "--output", "--baseline"},
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
+    "review": {"--help", "--plugin", "source", "--output", "--count", "--order", "--complete", "--becomes", "--simulate"}
+    | {"--exp", "--set", "--seed", "--tracking"},
     "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
     "suite": {
         "--help",

@@ -26,7 +26,9 @@ def test_runs_say_what_they_know_and_are_compared_and_reported(tmp_path, capsys)
     assert said.count("known of the 48 training images: ") == 3
     assert ", 0 that are absent; nothing of 0 images" in said
     assert main(["compare", str(runs_root())]) == 0
-    assert "known labels by " in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "rows differ in known labels of training: share 0.3 (" in told
+    assert "; positives 1, negatives 5 (" in told
     assert main(["report", str(runs_root()), "-o", str(tmp_path / "report.html")]) == 0
 
 

@@ -233,7 +233,7 @@ def test_what_is_named_by_itself_and_left_out_is_a_failure(trained_run, mixed, t
 
 
 def test_heic_that_nothing_here_reads_is_told_with_what_would(trained_run, photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(decoding, "_knows_heic", lambda: False)
+    monkeypatch.setattr(decoding, "knows_heic", lambda: False)
     folder = shutil.copytree(photos, tmp_path / "telephone")
     (folder / "x.heic").write_bytes(b"")
     command = ["predict", str(trained_run), str(folder), "-o", str(tmp_path / "s.csv")]
