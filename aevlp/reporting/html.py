@@ -25,8 +25,8 @@ def html_page(data: dict[str, Any], template: str, scripts: Sequence[str], style
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    page = _asset(f"{template}.html")
-    parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": embedded(data)}
+    page = _asset("head.html") + _asset(f"{template}.html")
+    parts = {"TITLE": template, "POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": embedded(data)}
     before, *rest = page.split("{{")
     pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
     return before + "".join(parts[name] + after for name, after in pieces)
