@@ -3,12 +3,13 @@
 import csv
 import json
 import re
+import shlex
 import signal
 
 import numpy as np
 import pytest
 from miniatures import MAKE
-from small_runs import epoch_rows
+from small_runs import epoch_rows, only_run
 
 import aevlp
 from aevlp.cli import main
@@ -18,7 +19,9 @@ from aevlp.inference.evaluation_tables import print_evaluation
 from aevlp.inference.open import open_trained
 from aevlp.labelers.damp import DAMP
 from aevlp.metrics import mean_average_precision
+from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training.signals import RunStopped
+from aevlp.training.task import Task
 
 WORDS = (
     "dataset.image_size=32", "model=small_cnn", "trainer.epochs=2", "trainer.batch_size=8", "trainer.num_workers=0",
@@ -80,6 +83,53 @@ def test_every_epoch_is_told_by_known_labels_and_what_is_not_known_is_left_out(r
     assert not (run / "per_class.csv").exists()  # which is by full labels
     with np.load(run / "test_scores.npz") as scores:
         assert mean_average_precision(scores["observed"], scores["logits"]) == summary["test/mAP_observed"]
+
+
+def test_figures_beside_those_of_the_best_epoch_are_of_it_too(tmp_path, encoder, monkeypatch, capsys):
+    step_of_task = Task.step
+
+    def spoiled_at_the_end(self, batch, *, epoch, step):
+        loss = step_of_task(self, batch, epoch=epoch, step=step)
+        if epoch == 2:  # a model that ranks nothing, so that every known label comes last
+            [weight.data.zero_() for weight in self.model.parameters()]
+        return loss
+
+    monkeypatch.setattr(Task, "step", spoiled_at_the_end)
+    root = photos(tmp_path / "photos")
+    words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
+    assert main(["--exp", "folder_gpr", "--set", *words]) == 0
+    output, run = capsys.readouterr().out, only_run()
+    summary = json.loads((run / "summary.json").read_text())
+    first, last = epoch_rows(run)
+    assert summary["best/epoch"] == 1
+    assert last["val/known_rank"] == 3 > first["val/known_rank"]
+    best = {name: summary[f"best/val_{name}"] for name in BY_KNOWN}
+    for row in (first, last):
+        assert best == {name: row[f"best/val_{name}"] for name in BY_KNOWN}
+    assert best == {name: first[f"val/{name}"] for name in BY_KNOWN}
+    assert best == evaluate(open_trained(str(run)), "val").known
+    told = re.search(r"\n  known labels +(\S+)  % first, (\S+) in first 3, (\S+) in 5\n  mean rank +(\S+)  .*"
+                     r"\n  labels an image +(\S+)  .*\n  agreement +(\S+)  ", output)  # fmt: skip
+    digits = (1, 1, 1, 2, 2, 1)
+    assert list(told.groups()) == [f"{value:.{places}f}" for value, places in zip(best.values(), digits, strict=True)]
+    assert main(["compare", str(run), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["experiments"][0]["metrics"]
+    assert best == {name: metrics[f"best/val_{name}"]["mean"] for name in BY_KNOWN}
+
+
+def test_the_last_lines_are_commands_that_do_as_they_stand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = photos(tmp_path / "my photos")
+    assert main(["--exp", "folder_an", "--set", *WORDS, f"dataset.root={root}"]) == 0
+    lines, run = capsys.readouterr().out.splitlines()[-3:], only_run()
+    assert [line.split("  ")[0].strip() for line in lines] == ["run folder", "report", "predict"]
+    for line in lines[1:]:
+        words = shlex.split(line)[1:]
+        assert words[:2] == ["python", "run.py"]
+        assert run.name in words
+        assert main(words[2:]) == 0
+    assert (tmp_path / "report.html").is_file()
+    assert len(read(tmp_path / "scores.csv")) == 30
 
 
 def test_the_terminal_says_once_what_the_figures_are(tmp_path, encoder, capsys):
