@@ -92,6 +92,7 @@ def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, A
     kept = {path: budget.add("settings", path, partial(list, values)) for path, values in differing.items()}
     return {
         "title": table.title,
+        "caveats": table.caveats,
         "notes": [line[:MAX_TEXT] for line in table.notes],
         "metrics": shown_metrics(shown),
         "by_known": any(group.by_known for group in shown),

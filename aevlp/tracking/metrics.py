@@ -17,7 +17,8 @@ EPOCH_METRICS = (
 )  # fmt: skip
 """Not all of every run: see docs/results.md for what each takes."""
 _SMALL_IS_GOOD = (
-    "train/loss", "best/epoch", "best/val_known_rank", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
+    "train/loss", "best/epoch", "best/val_known_rank", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb",
+    "perf/clip_images_encoded",
 )  # fmt: skip
 
 

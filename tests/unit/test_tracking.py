@@ -246,9 +246,8 @@ class TestConsole:
 
     @pytest.mark.parametrize(
         ("labels", "said"),
-        [(1.6, "1.6 of 3 classes are predicted a photo, more than half"), (0.009, "fewer than one in a hundred photos"), (1.5, ""),
-         (0.01, "")],
-    )  # fmt: skip
+        [(1.6, "1.6 of 3 classes are predicted a photo"), (0.009, "fewer than one in a hundred"), (1.5, ""), (0.01, "")],
+    )
     def test_labels_for_nearly_all_and_for_hardly_any_classes_are_warned_of(self, labels, said, tmp_path):
         output = io.StringIO()
         tracker = ConsoleTracker(console=plain_console(output))

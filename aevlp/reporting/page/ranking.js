@@ -22,7 +22,7 @@ function headline() {
   const warnings = [...data.notes, ...(count || studies.length > 1 ? studies : []).flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
   const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
   if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
-  return el("div", {}, title, data.tables.map(leaderLine), warnings.map((text) => el("p", { class: "warning" }, named(text))));
+  return el("div", {}, title, data.tables.map((one) => [leaderLine(one), one.caveats.map((line) => el("p", { class: "note" }, line))]), warnings.map((text) => el("p", { class: "warning" }, named(text))));
 }
 
 // Who leads, and whether by more than seed noise.
