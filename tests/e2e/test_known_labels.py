@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,9 @@ def test_eval_judges_any_split_by_its_known_labels(run, split, tmp_path, monkeyp
     assert f"\nmAP (known labels) {found.mean_average_precision:.2f}" in output
     for part in ("% come first", "in the first 3", "mean rank", "labels predicted an image", "agreement with the labeler"):
         assert part in output
+    header = [line.split() for line in output.splitlines() if line.startswith(("threshold ", "class "))]
+    assert header == [["threshold", "micro", "recall", "macro", "recall"], ["class", "positives", "AP", "threshold", "recall"]]
+    assert "precision  " not in output
     summary = json.loads((run / "summary.json").read_text())
     if split == "test":
         assert found.mean_average_precision == summary["test/mAP_observed"]
@@ -168,6 +172,16 @@ def test_eval_judges_any_split_by_its_known_labels(run, split, tmp_path, monkeyp
     with np.load(tmp_path / f"{split}_scores.npz") as scores:
         assert set(scores) == {"logits", "observed"}
         assert mean_average_precision(scores["observed"], scores["logits"]) == found.mean_average_precision
+
+
+def test_thresholds_at_which_nothing_changes_share_a_row(run, capsys):
+    found = evaluate(open_trained(str(run)), "val")
+    same, other = found.by_threshold[0.1], found.by_threshold[0.9]
+    assert same.micro[1] != other.micro[1]
+    by_threshold = {threshold: other if 0.3 < threshold < 0.9 else same for threshold in found.by_threshold}
+    print_evaluation(replace(found, by_threshold=by_threshold, at_best=same), "run")
+    rows = [re.split("  +", line)[0] for line in capsys.readouterr().out.splitlines()]
+    assert rows[rows.index("threshold") + 1 :][:4] == ["0.1 to 0.3", "0.4 to 0.8", "0.9", "best"]
 
 
 def test_a_labeler_that_cannot_be_asked_is_told_and_the_rest_stands(run, monkeypatch, capsys):
