@@ -4,9 +4,11 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import signal
 from dataclasses import replace
 
+import browser
 import numpy as np
 import pytest
 from miniatures import MAKE
@@ -20,6 +22,7 @@ from aevlp.inference.evaluation_tables import print_evaluation
 from aevlp.inference.open import open_trained
 from aevlp.labelers.damp import DAMP
 from aevlp.metrics import mean_average_precision
+from aevlp.reporting.report import report_data
 from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training.signals import RunStopped
 from aevlp.training.task import Task
@@ -202,6 +205,51 @@ def test_a_signal_while_the_labeler_is_asked_ends_eval(run, monkeypatch):
     monkeypatch.setattr(DAMP, "evaluate", stop)
     with pytest.raises(RunStopped):
         evaluate(open_trained(str(run)), "val")
+
+
+def test_the_report_says_what_it_lacks_and_offers_nothing_that_is_not_there(run, tmp_path):
+    for place in ("first", "second"):
+        shutil.copytree(run, tmp_path / "runs" / place)
+        path = tmp_path / "runs" / place / "environment.json"
+        command = [
+            "python",
+            "run.py",
+            "--exp",
+            "folder_gpr",
+            "--set",
+            f"dataset.root=/a/{place}/{'long_' * 9}",
+            "trainer.epochs=2",
+        ]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+    page = tmp_path / "page.html"
+    assert not [line for told in report_data([tmp_path / "runs"])["runs"] for line in told["problems"] if "without" in line]
+    assert main(["report", str(tmp_path / "runs"), "-o", str(page)]) == 0
+    browser.require_chromium()
+    with browser.chromium(tmp_path / "profile") as driver:
+
+        def text(selector):
+            return " ".join(element.text for element in driver.find_elements("css selector", selector))
+
+        for width in (1280, 390):
+            browser.resize(driver, width)
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            assert "(known labels) is a lower bound" in text("#main > div .note")
+            assert "judged on 6 validation images" in text("#main > div .note")
+            lacking = re.findall(
+                r"(\w[\w-]*)\s*They need full labels of the validation photos: column .labels.", text(".nothing")
+            )
+            assert lacking == ["Thresholds", "Co-occurrence"]
+            assert driver.find_elements("css selector", "#mistakes .choice") == []
+            assert "false" not in text("#mistakes .samples")
+            assert " to " not in text("#ranking th")
+            fits = "const e = document.querySelector('#environment .scroll'); return e.scrollWidth <= e.clientWidth"
+            assert driver.execute_script(fits) or width == 1280
+        assert driver.execute_script("return getComputedStyle(document.querySelector('nav')).maskImage") != "none"
+        heights = "return [...document.querySelectorAll('#runs tbody tr')].map((row) => row.clientHeight)"
+        assert max(driver.execute_script(heights)) < 70  # two lines
+        assert driver.get_log("browser") == []
 
 
 def test_full_labels_of_test_alone_are_used_there_and_absent_classes_have_no_figure(tmp_path, capsys):
