@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aevlp.data.fingerprint import SplitFingerprint
 from aevlp.reporting.comparison import shown_metrics
 from aevlp.reporting.statistics import BEST_KNOWN, Group
 from aevlp.runs.collect import Run
@@ -27,10 +28,10 @@ def caveats(groups: list[Group]) -> list[str]:
 def _extent(runs: list[Run], split: str, word: str) -> str:
     """On how many images, and over how many of how many classes, as far as the runs tell."""
     data = next((run.data for run in runs if run.data is not None), None)
-    images = data and getattr(data, split)
-    if data is None or images is None:
+    judged: SplitFingerprint | None = getattr(data, split, None)
+    if data is None or judged is None:
         return ""
     # the number of classes is that of full labels where these are known
     over = {run.summary.get(f"{split}/mAP_classes") for run in runs if run.summary.get(f"{split}/mAP") is None} - {None}
     classes = f", over {over.pop()} of {data.classes} classes" if len(over) == 1 else ""
-    return f"; judged on {images.images:,} {word} image{'s' * (images.images != 1)}{classes}"
+    return f"; judged on {judged.images:,} {word} image{'s' * (judged.images != 1)}{classes}"

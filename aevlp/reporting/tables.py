@@ -150,8 +150,8 @@ def _epochs(groups: list[Group], group: Group) -> tuple[Any, str]:
     if epochs is None:
         return None, ""
     alike = [other for other in groups if settings_of(other).get("trainer.epochs") == epochs]
-    told = [run.summary.get("trainer/epoch") for other in alike for run in other.by_seed.values()]
-    trained = sorted({number(value) for value in told} - {None})
+    told = [number(run.summary.get("trainer/epoch")) for other in alike for run in other.by_seed.values()]
+    trained = sorted({value for value in told if value is not None})
     early = f", ended after {' to '.join(f'{trained[i]:g}' for i in sorted({0, len(trained) - 1}))}" if trained else ""
     return str(epochs), str(epochs) if trained in ([], [epochs]) else f"{epochs}{early}"
 
