@@ -22,6 +22,7 @@ from pydantic import (
 SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
+    "labeler.encoder.workers",
     "labeler.encoder.cache",
 )  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
