@@ -21,6 +21,7 @@ from aevlp import __version__
 from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, shortened, suggest
+from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.folders import user_path
 from aevlp.system import require_posix
 from aevlp.text import SayHandler, printable, say
@@ -28,7 +29,7 @@ from aevlp.verbs import train
 
 VERBS = (
     "import", "prepare", "eval", "label", "predict", "export", "list", "show", "schema", "compare", "report", "sync", "watch",
-    "dashboard", "sweep", "suite", "cache", "bench",
+    "review", "dashboard", "sweep", "suite", "cache", "bench",
 )  # fmt: skip
 
 
@@ -119,14 +120,24 @@ class _Parser(argparse.ArgumentParser):
             message = (
                 f"{word!r} is no value on its own; write --set {word}"
                 if "=" in word
-                else f"unknown {word!r}{suggest(word, known)}"
+                else f"unknown {word!r}{_meant(word) or suggest(word, known)}"
             )
+        left_over = message.partition("unrecognized arguments: ")[2].split()
+        if left_over:
+            message += _meant(left_over[0])
         super().error(printable(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """All that argparse prints: help, usage, what is wrong with an argument."""
         if message:
             say(*message.removesuffix("\n").split("\n"), error=file is sys.stderr)
+
+
+def _meant(word: str) -> str:
+    """What to write where a word names an experiment, or the method of some, without --exp."""
+    names = files(EXPERIMENTS)
+    found = [word] if word in names else sorted(name for name in names if name.endswith(f"_{word}"))
+    return f"; did you mean --exp {' or '.join(found)}?" if found else ""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ def outcome(run: Path) -> dict[str, Any]:
     """Everything a run left that has to be the same however often it was stopped: all but ids and times."""
     checkpoint = newest(run)
     summary = json.loads((run / "summary.json").read_text())
-    arrays = {name: np.load(run / f"{name}.npz") for name in ("val_scores", "pseudo_labels", "samples")}
+    arrays = {name: np.load(run / f"{name}.npz") for name in ("val_scores", "test_scores", "pseudo_labels", "samples")}
     state = checkpoint.state()
     return {
         "rows": [_without_times(row) for row in read_metrics(run / "metrics.jsonl")],

@@ -6,6 +6,8 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from aevlp.config import registry
+
 
 @dataclass
 class Draft:
@@ -19,7 +21,9 @@ class Draft:
     def merge(self, section: str, new: Any, origins: dict[str, str]) -> None:
         """Merge `new` into `section`; `origins` holds the origin of each dotted path in `new`."""
         old = self.values.get(section)
-        if not (isinstance(old, dict) and isinstance(new, dict)) or new.get("name", old.get("name")) != old.get("name"):
+        if not (isinstance(old, dict) and isinstance(new, dict)) or (
+            section in registry.SECTIONS and new.get("name", old.get("name")) != old.get("name")
+        ):
             if old is not None:
                 self.forget(section)
             old = None

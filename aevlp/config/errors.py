@@ -26,6 +26,10 @@ class ConfigError(AevlpError, ValueError):
     """Wrong usage or configuration."""
 
 
+class NoFullLabelsError(ConfigError):
+    """Full labels are asked for, and the data do not tell them."""
+
+
 class DataError(AevlpError, ValueError):
     """Images, labels or class names are missing, unreadable or inconsistent."""
 

@@ -150,7 +150,7 @@ def _add_override(draft: Draft, override: str) -> None:
         raise ConfigError(f"{where}: write it as path=value, for example loss.rho=0.8, loss=an or loss.beta[1]=8")
     value, _ = read_yaml(text, where)
     section, _, key = path.partition(".")
-    if section in FRAGMENT_SECTIONS and key == "name":
+    if section in registry.SECTIONS and key == "name":
         path = section  # another name is another component: no value of the old one stays
     if path in FRAGMENT_SECTIONS:
         if not isinstance(value, str):
@@ -172,6 +172,7 @@ def _add_override(draft: Draft, override: str) -> None:
         raise ConfigError(f"{where}: {path.rpartition('.')[0]} is a single value and has no keys")
     draft.forget(path)
     draft.origins |= {path: where, path.partition("[")[0]: where}
+    draft.origins |= {f"{path}.{key}": where for key in value} if isinstance(value, dict) else {}
 
 
 def _defaults(draft: Draft, parents: list[str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MOVED = {
     "aevlp.config.snapshot": "aevlp.runs.snapshot",
-    "aevlp.data.label_file": "aevlp.inference.label_file",
+    "aevlp.data.label_file": "aevlp.inference.label_formats",
     "aevlp.reporting.collect": "aevlp.runs.collect",
     "aevlp.reporting.evaluation": "aevlp.inference.evaluate",
     "aevlp.sum_over_ranks": "aevlp.batch_mean",

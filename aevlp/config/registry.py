@@ -112,6 +112,9 @@ def load_plugin(path: str | Path) -> None:
         raise ConfigError(f"--plugin {path}: no such file") from error
     except OSError as error:
         raise ConfigError(f"--plugin {path}: cannot be read: {error}") from error
+    twin = next((file for file in plugin_files if Path(file).name == path.name and Path(file).resolve() != path.resolve()), None)
+    if twin is not None:  # they would be one module, and one file among what a run keeps
+        raise ConfigError(f"--plugin {path}: {twin} has the same name; rename one of them")
     name = f"aevlp_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

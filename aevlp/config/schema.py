@@ -10,12 +10,16 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     SerializeAsAny,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+
+from aevlp.folders import user_path
 
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
 # than rounding.
@@ -25,8 +29,19 @@ SPEED_AND_METERS = (
     "labeler.encoder.workers",
     "labeler.encoder.cache",
 )  # fmt: skip
+# Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
+_CAME_LATER = {
+    "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None, "labeler.skip_known": False,
+    "loss.gamma_known": 1.0,
+}  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
+
+
+LocalPath = Annotated[str, AfterValidator(lambda path: str(user_path(path).absolute()))]
+"""A file or folder of this machine. It is kept in full: a run that is looked at from another folder means the same."""
+PathBelow = Annotated[str, AfterValidator(lambda path: str(user_path(path)))]
+"""A file or folder relative to another one, or in full."""
 
 
 class Config(BaseModel):
@@ -57,6 +72,42 @@ class ComponentConfig(Config):
     """Of a model: the outputs beside the logits that it has in training."""
 
 
+class Known(Config):
+    """What is known of each image, drawn from its full labels: a share of all entries, or so many positives and negatives."""
+
+    share: float | None = Field(None, gt=0, le=1)
+    """Probability with which each label is known, there or absent: the protocol of partial labels."""
+    positives: int | Literal["all"] | None = None
+    """Positives of each image that are known, or all."""
+    negatives: int | Literal["all"] = 0
+    """Negatives of each image that are known, or all; with `positives`."""
+
+    @field_validator("positives", "negatives", mode="before")
+    @classmethod
+    def _whole_number_or_all(cls, value: Any) -> Any:
+        if value not in (None, "all") and (type(value) is not int or value < 0):
+            raise ValueError(f"must be a whole number from 0, or all (got {value!r})")
+        return value
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Known:
+        if (self.share is None) == (self.positives is None) or (self.share is not None and self.negatives != 0):
+            raise ValueError("takes {share: S}, or {positives: P} with or without negatives: N")
+        if self.positives == self.negatives == 0:
+            raise ValueError("positives: 0 and negatives: 0 leave nothing to learn from")
+        return self
+
+
+KnownLabels = Literal["single", "given"] | Known
+Draw = Literal["uniform", "frequent", "rare"]
+WORD, NUMBERS = "a word", "numbers"
+"""The two forms of `dataset.known`, which stand in the places that pydantic gives of mistakes."""
+
+
+def _form(known: Any) -> str:
+    return NUMBERS if isinstance(known, dict | Known) else WORD
+
+
 class DatasetConfig(ComponentConfig):
     """What every dataset shares."""
 
@@ -64,10 +115,31 @@ class DatasetConfig(ComponentConfig):
     """Whether the settings alone say what the data are; else they may be edited under their path."""
     train_labels: Literal["single", "full"] = "single"
     """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
+    known: Annotated[
+        Annotated[Literal["single", "given"], Tag(WORD)] | Annotated[Known, Tag(NUMBERS)], Discriminator(_form)
+    ] = "single"  # fmt: skip
+    """Labels that are known. single: one positive an image, drawn of full labels as the community does. given: all that the
+    files say. {share: S} or {positives: P, negatives: N}: drawn of full labels."""
+    draw: Draw = "uniform"
+    """Which positives are drawn: any with equal probability, or with one that grows with the number of images of the split
+    that have the class (frequent), or with its inverse (rare)."""
+    answers: LocalPath | None = None
+    """File of answers about training images (`review`); what they say is known as well."""
     image_size: int = Field(448, ge=8, le=2048)
     """Side in pixels to which images are squashed for the classifier."""
     flip: bool = True
     """Whether a horizontal flip keeps the labels true. Flips images and views with probability 1/2 in training."""
+
+    @model_validator(mode="after")
+    def _something_is_drawn(self) -> DatasetConfig:
+        if self.train_labels == "full" and self.known != "single":
+            raise ValueError("train_labels: full makes all labels known already; leave known at single")
+        none_drawn = self.known == "given" or (isinstance(self.known, Known) and self.known.positives in (None, "all"))
+        if self.draw != "uniform" and none_drawn:
+            raise ValueError(
+                f"draw: {self.draw} says which positives are drawn; here none is, by known: single or {{positives: P}}"
+            )
+        return self
 
 
 class TrainerConfig(Config):
@@ -132,7 +204,7 @@ class SelectionConfig(Config):
     """Which validation labels choose the checkpoint."""
 
     labels: Literal["clean", "observed"] = "clean"
-    """Full labels where they are known, as the community does, or the one observed label, as an honest deployment must."""
+    """Full labels where they are known, as the community does, or the observed ones alone, as an honest deployment must."""
 
 
 def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:
@@ -163,6 +235,12 @@ class TrackingConfig(Config):
     """Runs shown together; null is the name of the experiment."""
     job_type: Annotated[str, _taken_by_wandb(64)] = "train"
     """Kind of run within its group."""
+    name: Annotated[str, _taken_by_wandb(128)] | None = None
+    """What compare, report and W&B call the run; null is what differs in it, and in W&B the name of its folder."""
+    notes: Annotated[str, _taken_by_wandb(2000)] | None = None
+    """A word about the run, for whoever looks at it in W&B."""
+    alert: bool = False
+    """Let W&B write to you when a run ends or fails."""
 
 
 class ExperimentConfig(Config):
@@ -214,11 +292,11 @@ class ExperimentConfig(Config):
         Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
         data = self.to_dict()
-        for path in ("name", "seed", "tracking", *SPEED_AND_METERS):
+        for path in ("name", "seed", "tracking", *SPEED_AND_METERS, *_CAME_LATER):
             *sections, key = path.split(".")
             found: Any = data
             for section in sections:  # not every labeler has an encoder
                 found = found.get(section) if isinstance(found, dict) else None
-            if isinstance(found, dict):
+            if isinstance(found, dict) and found.get(key) == _CAME_LATER.get(path, found.get(key)):
                 found.pop(key, None)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -11,7 +11,7 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, shortened, suggest
-from aevlp.config.schema import Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
+from aevlp.config.schema import NUMBERS, WORD, Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 from aevlp.masking import holds_secret
 
 Model = TypeVar("Model", bound=Config)
@@ -52,7 +52,9 @@ def validate(draft: Draft) -> ExperimentConfig:
         except ValidationError as error:
             problems = _problems(draft, error, "", ExperimentConfig)
         else:
-            problems = [_problem(draft, path, _HELD) for path in _secrets(config.to_dict(), "")]
+            # As given, too: what is made a path in full is no address any more.
+            held = dict.fromkeys([*_secrets(draft.values, ""), *_secrets(config.to_dict(), "")])
+            problems = [_problem(draft, path, _HELD) for path in held]
     if problems:
         raise ConfigError(_told(problems))
     return config
@@ -97,11 +99,12 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
     result = []
     for detail in error.errors():
         path = section
-        for step in detail["loc"]:
+        loc = tuple(step for step in detail["loc"] if step not in (WORD, NUMBERS))
+        for step in loc:
             path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
         text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         if detail["type"] == "extra_forbidden":
-            text += suggest(str(detail["loc"][-1]), _fields_at(model, detail["loc"][:-1]))
+            text += suggest(str(loc[-1]), _fields_at(model, loc[:-1]))
         elif detail["type"] not in ("missing", "value_error"):
             text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))
@@ -110,8 +113,12 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
 
 def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
     for step in loc:
+        if str(step) not in model.model_fields:  # the key of a mapping, such as the title of a suite's row
+            continue
         annotation = model.model_fields[str(step)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, Config)):
+        forms = [get_args(form)[0] if get_origin(form) is Annotated else form for form in (annotation, *get_args(annotation))]
+        inner = next((form for form in forms if isinstance(form, type) and issubclass(form, Config)), None)
+        if inner is None:
             return []
-        model = annotation
-    return list(model.model_fields)
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]

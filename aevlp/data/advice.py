@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 
+from aevlp.data.prompt_names import FILE
 from aevlp.data.table import BETWEEN, SPLITS, Row
 
 FEW = 10  # training photos of a class; below that, average precision is noise and a head hardly learns
@@ -14,19 +14,30 @@ EPOCHS, BATCH = 8, 16  # of the recipe that `folder` experiments begin with
 SHOWN = 10
 
 
-def advice(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]:
-    """Lines of advice, the most important first."""
+def advice(
+    parts: dict[str, list[Row]], class_names: list[str], counts: dict[str, list[int]], prompt_names: list[str]
+) -> Iterator[str]:
+    """Lines of advice, the most important first.
+
+    Args:
+        parts: rows by split.
+        class_names: in the order of the classes.
+        counts: photos by split and class: in training those that have it as an observed label, else those that are judged by it.
+        prompt_names: what the text encoder reads of each class.
+    """
     rows = [row for split in SPLITS for row in parts[split]]
     if len(class_names) == 1:
         yield f"one class, {class_names[0]!r}: there is nothing to tell it apart from; add photos of something else"
-    train = Counter(word for row in parts["train"] for word in row.present)
-    missing = [name for name in class_names if not train[name]]
-    if missing:
+    train = dict(zip(class_names, counts["train"], strict=True))
+    shown = {word for row in parts["train"] for word in row.labels}
+    if missing := [name for name in class_names if not train[name] and name not in shown]:
         yield f"no training photo of {_some(missing)}: nothing is learnt of such"
+    if unobserved := [name for name in class_names if not train[name] and name in shown]:
+        yield f"no training photo has the known label {_some(unobserved)}: of such only pseudo-labels are learnt"
     few = [f"{name} ({train[name]})" for name in class_names if 0 < train[name] < FEW]
     if few:
         yield f"fewer than {FEW} training photos: {_some(few)}"
-    yield from _other_splits(parts, class_names)
+    yield from _other_splits(parts, class_names, counts)
     steps = EPOCHS * math.ceil(len(parts["train"]) / BATCH)
     if steps < FEW_STEPS:
         epochs = math.ceil(FEW_STEPS * EPOCHS / steps)
@@ -35,8 +46,9 @@ def advice(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]
             f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
             f"--set trainer.epochs={epochs} trainer.patience=null or trainer.learning_rate=1e-4"
         )
-    yield from _known(rows)
-    yield "CLIP reads the labels as: " + _some(["a photo of a " + name.replace("_", " ") for name in class_names], 3)
+    yield from _known(rows, len(class_names))
+    read = _some(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)
+    yield f"CLIP reads the labels as: {read}; for other words write lines class,words into {FILE}"
 
 
 def contradiction(group: list[Row]) -> str:
@@ -47,25 +59,22 @@ def contradiction(group: list[Row]) -> str:
     return ", with different labels: " + ", ".join(f"{BETWEEN.join(sorted(some)) or 'none'}" for some in names[:SHOWN])
 
 
-def _other_splits(parts: dict[str, list[Row]], class_names: list[str]) -> Iterator[str]:
+def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: dict[str, list[int]]) -> Iterator[str]:
     for split, title in (("val", "validation"), ("test", "test")):
-        seen = {word for row in parts[split] for word in row.present}
-        missing = [name for name in class_names if name not in seen]
+        missing = [name for name, count in zip(class_names, counts[split], strict=True) if not count]
         if parts[split] and missing:
             yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
-    if not all(row.labels for row in parts["val"]):
-        yield f"the {len(parts['val'])} validation photos are judged by their known labels, as not all of their labels are told"
+        if not all(row.tells_all(len(class_names)) for row in parts[split]):
+            yield f"the {len(parts[split])} {title} photos are judged by their known labels, as not all of their labels are told"
     if not parts["test"]:
         yield "no row has split test: the run will have no test figures"
-    elif not all(row.labels for row in parts["test"]):
-        yield f"not all labels of the {len(parts['test'])} test photos are told: the run will have no test figures"
 
 
-def _known(rows: list[Row]) -> Iterator[str]:
+def _known(rows: list[Row], num_classes: int) -> Iterator[str]:
     unlabelled = sum(not row.present for row in rows)
     if unlabelled:
         yield f"{unlabelled} of {len(rows)} photos have no label: they get pseudo-labels in training, and judge nothing"
-    whole = sum(bool(row.labels) for row in rows)
+    whole = sum(row.tells_all(num_classes) for row in rows)
     if 0 < whole < len(rows):
         yield f"{whole} of {len(rows)} photos tell all their labels; of the others only what is known is used"
     several = sum(len(row.known) > 1 for row in rows)
@@ -73,7 +82,7 @@ def _known(rows: list[Row]) -> Iterator[str]:
         yield f"{several} of {len(rows)} photos have several known labels"
     absent = sum(len(row.absent) for row in rows)
     if absent:
-        yield f"{absent} known absences are read and checked; nothing is trained on them yet"
+        yield f"{absent} known absences: each is a negative in training, whatever the loss makes of unknown labels"
 
 
 def _some(words: list[str], count: int = SHOWN) -> str:

@@ -44,6 +44,12 @@ def _lines(path: Path, text: io.TextIOWrapper, first: str) -> Iterator[str]:
         number, line = number + 1, text.readline(MAX_LINE)
 
 
+def require_csv(path: Path) -> None:
+    """DataError where there is no such file."""
+    if not path.is_file():
+        raise DataError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
+
+
 def first_line(path: Path) -> list[str]:
     """Fields of the first line; none where that cannot be read."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.data.protocol import draw_single_positives
+from aevlp.config.schema import Draw, KnownLabels
+from aevlp.data.protocol import observe
 
 
 class ImageSource(Protocol):
@@ -61,14 +62,14 @@ def identities(images: ImageSource, progress: Callable[[], object] = lambda: Non
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a dataset. Labels are (N,C) uint8 in {0,1}."""
+    """One part of a dataset. Labels are (N,C)."""
 
     images: ImageSource
     """N images by row."""
     observed: np.ndarray
-    """Labels that training may see; 0 means unknown."""
+    """Labels that training may see, int8: 1 known to be there, -1 known to be absent, 0 unknown."""
     targets: np.ndarray | None
-    """Full labels, which only meters read; None where they are not known."""
+    """Full labels, uint8 in {0,1}, which only meters read; None where they are not known."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -93,22 +94,61 @@ class SPMLData:
     """What a user should be told about these data."""
 
 
-def make_split(images: ImageSource, targets: np.ndarray, train_labels: str = "single") -> Split:
-    """A split whose observed labels are drawn from the full ones, or equal them (`train_labels: full`)."""
-    observed = targets if train_labels == "full" else draw_single_positives(targets)
-    return Split(images, observed, targets)
+def make_split(
+    images: ImageSource, targets: np.ndarray, train_labels: str = "single", *, class_names: Sequence[str] | None = None,
+    known: KnownLabels = "single", draw: Draw = "uniform",
+) -> Split:  # fmt: skip
+    """A split whose observed labels are drawn from the full ones, or equal them (`train_labels: full`).
+
+    Args:
+        images: N of them.
+        targets: (N,C) in {0,1}.
+        train_labels: of the training split, `dataset.train_labels`.
+        class_names: C, which what is drawn hangs on; None takes the numbers of the columns.
+        known: `dataset.known`.
+        draw: `dataset.draw`.
+    """
+    if train_labels == "full":
+        return Split(images, targets.astype(np.int8), targets)
+    names = [images.name(row) for row in range(len(images))]
+    columns = [str(column) for column in range(targets.shape[1])]
+    return Split(images, observe(targets, names, class_names or columns, known, draw), targets)
+
+
+def known_notes(train: Split) -> list[str]:
+    """How much is known of the training images, for people; nothing where it is one positive an image at most, as ever."""
+    there, absent = train.observed > 0, train.observed < 0
+    if not absent.any() and there.sum(axis=1).max(initial=0) <= 1:
+        return []
+    none = int((~there & ~absent).all(axis=1).sum())
+    return [
+        f"known of the {len(train):,} training images: {there.sum():,} labels that are there, {absent.sum():,} that are absent; "
+        f"nothing of {none:,} images"
+    ]
 
 
 def check_labels(labels: np.ndarray, num_images: int, class_names: list[str], where: str) -> np.ndarray:
     """Labels as uint8 (N,C); DataError unless they are 0 or 1 and fit the images and the class list."""
+    return _checked(labels, num_images, class_names, where, (0, 1)).astype(np.uint8)
+
+
+def check_observed(observed: np.ndarray, num_images: int, class_names: list[str], where: str) -> np.ndarray:
+    """Observed labels as int8 (N,C); DataError unless they are -1, 0 or 1 and fit the images and the class list."""
+    return _checked(observed, num_images, class_names, where, (-1, 0, 1)).astype(np.int8)
+
+
+def _checked(labels: np.ndarray, num_images: int, class_names: list[str], where: str, values: tuple[int, ...]) -> np.ndarray:
     if labels.ndim != 2 or labels.dtype.kind not in "biuf":
         raise DataError(f"{where}: must be a numeric matrix (images, classes), is {labels.dtype} of shape {labels.shape}")
     if len(labels) != num_images:
         raise DataError(f"{where}: has {len(labels)} rows for {num_images} images")
     if labels.shape[1] != len(class_names):
         raise DataError(f"{where}: has {labels.shape[1]} columns, but the class list names {len(class_names)} classes")
-    wrong = ~((labels == 0) | (labels == 1))
+    wrong = np.ones(labels.shape, dtype=bool)
+    for value in values:
+        wrong &= labels != value
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise DataError(f"{where}: row {row}, column {column} holds {labels[row, column]}; labels must be 0 or 1")
-    return labels.astype(np.uint8)
+        allowed = ", ".join(map(str, values[:-1])) + f" or {values[-1]}"
+        raise DataError(f"{where}: row {row}, column {column} holds {labels[row, column]}; labels must be {allowed}")
+    return labels

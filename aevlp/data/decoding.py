@@ -29,6 +29,7 @@ TURNED, ON_WHITE = "turned upright, as the camera noted", "transparent in parts,
 _INSTEAD = "save the picture with 8 bits"
 _SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262  # tags of TIFF
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+HEIC_NEEDS = "HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'"
 _ORIENTATION = 274  # tag of EXIF: where the first row and the first column of the stored pixels lie
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -46,13 +47,19 @@ warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # a line f
 
 def open_image(file: BinaryIO, suffix: str) -> Image.Image:
     """Open a picture of any kind Pillow knows; ValueError for HEIC where pillow-heif, which reads it, is not there."""
-    if suffix.lower() in HEIC_SUFFIXES and not _knows_heic():
-        raise ValueError("HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'")
+    if is_heic(suffix) and not knows_heic():
+        raise ValueError(HEIC_NEEDS)
     return Image.open(file)
 
 
+def is_heic(name: str) -> bool:
+    """Whether a name ends as HEIC pictures do."""
+    return f".{name.rpartition('.')[2].lower()}" in HEIC_SUFFIXES
+
+
 @cache
-def _knows_heic() -> bool:
+def knows_heic() -> bool:
+    """Whether HEIC can be read; from then on Pillow opens it."""
     try:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError:

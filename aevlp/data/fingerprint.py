@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevlp.config import registry
 from aevlp.config.schema import DatasetConfig
 
 if TYPE_CHECKING:
@@ -68,12 +67,13 @@ class Fingerprint:
             raise ValueError(f"is not the fingerprint of a dataset ({type(error).__name__}: {error})") from error
         return found
 
-    def difference(self, before: Fingerprint, *, observed: bool = True) -> str:
+    def difference(self, before: Fingerprint, *, observed: Container[str] = tuple(TITLES)) -> str:
         """In what it differs from `before`, for people; empty where it does not.
 
         Args:
             before: the fingerprint to compare with.
-            observed: whether observed labels of training count; they differ between `train_labels: single` and `full`.
+            observed: splits whose observed labels count; those of training differ between `train_labels: single` and `full`, all
+                between two ways of `dataset.known`.
         """
         said = []
         if self.classes != before.classes:
@@ -83,7 +83,7 @@ class Fingerprint:
         elif self.prompt_names != before.prompt_names:
             said.append("other names of the classes for the text encoder")
         for key, title in TITLES.items():
-            said += _difference(title, getattr(self, key), getattr(before, key), observed or key != "train")
+            said += _difference(title, getattr(self, key), getattr(before, key), key in observed)
         return ", ".join(said)
 
 
@@ -116,7 +116,9 @@ def fingerprint_of(config: DatasetConfig) -> Fingerprint | None:
     Raises:
         AevlpError: they are absent or wrong.
     """
-    return None if config.drawn else fingerprint(registry.build("datasets", config))
+    from aevlp.data.build import build_dataset  # which imports torch
+
+    return None if config.drawn else fingerprint(build_dataset(config))
 
 
 def _of_split(split: Split) -> SplitFingerprint:

@@ -78,6 +78,14 @@ class ImageFiles:
             return self._problem(row, error)
         return None
 
+    def problem(self, row: int) -> str | None:
+        """What to tell where the image of a row is absent or cannot be decoded."""
+        try:
+            self[row]
+        except DataError as error:
+            return str(error)
+        return None
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.names)

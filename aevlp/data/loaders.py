@@ -22,7 +22,7 @@ from aevlp.system import usable_cores
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """`image` (B,3,S,S) uint8, `observed` (B,C) uint8, `index` (B,) int64 rows of the training split."""
+    """`image` (B,3,S,S) uint8, `observed` (B,C) int8, `index` (B,) int64 rows of the training split."""
 
     image: Tensor
     observed: Tensor

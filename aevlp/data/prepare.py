@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = {"train": "official train", "val": "official val (test)"}
+SHOWN = 9  # bad images that are named beside the first
 
 
 def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) -> None:
@@ -89,7 +90,9 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     else:
         console.say(f"arrays       {folder}/formatted_{{train,val}}_{{images,labels,labels_obs}}.npy")
     if bad:
-        first, count = next(iter(bad.values())), len(bad)
+        (first, *others), count = bad.values(), len(bad)
+        for problem in others[:SHOWN]:
+            console.note(problem)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
     console.say(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
 

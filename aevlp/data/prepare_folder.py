@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,16 +13,27 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from aevlp.command import COMMAND
+from aevlp.config.errors import DataError
 from aevlp.data.advice import advice, contradiction
+from aevlp.data.as_called import TablePhotos
+from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
-from aevlp.data.formats.arrays import array_bytes
-from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of
-from aevlp.data.images import Photos
+from aevlp.data.formats.arrays import array_bytes, prompt_names_of
+from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of, table_path
+from aevlp.data.imports._base import some
+from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import SPLITS, Row
 from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
+
+LAYOUT = """
+  FOLDER/
+    labels.csv     image,label[,absent][,labels][,split]     (or labels.parquet)
+    photo.jpg, any/sub/folder/photo.png ...
+    classes.txt    one class a line (optional)
+    prompt_names.csv    class,words for CLIP to read instead (optional)
+"""
 
 
 @dataclass
@@ -34,7 +44,7 @@ class Survey:
     rows: list[Row]
     part_of: dict[str, str]
     """The split of each photo, by its name."""
-    images: Photos
+    images: TablePhotos
     contents: dict[str, bytes | None]
     """The arrays by name of their file: None where the table has none, so that no earlier one stays."""
     hashes: dict[int, int] = field(default_factory=dict)
@@ -71,36 +81,47 @@ class Survey:
 def survey(console: Terminal, root: Path) -> Survey:
     """Report splits, classes and what is known of the photos in the table of `root`."""
     config = FolderConfig(name="folder", root=str(root))
-    known = table_of(root, root / config.table)
-    class_names = class_list(config, root, root / config.table, known.rows)
-    parts = divide(known.rows, root / config.table)
-    table = []
+    path = table_path(config, root)
+    if not os.path.lexists(path) and import_command(root) is None:
+        raise DataError(f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER")
+    known = table_of(config, root, path)
+    class_names = class_list(config, root, path, known.rows)
+    parts = divide(known.rows, path)
+    table, counts = [], {}
     for split in SPLITS:
         observed, targets = label_arrays(parts[split], class_names)
-        seen = f"{int(observed.any(axis=0).sum())} of {len(class_names)}"
-        table.append([split, f"{len(parts[split])}", seen, "no" if targets is None or not len(targets) else "yes"])
-    console.table(Sheet("", ["folder", "photos", "classes seen", "all labels told"], table))
-    for note in (*known.notes, *advice(parts, class_names)):
+        there, absent = observed > 0, observed < 0
+        judged = there if targets is None or split == "train" else targets > 0
+        counts[split] = judged.sum(axis=0).tolist()
+        seen, told = f"{sum(map(bool, counts[split]))} of {len(class_names)}", targets is not None and len(targets)
+        numbers = [len(parts[split]), int(there.sum()), int(absent.sum()), int((~there & ~absent).all(axis=1).sum())]
+        table.append([split, *map(str, numbers), seen, "yes" if told else "no"])
+    header = ["folder", "photos", "known there", "known absent", "nothing known", "classes seen", "all labels told"]
+    console.table(Sheet("", header, table))
+    for note in (*known.notes, *advice(parts, class_names, counts, prompt_names_of(config, root, class_names))):
         console.note(note)
-    for note in _written_otherwise(root, known.rows):
+    for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
-    photos = Photos(root, [row.image for row in known.rows])
+    photos = TablePhotos(root, [row.image for row in known.rows], np.array([row.line for row in known.rows]))
     return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
 
 
-def _written_otherwise(root: Path, rows: list[Row]) -> list[str]:
-    """Which photos are likely meant by names of which there is none, and what writes them as they are called."""
-    absent = [row for row in rows if not os.path.lexists(root / row.image)]
-    photos = PhotoIndex(root) if absent else None
-    meant = [(row, photos.find(row.image)) for row in absent] if photos else []
-    notes = [
-        f"line {row.line} names {row.image}, which is not there; {other.photos[0]} is meant (the name has {other.differs})"
-        for row, other in meant if len(other.photos) == 1
-    ]  # fmt: skip
-    table, folder = (shlex.quote(str(path)) for path in (root / "labels.csv", root))
-    repair = f"{len(notes)} names are written otherwise; to write them anew: {COMMAND} import {table} --root {folder} --replace"
-    return [*notes[:5], repair] if notes else []
+def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
+    """What lies in the folder and is not used, and why."""
+    named = {os.path.normpath(row.image) for row in rows}
+    others = [name for name in photos if name not in named]
+    if others:
+        count = "1 photo is" if len(others) == 1 else f"{len(others):,} photos are"
+        yield f"{count} left out, as the table does not name {'it' if len(others) == 1 else 'them'}: {some(others, len(others))}"
+    heic = [name for name in others if is_heic(name)]
+    if heic and not knows_heic():
+        yield f"{some(heic, len(heic))}: {HEIC_NEEDS}"
+    for name, why in photos.problems.items():
+        if name not in named:
+            yield f"{name} is left out ({why})"
+    if links := photos.listing.links:
+        yield f"links to folders are not followed: {some(links, len(links))}"
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:

@@ -18,6 +18,7 @@ from aevlp.input import read_text
 
 FILE_NAME = "quarantine.json"
 TINY = 16  # pixels: an icon or what a server sent instead; it trains like any other, and shows nothing
+MOST_BAD = 10  # images that may be left out however few there are; beyond, and beyond the share, something else is wrong
 REMEDY = "replace them and prepare again, or leave them out with dataset.on_bad_image=quarantine"
 
 
@@ -54,6 +55,11 @@ def check_images(
     return bad, tiny
 
 
+def most_bad(count: int, share: float = 0.01) -> int:
+    """How many of `count` images may be left out: a share of them or `MOST_BAD`, whichever is more; none where it is 0."""
+    return max(MOST_BAD, int(share * count)) if share else 0
+
+
 def read_quarantine(folder: Path) -> dict[str, str]:
     """The list that `prepare` left in the folder of the arrays: what is wrong, by image name."""
     path = folder / FILE_NAME
@@ -73,20 +79,28 @@ def without_bad_images(
 ) -> tuple[np.ndarray, list[str]]:
     """The rows whose images can be used, and a note where some cannot.
 
-    Draws and the division into training and validation are made before, on all rows, so that the others keep theirs.
+    Draws and the division into training and validation are made before, on all rows, so that the others keep theirs. What is
+    listed as bad is tried again: it may have been repaired.
 
     Raises:
-        DataError: an image is absent or quarantined and the policy is "error", or more than the share `limit` of them are.
+        DataError: an image is absent or cannot be read and the policy is "error", or all are so, or more than `most_bad` allows.
     """
-    problems = {row: bad.get(images.name(row)) or images.absence(row) for row in rows.tolist()}
+    problems = {
+        row: images.problem(row) if images.name(row) in bad else images.absence(row) for row in rows.tolist()
+    }  # fmt: skip
     found = {row: problem for row, problem in problems.items() if problem}
     if not found:
         return rows, []
     first, count = next(iter(found.values())), f"{len(found)} of {len(rows)} {split} images"
     if policy == "error":
         raise DataError(f"{first}; {count} are absent or cannot be read: {REMEDY} (dataset.root, dataset.images)")
-    if len(found) > limit * len(rows):
-        raise DataError(f"{first}; {count} are absent or cannot be read, more than dataset.max_quarantined={limit:g} allows")
+    most = most_bad(len(rows), limit)
+    if len(found) > most:
+        raise DataError(
+            f"{first}; {count} are absent or cannot be read, more than the {most} that dataset.max_quarantined={limit:g} allows"
+        )
+    if len(found) == len(rows):
+        raise DataError(f"{first}; {count} are absent or cannot be read, and nothing is left")
     kept = np.array([row for row in rows.tolist() if row not in found], dtype=rows.dtype)
     warning = ", so its figures are not those of the whole split" if split == "test" else ""
     return kept, [f"{count} are left out because they cannot be read{warning}, the first: {first}"]

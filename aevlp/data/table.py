@@ -1,4 +1,4 @@
-"""The table of a folder of photos, `labels.csv`: what is known of each.
+"""The table of a folder of photos, `labels.csv` or `labels.parquet`: what is known of each.
 
     image,label,absent,labels,split
     cats/one.jpg,cat,dog,,train
@@ -12,33 +12,33 @@
     labels   everything that is in it (optional); what it does not name is then known to be absent
     split    train, val or test (optional)
 
-Columns stand in any order, in any case. Of a photo nothing need be known. Rows of one photo are one row.
+Columns stand in any order, in any case. Of a photo nothing need be known. Rows of one photo are one row. Parquet has the same
+columns, of text or lists of text; its rows are counted from 1.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, suggest
 from aevlp.data.csv_lines import rows_of
+from aevlp.data.parquet_lines import parquet_rows
 from aevlp.folders import leads_outside
 from aevlp.input import require_file
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "label", "absent", "labels", "split")
 BETWEEN = "|"
+TABLES = ("labels.csv", "labels.parquet")
 MAX_BYTES = 500_000_000
-LAYOUT = """
-  FOLDER/
-    labels.csv     image,label[,absent][,labels][,split]
-    photo.jpg, any/sub/folder/photo.png ...
-    classes.txt    one class a line (optional)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,10 @@ class Row:
         """What is known to be there; where that is not said apart, all labels."""
         return self.known or self.labels
 
+    def tells_all(self, num_classes: int) -> bool:
+        """Whether of each class it is known if it is there."""
+        return bool(self.labels) or len({*self.known, *self.absent}) == num_classes
+
 
 @dataclass(frozen=True)
 class Table:
@@ -72,18 +76,21 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read the file; comma, semicolon or tab, with or without a byte order mark.
+    """Read the file: Parquet by its suffix, else text with comma, semicolon or tab, with or without a byte order mark.
 
     Raises:
         DataError: naming the line, where a column, a word or a file name is wrong.
+        UnavailableError: Parquet, and pyarrow is not installed.
     """
     lines = _lines(path)
-    columns, notes = _columns(path, lines[0][1] if lines else [])
-    rows = [_row(path, number, columns, words) for number, words in lines[1:]]
+    columns, notes = _columns(path, next(lines, (1, []))[1])
+    rows = [_row(path, number, columns, words) for number, words in lines]
     if not rows:
         raise DataError(f"{path}: lists no image")
     _refuse_commas(path, rows)
-    rows, merged = _one_a_photo(path, rows)
+    for row in rows:
+        _require_agreement(f"{path}:{row.line}", row)
+    rows, merged = one_a_photo(path, rows)
     return Table(rows, notes + merged + similar_names({word for row in rows for word in row.words}))
 
 
@@ -94,19 +101,24 @@ def write_table(rows: Iterable[Row]) -> str:
 
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:
     """The same, line by line: the text of a million rows need not be held."""
+    writer = csv.writer(_Lines(), lineterminator="\n")
+    return map(writer.writerow, table_cells(rows))
+
+
+def table_cells(rows: Sequence[Row]) -> Iterator[list[str]]:
+    """The names of the columns that some row needs, then the cells of each row."""
     needed = {
         "image": True, "label": True, "absent": any(row.absent for row in rows), "labels": any(row.labels for row in rows),
         "split": any(row.split != "train" for row in rows),
     }  # fmt: skip
     shown = [name for name in COLUMNS if needed[name]]
-    writer = csv.writer(_Lines(), lineterminator="\n")
-    yield writer.writerow(shown)
+    yield shown
     for row in rows:
         cells = {
             "image": row.image, "label": BETWEEN.join(row.known), "absent": BETWEEN.join(row.absent),
             "labels": BETWEEN.join(row.labels), "split": row.split,
         }  # fmt: skip
-        yield writer.writerow([cells[name] for name in shown])
+        yield [cells[name] for name in shown]
 
 
 class _Lines:
@@ -128,33 +140,41 @@ def similar_names(names: set[str]) -> list[str]:
     return [f"different classes here, and the same word to most: {', '.join(same[:5])}{more}; write them alike if they are one"]
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The names of the columns, then the fields of each row that is not blank, with its number."""
     try:
         size = require_file(path).st_size
         if size > MAX_BYTES:
             raise DataError(
                 f"{path}: has {size:,} bytes; at most {MAX_BYTES:,} are read, of which a million photos need a quarter"
             )
-        lines = [(number, [word.strip() for word in words]) for number, words in rows_of(path)]
+        for number, words in parquet_rows(path, COLUMNS, BETWEEN) if path.suffix == ".parquet" else rows_of(path):
+            words = [word.strip() for word in words]
+            if any(words):
+                yield number, words
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: no such file. Expected:\n{LAYOUT.strip(chr(10))}\n  and then: --set dataset.root=FOLDER"
+            f"{path}: no such file; it names the photos of dataset.root, one a line below the line image,label "
+            f"(`{COMMAND} import` makes it of other annotations)"
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    return [(number, words) for number, words in lines if any(words)]
 
 
 def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
     columns = [name.casefold() for name in header]
     if "image" not in columns or not {"label", "labels"} & set(columns):
-        shown = ",".join(header)[:80]
-        hint = next((suggest(name, columns) for name in ("image", "label") if name not in columns), "")
-        raise DataError(f"{path}:1: the first line must name the columns, such as image,label; it is {shown!r}{hint}")
+        if path.suffix == ".parquet":
+            raise DataError(f"{path}: two columns must be called image and label (or labels); they are {','.join(header)[:80]!r}")
+        raise DataError(
+            f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. Write such a "
+            f"line, or tell what the columns are called: {COMMAND} import {shlex.quote(str(path))} --from csv "
+            f"--root {shlex.quote(str(path.parent))} --image NAME --label NAME --replace"
+        )
     twice = next((name for name in columns if name in COLUMNS and columns.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}:1: column {twice!r} is named twice")
-    aside = [name for name, column in zip(header, columns, strict=True) if column not in COLUMNS]
+    aside = [name or "(unnamed)" for name, column in zip(header, columns, strict=True) if column not in COLUMNS]
     notes = [f"columns that are not read: {', '.join(map(repr, aside))} (known are {', '.join(COLUMNS)})"] if aside else []
     return columns, notes
 
@@ -173,10 +193,10 @@ def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
         raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it")
     if row.split not in SPLITS:
         raise DataError(f"{path}:{line}: split {row.split!r} is unknown{suggest(row.split, SPLITS)}")
-    _require_agreement(f"{path}:{line}", row)
     return row
 
 
+@lru_cache(100_000)  # the same few labels in millions of rows are held once
 def names_in(cell: str) -> tuple[str, ...]:
     """The class names of a cell, each once."""
     return tuple(dict.fromkeys(word.strip() for word in cell.split(BETWEEN) if word.strip()))
@@ -227,7 +247,8 @@ def _refuse_commas(path: Path, rows: list[Row]) -> None:
                 )
 
 
-def _one_a_photo(path: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
+def one_a_photo(path: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with those of one photo taken together, and a note where there were such; errors as of `merged`."""
     found: dict[str, Row] = {}
     repeated = 0
     for row in rows:

@@ -1,35 +1,37 @@
-"""How good a trained model is on a split: mAP, and precision, recall and F1 at thresholds."""
+"""How good a trained model is on a split: mAP, precision, recall and F1 at thresholds, and figures by known labels."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from aevlp.config import registry
-from aevlp.config.errors import DataError
-from aevlp.data.dataset import Split
+from aevlp.config.errors import AevlpError, DataError
+from aevlp.data.build import build_dataset
+from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
 from aevlp.inference.trained import Scorer, Trained, with_data_names
-from aevlp.layout import Sheet
-from aevlp.metrics import average_precision_per_class
+from aevlp.metrics import (
+    average_precision_per_class,
+    known_label_quality,
+    mean_over_classes,
+    observed_average_precision_per_class,
+)
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
-from aevlp.output import not_writable, output_files
-from aevlp.terminal import Terminal
+from aevlp.runs.folder import score_arrays
 from aevlp.training.progress import progress_bar
+from aevlp.training.run import blind
+from aevlp.training.signals import RunStopped
 
-MANY = 30  # classes; of more the table shows the ten best and the ten worst
 DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything `eval` tells; see `aevlp.metrics` for units and conventions."""
+    """Everything `eval` tells; see `aevlp.metrics` for units and conventions. NaN is what cannot be known."""
 
     class_names: list[str]
     split: str
@@ -46,44 +48,91 @@ class Evaluation:
     chosen_on: str
     notes: list[str]
     """What has to be told of the data, such as images left out, or that they are others than in training."""
+    by_known: bool = False
+    """Whether all figures are by known labels, as the split has no others: mAP is a lower bound, precision and F1 are NaN."""
+    known: dict[str, float] = field(default_factory=dict)
+    """`aevlp.metrics.known_label_quality`."""
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    """Logits and labels, as in the run's test_scores.npz."""
 
     @property
     def mean_average_precision(self) -> float:
-        """In percent, as in the run's summary."""
-        return float(self.precisions.mean())
+        """In percent, over the classes that occur, as in the run's summary."""
+        return mean_over_classes(self.precisions)
+
+    @property
+    def num_occurring(self) -> int:
+        """Classes that the mean is over."""
+        return int((~np.isnan(self.precisions)).sum())
 
 
 def evaluate(trained: Trained, split_name: str) -> Evaluation:
-    """Score the split "val" or "test" of the model's dataset.
+    """Score the split "train", "val" or "test" of the model's dataset, by its known labels where it has no full ones.
 
     Raises:
-        DataError: the split has no full labels.
+        DataError: there is no such split, or no image of it has a label.
         CheckpointError: the model does not fit the dataset.
     """
-    data = registry.build("datasets", trained.config.dataset)
+    data = build_dataset(trained.config.dataset)
     trained = with_data_names(trained, data.class_names)
-    split: Split | None = data.test if split_name == "test" else data.val
-    if split is None or split.targets is None:
-        raise DataError(f"the dataset has no full labels for the {split_name} split, so nothing can be measured on it")
+    split: Split | None = {"train": data.train, "val": data.val, "test": data.test}[split_name]
+    if split is None:
+        raise DataError(f"the dataset has no {split_name} split; take --split val")
+    by_known = split.targets is None
+    labels = split.observed if split.targets is None else split.targets
+    if not (labels > 0).any():
+        raise DataError(f"no image of the {split_name} split has a label, so nothing can be measured on it")
     changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
     notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
     scorer = Scorer(trained, len(data.class_names))
     logits = _logits(scorer, trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
     if thresholds is None:
-        labels = data.val.observed if data.val.targets is None else data.val.targets
+        of_val = data.val.observed if data.val.targets is None else data.val.targets
         on_val = logits if split is data.val else _logits(scorer, trained, data.val, "val")
-        thresholds, chosen_on = best_thresholds(labels, sigmoid(on_val)), "the validation split"
+        thresholds, chosen_on = best_thresholds(of_val, sigmoid(on_val)), "the validation split"
     unknown = np.isnan(thresholds)
     thresholds = np.where(unknown, DEFAULT_THRESHOLD, thresholds)
     probabilities = sigmoid(logits)
+    pseudo = _labeler_says(trained, data, split, scorer, notes) if by_known else None
+    precisions = (observed_average_precision_per_class if by_known else average_precision_per_class)(labels, logits)
     return Evaluation(
-        data.class_names, split_name, len(split), (split.targets == 1).sum(axis=0),
-        average_precision_per_class(split.targets, logits),
-        {threshold: quality_at(split.targets, probabilities, threshold) for threshold in GRID},
+        data.class_names, split_name, len(split), (labels > 0).sum(axis=0), precisions,
+        {threshold: _quality(labels, probabilities, threshold, by_known) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
-        quality_at(split.targets, probabilities, thresholds), chosen_on, notes,
+        _quality(labels, probabilities, thresholds, by_known), chosen_on, notes, by_known,
+        known_label_quality(logits, split.observed, pseudo), score_arrays(split, logits),
     )  # fmt: skip
+
+
+def _quality(labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray, by_known: bool) -> Quality:
+    found = quality_at(labels, probabilities, threshold)
+    if not by_known:
+        return found
+    # A label that is predicted, and not known, may be right: only recall can be told.
+    nothing, nan = np.full(len(found.recall), np.nan), np.nan
+    macro, micro = (nan, found.macro[1], nan), (nan, found.micro[1], nan)
+    return replace(found, precision=nothing, f1=nothing, macro=macro, micro=micro)
+
+
+def _labeler_says(trained: Trained, data: SPMLData, split: Split, scorer: Scorer, notes: list[str]) -> np.ndarray | None:
+    """Pseudo-labels of the split by the labeler of the run; None where it has none, may not be asked, or cannot be built."""
+    config = trained.config
+    if config.labeler.name == "none" or not config.trainer.evaluate_labeler:
+        return None
+    try:
+        labeler = registry.build(
+            "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
+            device=scorer.device,
+        )  # fmt: skip
+        with progress_bar("encode views", len(split)) as progress:
+            found = labeler.evaluate(blind(split), lambda done, _: progress(done))
+    except RunStopped:
+        raise
+    except AevlpError as error:
+        notes.append(f"agreement with the labeler is not told: {error}")
+        return None
+    return None if found is None else found[1].numpy()
 
 
 def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.ndarray:
@@ -96,73 +145,3 @@ def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.nda
     )  # fmt: skip
     with progress_bar(f"score {name}", len(split)) as progress, deaths_told():
         return scorer.all_logits(batches, progress)
-
-
-def print_evaluation(found: Evaluation, source: str, console: Terminal | None = None) -> None:
-    """Two tables and what they rest on."""
-    console = console or Terminal()
-    count = len(found.class_names)
-    console.tell(f"{source}  {found.split} split, {found.num_images} images, {count} classes")
-    for note in found.notes:
-        console.tell(note)
-    console.say(f"mAP {found.mean_average_precision:.2f}")
-    console.say("")
-    titles = [f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1")]
-    by_threshold = [
-        [str(threshold), *(f"{value:.1f}" for value in (*quality.micro, *quality.macro))]
-        for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]
-    ]
-    console.table(Sheet("", ["threshold", *titles], by_threshold))
-    told = f"best: one threshold a class, that of the highest F1 on {found.chosen_on}"
-    if found.split == "test":
-        told += "; the test labels had no part in it"
-    console.tell(told)
-    if found.split == "val":
-        console.tell("these figures are optimistic: the same images chose thresholds and checkpoint")
-    if found.unchosen:
-        names = ", ".join(found.unchosen[:5]) + (", ..." if len(found.unchosen) > 5 else "")
-        text = f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {names}"
-        console.tell(text)
-    console.say("")
-    order = np.argsort(-found.precisions, kind="stable")
-    rows = [int(j) for j in (range(count) if count <= MANY else (*order[:10], *order[-10:]))]
-    per_class = []
-    for number, j in enumerate(rows):
-        if count > MANY and number == 10:
-            per_class.append([f"... {count - 20} more", *[""] * (len(CSV_COLUMNS) - 1)])
-        name, positives, *values = _row(found, j)
-        per_class.append([name, str(positives), f"{values[0]:.1f}", f"{values[1]:.3f}", *(f"{one:.1f}" for one in values[2:])])
-    console.table(Sheet("", list(CSV_COLUMNS), per_class))
-
-
-CSV_COLUMNS = ("class", "positives", "AP", "threshold", "precision", "recall", "F1")
-
-
-def _row(found: Evaluation, j: int) -> tuple[str, int, float, float, float, float, float]:
-    best = found.at_best
-    return (
-        found.class_names[j], int(found.positives[j]), float(found.precisions[j]), float(found.thresholds[j]),
-        float(best.precision[j]), float(best.recall[j]), float(best.f1[j]),
-    )  # fmt: skip
-
-
-def write_evaluation(found: Evaluation, folder: Path) -> list[Path]:
-    """`<split>_per_class.csv` and `<split>_thresholds.csv`, in percent; thresholds are probabilities."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise not_writable(f"-o {folder}", error) from error
-    per_class: list[Sequence[object]] = [CSV_COLUMNS]
-    for j in range(len(found.class_names)):
-        name, positives, *values = _row(found, j)
-        per_class.append([name, positives, *(f"{value:.6g}" for value in values)])
-    header = [f"{mean}_{word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1")]
-    by_threshold: list[Sequence[object]] = [["threshold", *header]]
-    for threshold, quality in [*found.by_threshold.items(), ("best", found.at_best)]:
-        by_threshold.append([threshold, *(f"{value:.6g}" for value in (*quality.micro, *quality.macro))])
-    tables = {f"{found.split}_per_class.csv": per_class, f"{found.split}_thresholds.csv": by_threshold}
-    with output_files(folder, folder) as put:
-        for name, rows in tables.items():
-            with put(name).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
-    return [folder / name for name in tables]

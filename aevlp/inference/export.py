@@ -3,6 +3,7 @@
 model.safetensors   weights of the best epoch, the average where there was one
 model.json          architecture, preprocessing, class names, thresholds, metrics, identity of the run
 config.yaml         the whole experiment, for `eval`
+plugins/            where it needs parts from outside the package: their code
 model.onnx          with --onnx
 README.md           how to load it
 """
@@ -14,7 +15,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.inference.sources import DESCRIPTION
 from aevlp.inference.trained import Trained, build_model
 from aevlp.output import not_writable, require_new_folder
+from aevlp.runs import plugins
 
 TOLERANCE = 1e-4  # between the logits of torch and ONNX Runtime, absolute or relative
 PREPROCESSING = (
@@ -61,7 +63,8 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
             about = describe(trained, names)
             (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
-            (aside / "README.md").write_text(readme(about, onnx), encoding="utf-8")
+            plugins.keep(aside)
+            (aside / "README.md").write_text(readme(about, onnx, plugins.kept(aside)), encoding="utf-8")
             if onnx:
                 write_onnx(model, trained.config.dataset.image_size, aside / "model.onnx")
     except OSError as error:
@@ -82,7 +85,7 @@ def describe(trained: Trained, class_names: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def readme(about: dict[str, Any], onnx: bool) -> str:
+def readme(about: dict[str, Any], onnx: bool, code: Sequence[Path] = ()) -> str:
     """Content of README.md."""
     size = about["image_size"]
     text = f"""# {about["experiment"]}
@@ -111,6 +114,11 @@ probabilities = model(resize(image[None], {size})).sigmoid()[0]
 
 Input: {about["preprocessing"]}.
 Class names and thresholds are in {DESCRIPTION}, in the order of the outputs.
+"""
+    for path in code:
+        text += f"""
+It needs `plugins/{path.name}`: add `--plugin THIS_FOLDER/plugins/{path.name}` to each command; in Python,
+`aevlp.config.registry.load_plugin` comes first.
 """
     if onnx:
         text += f"""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,63 +15,114 @@ from accelerate import Accelerator
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import Split
+from aevlp.data.build import build_dataset
+from aevlp.data.dataset import ImageSource, Split
 from aevlp.data.rows import take_rows
-from aevlp.inference.label_file import Columns, label_file
+from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.labelers import Explained, Labeler
+from aevlp.output import output_file
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
+# "label" and "absent" are as in labels.csv: what is known, and with it what the row adds. "view" is whole, tile or tiles (their
+# mean); rows and columns of tiles count from 0 at the top left.
+COLUMNS = {
+    "image": "string", "label": NAMES, "absent": NAMES, "class": "string", "sign": "int8", "score": "float32", "view": "string",
+    "tile_row": "int32", "tile_column": "int32", "global_probability": "float32", "tile_probability": "float32",
+    "observed": NAMES,
+}  # fmt: skip
 
 
-def write_pseudo_labels(config: ExperimentConfig, path: Path) -> tuple[int, int, list[str]]:
-    """Write the pseudo-labels of the training split, batch by batch; returns the numbers of labels and images, and notes.
+@dataclass(frozen=True)
+class Labeled:
+    """What was assigned. Counts are int64 (C,), of photos."""
+
+    class_names: list[str]
+    num_images: int
+    known: np.ndarray
+    """Where the class was observed."""
+    assigned: np.ndarray
+    """Where it is a pseudo-positive."""
+    absent: np.ndarray
+    """Where it is a pseudo-negative."""
+    correct: np.ndarray | None
+    """Where it is a pseudo-positive, and there; None where full labels are not known."""
+    notes: list[str]
+    """What a user should know of the data."""
+
+
+def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) -> Labeled:
+    """Write the pseudo-labels of the training split in a format of `label_formats`, batch by batch; to stdout without a path.
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
+        DataError: a class has a name that the format cannot hold.
         RunStopped: after a signal; nothing is left behind.
     """
     silent = f"labeler {config.labeler.name} assigns no pseudo-labels that it could explain; choose another: --set labeler=damp"
     kind = registry.get("labelers", config.labeler.name).build
     if isinstance(kind, type) and issubclass(kind, Labeler) and kind.explain is Labeler.explain:
         raise ConfigError(silent)  # before anything is read
-    with label_file(path) as append:
-        data = registry.build("datasets", config.dataset)
-        split = blind(data.train)
-        labeler = registry.build(
-            "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-            device=Accelerator().device,
-        )  # fmt: skip
-        with progress_bar("encode views", len(split)) as progress:
-            labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
-        count = 0
-        with progress_bar("label", len(split)) as progress:
-            for first in range(0, len(split), CHUNK):
-                rows = np.arange(first, min(first + CHUNK, len(split)))
-                chunk = take_rows(split, rows)
-                found = labeler.explain(chunk, lambda done, _, first=first: progress(first + done))
-                if found is None:
-                    raise ConfigError(silent)
-                append(as_columns(found, chunk, data.class_names))
-                count += len(found.row)
-                progress(int(rows[-1]) + 1)
-        return count, len(split), data.notes
+    with contextlib.nullcontext() if path is None else output_file(path) as aside:
+        data = build_dataset(config.dataset)
+        with labels_file(aside, form, COLUMNS, data.class_names) as append:
+            split = blind(data.train)
+            labeler = registry.build(
+                "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
+                device=Accelerator().device,
+            )  # fmt: skip
+            with progress_bar("encode views", len(split)) as progress:
+                labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
+            counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
+            targets = data.train.targets
+            with progress_bar("label", len(split)) as progress:
+                for first in range(0, len(split), CHUNK):
+                    rows = np.arange(first, min(first + CHUNK, len(split)))
+                    chunk = take_rows(split, rows)
+                    found = labeler.explain(chunk, lambda done, _, first=first: progress(first + done))
+                    if found is None:
+                        raise ConfigError(silent)
+                    append(as_photos(found, chunk, data.class_names, data.train.images))
+                    counts += _counts(found, None if targets is None else targets[rows], len(data.class_names))
+                    progress(int(rows[-1]) + 1)
+        known = (split.observed > 0).sum(axis=0, dtype=np.int64)
+        return Labeled(
+            data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes
+        )
 
 
-def as_columns(found: Explained, split: Split, class_names: list[str]) -> Columns:
-    """What `label_file` writes."""
-    observed = [";".join(class_names[j] for j in np.flatnonzero(labels)) for labels in split.observed]
-    rows, views = found.row.tolist(), found.view.tolist()
-    return {
-        "image": [split.images.name(row) for row in rows],
-        "class": [class_names[column] for column in found.column.tolist()],
-        "sign": found.sign.tolist(),
-        "score": found.score.tolist(),
-        "view": ["whole" if view == 0 else "tile" if view > 0 else "tiles" for view in views],
-        "tile_row": [(view - 1) // found.grid if view > 0 else None for view in views],
-        "tile_column": [(view - 1) % found.grid if view > 0 else None for view in views],
-        "global_probability": found.whole.tolist(),
-        "tile_probability": [None if math.isnan(value) else value for value in found.tile.tolist()],
-        "observed": [observed[row] for row in rows],
-    }
+def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:
+    """Pseudo-positives, pseudo-negatives, and those of the first that are right, by class (3,C)."""
+    rows, columns, signs = (field.cpu().numpy() for field in (found.row, found.column, found.sign))
+    positive = signs > 0
+    right = positive & (targets[rows, columns] == 1) if targets is not None else np.zeros_like(positive)
+    return np.stack([np.bincount(columns[which], minlength=num_classes) for which in (positive, ~positive, right)])
+
+
+def as_photos(found: Explained, split: Split, class_names: list[str], source: ImageSource) -> list[Photo]:
+    """What is written of each image of `split`: of a table a row for each pseudo-label, or one if there is none.
+
+    `source` is where the images are from.
+    """
+    fields = (found.row, found.column, found.sign, found.score, found.view, found.whole, found.tile)
+    explained = defaultdict(list)
+    for row, *values in zip(*(field.tolist() for field in fields), strict=True):
+        explained[row].append(values)
+    root, photos = getattr(source, "root", None), []
+    for i in range(len(split)):
+        image, rows = split.images.name(i), []
+        known, absent = (tuple(class_names[j] for j in np.flatnonzero(split.observed[i] == sign)) for sign in (1, -1))
+        labels: dict[str, float | None] = dict.fromkeys(known)
+        for column, sign, score, view, whole, tile in explained[i]:
+            name = class_names[column]
+            spoke = "whole" if view == 0 else "tile" if view > 0 else "tiles"
+            place = divmod(view - 1, found.grid) if view > 0 else (None, None)
+            adds, rules_out = ((*known, name), absent) if sign > 0 else (known, (*absent, name))
+            in_tile = None if math.isnan(tile) else tile
+            rows.append((image, adds, rules_out, name, sign, score, spoke, *place, whole, in_tile, known))
+            if sign > 0:
+                labels[name] = score
+        path = image if root is None else os.path.abspath(os.path.join(root, image))
+        photos.append(Photo(image, path, labels, rows or [(image, known, absent, *[None] * 8, known)]))
+    return photos

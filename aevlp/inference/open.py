@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aevlp.config.errors import CheckpointError
+from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.npz import read_npz, require
@@ -20,6 +21,7 @@ from aevlp.metrics.thresholds import best_thresholds, sigmoid
 from aevlp.reading import read_json, read_table
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
+from aevlp.runs.plugins import load_kept
 from aevlp.training.precision import read_decision
 
 
@@ -38,6 +40,7 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
     path = find_trained(source, overrides, experiment)
     if path.is_file():
         return open_published(path, experiment, overrides)
+    load_kept(path)
     return _open_export(path, overrides) if (path / DESCRIPTION).is_file() else _open_run(path, overrides)
 
 
@@ -81,8 +84,10 @@ def _open_export(folder: Path, overrides: Iterable[str]) -> Trained:
 def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:
     """The configuration in a folder; its initial weights may have gone since, and are not needed."""
     model = read_mapping(path)[0].get("model")
-    without = ["model.weights=none"] if isinstance(model, dict) and "weights" in model else []
-    return load_experiment(path, [*overrides, *without])
+    if isinstance(model, dict) and "weights" in model:
+        with contextlib.suppress(ConfigError):  # a model of others may have a setting of that name which is no word
+            return load_experiment(path, [*overrides, "model.weights=none"])
+    return load_experiment(path, overrides)
 
 
 def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,17 +1,16 @@
-"""Scores of photos from a trained model, batch by batch, as a CSV file.
+"""Scores and labels of photos from a trained model, batch by batch, as a file of `aevlp.inference.label_formats`.
 
-    image, one column a class with its probability, labels (names of the classes at or above their threshold, joined by ;)
-
-Names are written exactly as they are (see `aevlp.inference.label_file`).
+image, one column a class with its probability, labels (names of the classes at or above their threshold)
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,14 +20,17 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import Photos, resize
+from aevlp.data.imports.csv import COMMON
 from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
+from aevlp.data.quarantine import most_bad
+from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.inference.trained import Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 
-MAX_BAD_SHARE, MAX_BAD_COUNT = 0.01, 10  # whichever is more: beyond, something else is wrong than a few damaged files
 DEFAULT_THRESHOLD = 0.5  # where validation chose none
+_OTHERS = {title for titles in COMMON.values() for title in titles}  # columns in which a table of photos has something else
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Found:
     """Folders that cannot be read, and why."""
     links: list[str]
     """Links to folders, which are not followed: they may lead anywhere, and in a circle."""
+    others: list[str] = field(default_factory=list)
+    """Files in folders that are not named as images are."""
 
 
 def find_images(paths: Iterable[str]) -> Found:
@@ -54,10 +58,11 @@ def find_images(paths: Iterable[str]) -> Found:
     names: dict[str, None] = {}
     closed: dict[str, str] = {}
     links: list[str] = []
+    others: list[str] = []
     paths = list(paths)
     for path in paths:
         if os.path.isdir(path):
-            names |= dict.fromkeys(_below(path, closed, links))
+            names |= dict.fromkeys(_below(path, closed, links, others))
         elif os.path.exists(path):
             names[os.path.normpath(path)] = None
         else:
@@ -67,12 +72,18 @@ def find_images(paths: Iterable[str]) -> Found:
     if not names:
         raise ConfigError(f"{', '.join(paths)}: holds no image (names ending in {', '.join(sorted(SUFFIXES))})")
     # Relative to the working folder, or absolute, as they were named.
-    return Found(Photos(Path(), list(names)), closed, list(dict.fromkeys(links)))
+    return Found(
+        Photos(Path(), list(names)),
+        closed,
+        list(dict.fromkeys(links)),
+        [name for name in dict.fromkeys(others) if name not in names],
+    )
 
 
-def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[str]:
+def _below(folder: str, closed: dict[str, str], links: list[str], others: list[str]) -> Iterator[str]:
     listing = look_below(Path(folder))
     links += [os.path.join(folder, name) for name in listing.links]
+    others += [os.path.normpath(os.path.join(folder, name)) for name in listing.files if not is_photo(name)]
     for name, why in listing.strange.items():
         if name.endswith("/") or name == ".":
             path = os.path.normpath(os.path.join(folder, name))
@@ -83,7 +94,7 @@ def _below(folder: str, closed: dict[str, str], links: list[str]) -> Iterator[st
 
 
 def predict(
-    trained: Trained, found: Found, output: Path, *, threshold: float | None, batch_size: int, threads: int,
+    trained: Trained, found: Found, output: Path | None, form: str, *, threshold: float | None, batch_size: int, threads: int,
     on_bad_image: Literal["error", "quarantine"],
 ) -> dict[str, str]:  # fmt: skip
     """Write the scores; returns what was wrong with images that were left out, by name.
@@ -91,29 +102,31 @@ def predict(
     Args:
         trained: the model.
         found: what to score. A folder that cannot be read counts as one image that cannot.
-        output: the CSV file. Beside it, `<name>.quarantine.csv` lists images that were left out, if there are any.
+        output: the file; None for standard output. Beside it, `<name>.quarantine.csv` lists images that were left out, if any.
+        form: its format, one of `label_formats`.
         threshold: probability for all classes; None for those chosen on validation.
         batch_size: images per forward pass.
         threads: that decode images, one batch ahead of the model.
         on_bad_image: what to do about a file that is no whole image: stop, or leave it out.
 
     Raises:
-        DataError: an image cannot be read, or more than 1 % (and more than 10) of them.
+        DataError: an image cannot be read, or more than 1 % (and more than 10) of them; or a class has a name that the format
+            cannot hold.
         RunStopped: after a signal; nothing is left behind.
     """
     images, names = found.images, trained.names()
     thresholds = _thresholds(trained, threshold, len(names))
-    limit = max(MAX_BAD_COUNT, int(MAX_BAD_SHARE * len(images))) if on_bad_image == "quarantine" else 0
+    limit = most_bad(len(images)) if on_bad_image == "quarantine" else 0
     bad, count = dict(found.closed), len(images) + len(found.closed)
     if len(bad) > limit:
         raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
-    # Names of files need not be UTF-8: what Python could not decode is written back byte for byte.
-    with output_files(output.parent, output) as put:
-        listed = put(f"{output.name}.quarantine.csv")
-        with put(output.name).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with contextlib.ExitStack() as stack:
+        path = listed = None
+        if output is not None:
+            put = stack.enter_context(output_files(output.parent, output))
+            path, listed = put(output.name), put(f"{output.name}.quarantine.csv")
+        with labels_file(path, form, _columns(names), names) as append:
             scorer = Scorer(trained, len(names))
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["image", *names, "labels"])
             with progress_bar("predict", len(images)) as progress:
                 done = 0
                 for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
@@ -122,19 +135,31 @@ def predict(
                         raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
                     if len(rows):
                         probabilities = sigmoid(scorer.logits(pixels).numpy())
-                        for row, values in zip(rows, probabilities, strict=True):
-                            labels = ";".join(names[j] for j in np.flatnonzero(values >= thresholds))
-                            writer.writerow([images.name(row), *(f"{value:.6g}" for value in values), labels])
+                        above = probabilities >= thresholds
+                        append(
+                            _photo(images.name(row), names, *both) for row, *both in zip(rows, probabilities, above, strict=True)
+                        )
                     done += len(rows) + len(problems)
                     progress(done)
             if len(bad) == count:
                 raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
-        if bad:
+        if listed is not None and bad:
             with listed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
-        else:
+        elif listed is not None:
             listed.unlink()  # and with it the list of an earlier call, which is no longer true
     return bad
+
+
+def _columns(class_names: list[str]) -> dict[str, str]:
+    titles = [f"{name} (probability)" if name.casefold() in _OTHERS else name for name in class_names]
+    return {"image": "string"} | dict.fromkeys(titles, "float32") | {"labels": NAMES}
+
+
+def _photo(name: str, class_names: list[str], probabilities: np.ndarray, above: np.ndarray) -> Photo:
+    values = probabilities.tolist()
+    labels: dict[str, float | None] = {class_names[j]: values[j] for j in np.flatnonzero(above)}
+    return Photo(name, os.path.abspath(name), labels, [(name, *values, tuple(labels))])
 
 
 def _thresholds(trained: Trained, threshold: float | None, num_classes: int) -> np.ndarray:

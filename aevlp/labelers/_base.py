@@ -70,9 +70,9 @@ class Labeler:
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
         """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache."""
 
-    def count_missing(self, dataset: Split, flip: bool) -> int:
-        """Views that have to be encoded before a split is labeled, their mirror images included where `flip`."""
-        return 0
+    def count_missing(self, dataset: Split, flip: bool) -> int | None:
+        """Views to encode before a split is labeled, their mirror images included where `flip`; None where it cannot count."""
+        return None
 
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Class probabilities (B,V,C) of the views of training rows `index` (B,), for people to look at; None where unknown."""

@@ -16,7 +16,7 @@ def explain(cosines: Tensor, observed: Tensor, pseudo: Tensor, *, temperature: f
 
     Args:
         cosines: (B,V,C), view 0 the whole image, then the tiles row-major.
-        observed: (B,C) in {0,1}.
+        observed: (B,C) in {-1,0,1}.
         pseudo: int8 (B,C), as `assign` returned it for these cosines.
         temperature: above 0.
         eta: cap of the gate.

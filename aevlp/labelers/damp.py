@@ -2,10 +2,10 @@
 
 Tran et al., AEVLP, ICCV 2025, as in the public code. With q the softmax over classes of cosine / temperature of a view:
 
-    gate     = min(max over observed classes of q_global, eta), 0 for an image without an observed label
+    gate     = min(max over known positives of q_global, eta), 0 for an image without one
     local_j  = max over tiles of q_j where that exceeds the gate, else min over tiles
     score_j  = (q_global_j + local_j) / 2
-    positive = among the top_k classes by score, those with score >= threshold
+    positive = among the top_k classes by score (with skip_known, of those not known to be absent), those with score >= threshold
     negative = the floor(negative_ratio * C) classes with the smallest (q_global_j + mean over tiles of q_j) / 2
 
 The public code computes the negatives but stores them as 0 (`negatives: off`); the paper's figure shows -1 (`on`).
@@ -51,7 +51,9 @@ class DAMPConfig(ComponentConfig):
     threshold: float = Field(0.5, ge=0, le=1)
     """Score from which a class becomes a pseudo-positive."""
     top_k: int = Field(3, ge=1)
-    """Most classes considered per image; the observed one is not left out and uses up a place."""
+    """Most classes considered per image; observed ones are not left out and use up places, unless skip_known."""
+    skip_known: bool = False
+    """Keep classes that are known to be absent out of the top_k; off as published."""
     negatives: Literal["off", "on"] = "off"
     """off: as published, negatives stay neutral; on: they become -1."""
     negative_ratio: float = Field(0.3, ge=0, le=1)
@@ -71,7 +73,7 @@ def scores(cosines: Tensor, observed: Tensor, *, temperature: float, eta: float)
 
     Args:
         cosines: (B,V,C), view 0 the whole image, then the tiles. With V = 1 both scores are the global one.
-        observed: (B,C) in {0,1}.
+        observed: (B,C) in {-1,0,1}.
         temperature: above 0.
         eta: cap of the gate.
     """
@@ -95,8 +97,9 @@ def assign(
     top_k: int,
     negative_ratio: float,
     negatives: Literal["off", "on"],
+    skip_known: bool = False,
 ) -> Tensor:
-    """Pseudo-labels int8 (B,C) in {-1,0,1}; 0 where a label was observed.
+    """Pseudo-labels int8 (B,C) in {-1,0,1}; 0 where a label is known, to be there or to be absent.
 
     Arguments as in `scores` and `DAMPConfig`. The number of negatives is floor(negative_ratio * C + 1e-9). With
     `negatives="off"` those classes are set to 0, which can clear a pseudo-positive, as in the public code; with "on"
@@ -106,12 +109,13 @@ def assign(
         raise ValueError(f'negatives must be "off" or "on", is {negatives!r}')
     score, mean_score = scores(cosines, observed, temperature=temperature, eta=eta)
     num_classes = score.shape[1]
-    best = score.topk(min(top_k, num_classes), dim=1).indices
+    eligible = score.masked_fill(observed < 0, -1.0) if skip_known else score
+    best = eligible.topk(min(top_k, num_classes), dim=1).indices
     positive = torch.zeros_like(score).scatter(1, best, 1.0) * (score >= threshold)
     worst = mean_score.topk(math.floor(negative_ratio * num_classes + 1e-9), dim=1, largest=False).indices
     bottom = torch.zeros_like(score).scatter(1, worst, 1.0)
     pseudo = positive * (1 - bottom) if negatives == "off" else positive - bottom * (1 - positive)
-    return (pseudo * (observed <= 0)).to(torch.int8)
+    return (pseudo * (observed == 0)).to(torch.int8)
 
 
 @register("labelers", "damp", config=DAMPConfig)
@@ -201,5 +205,5 @@ class DAMP(Labeler):
         config = self.config
         return assign(
             cosines, observed, temperature=config.temperature, eta=config.eta, threshold=config.threshold,
-            top_k=config.top_k, negative_ratio=config.negative_ratio, negatives=config.negatives,
+            top_k=config.top_k, negative_ratio=config.negative_ratio, negatives=config.negatives, skip_known=config.skip_known,
         )  # fmt: skip

@@ -48,7 +48,7 @@ class VLPLConfig(ComponentConfig):
 
 
 def assign(cosines: Tensor, observed: Tensor, *, temperature: float, threshold: float) -> Tensor:
-    """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label was observed."""
+    """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label is known."""
     settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
     return assign_as_damp(
         cosines[:, None], observed, temperature=settings.temperature, eta=settings.eta, threshold=settings.threshold,

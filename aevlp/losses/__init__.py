@@ -2,8 +2,11 @@
 
 Every loss is called as `loss(logits, observed, pseudo, *, epoch, num_epochs, index=None, auxiliary=None)`:
 
-    logits (B,C) float; observed (B,C) in {0,1}, 0 meaning unknown; pseudo (B,C) in {-1,0,1};
+    logits (B,C) float; observed (B,C) in {-1,0,1}: known to be absent, unknown, known to be there; pseudo (B,C) in {-1,0,1};
     epoch counts from 1; index (B,) rows of the training set; auxiliary: further model outputs by name.
+
+A known negative costs -ln(1 - p), in the loss's own smoothing and reduction, and takes no part in what the method does with
+unknown labels (`aevlp.losses._terms.where_absent`). A row may hold any number of known labels.
 
 It returns a float32 scalar, whatever the precision of the logits, and uses dense operations only. On several ranks it is
 called with a rank's share of the batch: batch-level terms take `aevlp.losses._terms.batch_mean`. Of what it keeps for each

@@ -27,15 +27,16 @@ def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
     return -logsigmoid(torch.where(positive, logits, -logits))
 
 
-def suspects(logits: Tensor, positive: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Unobserved entries whose loss is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
+def suspects(logits: Tensor, suspicious: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Entries whose loss as a negative is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
 
-    As published, observed entries take part in the count with loss 0; here they are never suspects, whatever the count. On
-    several ranks each looks for suspects in its own share of the batch.
+    `suspicious` (B,C) bool are the assumed negatives. As published, all others take part in the count with loss 0, known
+    negatives too (BoostLU on partial labels); here they are never suspects, whatever the count. On several ranks each looks
+    for suspects in its own share of the batch.
     """
     if count == 0:
-        nobody = torch.zeros_like(positive)
+        nobody = torch.zeros_like(suspicious)
         return nobody, nobody
-    loss = binary_loss(logits.detach(), positive) * ~positive
+    loss = binary_loss(logits.detach(), ~suspicious) * suspicious
     threshold = loss.flatten().topk(count).values[-1]
-    return ~positive & (loss >= threshold), ~positive & (loss > threshold)
+    return suspicious & (loss >= threshold), suspicious & (loss > threshold)

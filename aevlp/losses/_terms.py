@@ -50,6 +50,21 @@ def negative_log_complement(logits: Tensor, epsilon: float) -> Tensor:
     return negative_log(-logits, epsilon)
 
 
+def where_known(loss: Tensor, logits: Tensor, observed: Tensor, epsilon: float) -> Tensor:
+    """Entries (B,C): -ln(p + epsilon) of known positives, -ln(1 - p + epsilon) of known negatives, `loss` of the unknown."""
+    loss = where_absent(loss, negative_log_complement(logits, epsilon), observed)
+    return torch.where(observed > 0, negative_log(logits, epsilon), loss)
+
+
+def where_absent(loss: Tensor, if_negative: Tensor | float, observed: Tensor) -> Tensor:
+    """Entries (B,C): `loss`, but `if_negative` of known negatives, whatever the method makes of unknown labels.
+
+    Every loss passes its entries through here, unless a known negative costs what an assumed one does. Where no negative is
+    known it changes no bit.
+    """
+    return torch.where(observed < 0, if_negative, loss)
+
+
 def cross_entropy(logits: Tensor, target: Tensor | float, epsilon: float) -> Tensor:
     """-target ln(p + epsilon) - (1 - target) ln(1 - p + epsilon) of soft targets in [0,1]."""
     return target * negative_log(logits, epsilon) + (1 - target) * negative_log_complement(logits, epsilon)
@@ -61,9 +76,10 @@ def entropy(logits: Tensor, epsilon: float) -> Tensor:
     return torch.sigmoid(logits) * if_positive + torch.sigmoid(-logits) * if_negative
 
 
-def count_penalty(logits: Tensor, expected_positives: float) -> Tensor:
-    """(mean over images of the sum of p - expected_positives)^2 / C^2, a scalar."""
-    return (batch_mean(torch.sigmoid(logits).sum(dim=1)) - expected_positives) ** 2 / logits.shape[1] ** 2
+def count_penalty(logits: Tensor, expected_positives: float, observed: Tensor) -> Tensor:
+    """(mean over images of the sum of p - expected_positives)^2 / C^2, a scalar; known negatives count as 0."""
+    p = where_absent(torch.sigmoid(logits), 0.0, observed)
+    return (batch_mean(p.sum(dim=1)) - expected_positives) ** 2 / logits.shape[1] ** 2
 
 
 def power_loss(logits: Tensor, q: float) -> Tensor:

@@ -24,4 +24,4 @@ class ANPLLoss(Loss):
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
-        return assume_negative(logits, (observed > 0) | (pseudo > 0), EPSILON)
+        return assume_negative(logits, (observed > 0) | ((pseudo > 0) & (observed == 0)), EPSILON)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, entropy, negative_log
+from aevlp.losses._terms import Loss, entropy, where_known
 
 EPSILON = 1e-5
 
@@ -24,11 +23,11 @@ class EMConfig(ComponentConfig):
 
 @register("losses", "em", config=EMConfig)
 class EMLoss(Loss):
-    """-ln(p) on observed labels, minus alpha times the entropy of the others; can be negative."""
+    """-ln(p) and -ln(1 - p) on known labels, minus alpha times the entropy of the others; can be negative."""
 
     config: EMConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits = logits.float()
-        return torch.where(observed > 0, negative_log(logits, EPSILON), -self.config.alpha * entropy(logits, EPSILON)).mean()
+        return where_known(-self.config.alpha * entropy(logits, EPSILON), logits, observed, EPSILON).mean()

@@ -1,10 +1,11 @@
 """EM+APL: entropy maximisation with asymmetric pseudo-labels (Zhou et al., ECCV 2022).
 
 After each epoch from `warmup` on, in each class, the floor(negative_share * U / (num_epochs - warmup)) undecided images with the
-smallest probability become soft negatives for good, with that probability r as their target; U counts the unobserved labels of
+smallest probability become soft negatives for good, with that probability r as their target; U counts the unknown labels of
 the class. There are no positive pseudo-labels. Per entry, H being the entropy of `em`:
 
-    observed positive   -ln(p)
+    known positive      -ln(p)
+    known negative      -ln(1 - p)
     soft negative       beta * [ -r ln(p) - (1 - r) ln(1 - p) ]
     undecided           -alpha * H(p)
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.losses._memory import RememberingLoss
-from aevlp.losses._terms import cross_entropy, entropy, negative_log
+from aevlp.losses._terms import cross_entropy, entropy, where_known
 from aevlp.losses.em import EPSILON, EMConfig
 
 
@@ -34,7 +35,7 @@ class EMAPLConfig(EMConfig):
     """Epoch after which the first soft negatives are chosen (VOC 5, COCO 5, NUS-WIDE 4, CUB 3, of 10 epochs). In a run of no
     more epochs than this there are none."""
     negative_share: float = Field(0.9, ge=0, le=1)
-    """Share of the unobserved labels of a class that are soft negatives in the last epoch (.9 on all four datasets)."""
+    """Share of the unknown labels of a class that are soft negatives in the last epoch (.9 on all four datasets)."""
 
 
 def quota(num_unobserved: Tensor, share: float, num_passes: int) -> Tensor:
@@ -56,7 +57,7 @@ class EMAPLLoss(RememberingLoss):
 
     config: EMAPLConfig
     unobserved: Tensor
-    """(N,C) bool: labels of images seen so far that are not observed."""
+    """(N,C) bool: labels of images seen so far that are unknown."""
     soft_negative: Tensor
     """(N,C) float32: target r of the soft negatives, 0 elsewhere. A probability of exactly 0 stays undecided, as published."""
     num_epochs: Tensor
@@ -72,12 +73,12 @@ class EMAPLLoss(RememberingLoss):
     ) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, index = logits.float(), self.rows(index)
-        self.unobserved[index] = observed <= 0
+        self.unobserved[index] = observed == 0
         self.num_epochs.fill_(num_epochs)
         target = self.soft_negative[index]
         loss = -self.config.alpha * entropy(logits, EPSILON)
         loss = torch.where(target > 0, self.config.beta * cross_entropy(logits, target, EPSILON), loss)
-        return torch.where(observed > 0, negative_log(logits, EPSILON), loss).mean()
+        return where_known(loss, logits, observed, EPSILON).mean()
 
     def looks_back(self, epoch: int) -> bool:
         """Whether `on_epoch_end` has anything to do after this epoch."""

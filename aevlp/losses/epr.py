@@ -1,6 +1,7 @@
 """Expected positive regularisation, EPR (Cole et al., CVPR 2021): unknown labels are held by their expected number alone.
 
-Mean over entries of -ln(p) on observed labels, plus (mean over the batch of the sum of p - expected_positives)^2 / C^2.
+Mean over entries of -ln(p) on known positives and -ln(1 - p) on known negatives, plus (mean over the batch of the sum of p -
+expected_positives)^2 / C^2, in which known negatives count as 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, count_penalty, negative_log
+from aevlp.losses._terms import Loss, count_penalty, where_known
 
 EPSILON = 1e-5
 
@@ -34,5 +35,5 @@ class EPRLoss(Loss):
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits = logits.float()
-        positives = torch.where(observed > 0, negative_log(logits, EPSILON), 0.0).mean()
-        return positives + count_penalty(logits, self.config.expected_positives)
+        known = where_known(torch.zeros_like(logits), logits, observed, EPSILON).mean()
+        return known + count_penalty(logits, self.config.expected_positives, observed)

@@ -2,7 +2,8 @@
 
 Per entry, with p = sigmoid(logits), and K, V computed from p without gradient:
 
-    observed positive   -ln(p)
+    known positive      -ln(p)
+    known negative      -ln(1 - p)
     neutral             V * [ K * L_q2(p) + (1 - K) * L_q3(1 - p) ]
     pseudo-positive     (1 - V') * [ -rho * ln(p) - (1 - rho) * ln(1 - p) ],   V' = V clamped to [1 - lambda1, 1 - lambda2]
     pseudo-negative     -V * ln(1 - p)
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, count_penalty, negative_log, negative_log_complement, power_loss
+from aevlp.losses._terms import Loss, count_penalty, negative_log, negative_log_complement, power_loss, where_absent
 
 EPSILON = 1e-7
 
@@ -103,9 +104,10 @@ def gpr_loss(logits: Tensor, observed: Tensor, pseudo: Tensor, config: GPRConfig
     trust = 1 - weight.clamp(1 - config.lambda1, 1 - config.lambda2)
     loss = torch.where(pseudo > 0, trust * (config.rho * if_positive + (1 - config.rho) * if_negative), neutral)
     loss = torch.where(pseudo < 0, weight * if_negative, loss)
+    loss = where_absent(loss, if_negative, observed)
     loss = torch.where(observed > 0, if_positive, loss).mean()
     if config.regularizer > 0 and config.expected_positives is not None:
-        loss = loss + config.regularizer * count_penalty(logits, config.expected_positives)
+        loss = loss + config.regularizer * count_penalty(logits, config.expected_positives, observed)
     return loss
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from aevlp.config.registry import register
-from aevlp.losses._terms import Loss, negative_log
+from aevlp.losses._terms import Loss, where_known
 from aevlp.losses.gpr import EPSILON, GRConfig, neutral_loss
 
 
@@ -22,4 +21,4 @@ class GRLoss(Loss):
         """See `aevlp.losses` for shapes."""
         logits = logits.float()
         neutral, _weight = neutral_loss(logits, self.config, epoch, num_epochs)
-        return torch.where(observed > 0, negative_log(logits, EPSILON), neutral).mean()
+        return where_known(neutral, logits, observed, EPSILON).mean()

@@ -2,8 +2,9 @@
 
 With p_m = sigmoid(logit - margin), per entry:
 
-    observed positive   -(1 - p_m)^gamma * ln(p_m)
-    others              (hill - p) * p^2, whose slope falls back to 0 as p goes to 1
+    known positive   -(1 - p_m)^gamma * ln(p_m)
+    known negative   -ln(1 - p)
+    others           (hill - p) * p^2, whose slope falls back to 0 as p goes to 1
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aevlp.config.registry import register
-from aevlp.losses._terms import Loss, ReducedConfig
+from aevlp.losses._terms import Loss, ReducedConfig, where_absent
 
 
 class HillConfig(ReducedConfig):
@@ -41,4 +42,5 @@ class HillLoss(Loss):
         config, logits = self.config, logits.float()
         shifted, p = logits - config.margin, torch.sigmoid(logits)
         if_positive = -(torch.sigmoid(-shifted) ** config.gamma) * logsigmoid(shifted)
-        return config.reduce(torch.where(observed > 0, if_positive, (config.hill - p) * p**2))
+        if_unknown = where_absent((config.hill - p) * p**2, -logsigmoid(-logits), observed)
+        return config.reduce(torch.where(observed > 0, if_positive, if_unknown))

@@ -45,8 +45,8 @@ class LLCpLoss(RememberingLoss):
     ) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, index = logits.float(), self.rows(index)
-        positive = (observed > 0) | self.flipped[index]
+        positive, unknown = (observed > 0) | self.flipped[index], (observed == 0) & ~self.flipped[index]
         count = num_suspects(logits.numel(), self.config.delta, times=1) if epoch > 1 else 0
-        corrected, above = suspects(logits, positive, count)
+        corrected, above = suspects(logits, unknown, count)
         self.flipped[index] |= corrected if self.config.stored == "at_threshold" else above
         return binary_loss(logits, positive | corrected).mean()

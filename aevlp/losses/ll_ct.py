@@ -33,5 +33,5 @@ class LLCtLoss(Loss):
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, positive = logits.float(), observed > 0
-        corrected, _above = suspects(logits, positive, num_suspects(logits.numel(), self.config.delta, epoch - 1))
+        corrected, _above = suspects(logits, observed == 0, num_suspects(logits.numel(), self.config.delta, epoch - 1))
         return binary_loss(logits, positive | corrected).mean()

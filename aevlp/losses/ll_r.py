@@ -34,5 +34,5 @@ class LLRLoss(Loss):
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, positive = logits.float(), observed > 0
-        rejected, _above = suspects(logits, positive, num_suspects(logits.numel(), self.config.delta, epoch - 1))
+        rejected, _above = suspects(logits, observed == 0, num_suspects(logits.numel(), self.config.delta, epoch - 1))
         return torch.where(rejected, 0.0, binary_loss(logits, positive)).mean()

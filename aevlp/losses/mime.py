@@ -58,7 +58,8 @@ class MIMELoss(RememberingLoss):
         auxiliary: dict[str, Tensor] | None = None, **_: Any,
     ) -> Tensor:  # fmt: skip
         """See `aevlp.losses` for shapes."""
-        loss = assume_negative(logits, (observed > 0) | self.taken[self.rows(index)])
+        taken = self.taken[self.rows(index)] & (observed == 0)
+        loss = assume_negative(logits, (observed > 0) | taken)
         if auxiliary:
             latent = (auxiliary[name].float() for name in self.config.needs_outputs)
             loss = loss + self.config.beta * divergence(*latent)

@@ -3,12 +3,15 @@
 A table holds a logit for every label of every training image; q = sigmoid(table). With p the classifier's probabilities, ^ for
 no gradient, CE(target; p) the cross-entropy, and R the penalty of `epr`:
 
-    mean of [ -ln p - ln q ] / 2 on observed labels + mean of [ CE(q^; p) + CE(p^; q) ] / 2 on all + [ R(p) + R(q) ] / 2
+    mean of [ -ln p - ln q ] / 2 on known positives + mean of [ CE(q^; p) + CE(p^; q) ] / 2 on all + [ R(p) + R(q) ] / 2
+
+A known negative is the mirror image: [ -ln(1 - p) - ln(1 - q) ] / 2, and it counts as 0 in R. The authors' code has its start in
+the table, but no loss for it.
 
 The table trains with trainer.loss_lr_mult (10 as published). It starts in [-logit(.6), logit(.6)] at random, and at logit(.995)
-where a label is observed: a shift to there is noted when an image is first seen. Until then Adam leaves the row alone, as its
-gradient is 0. The shift stays beside the table, so that on several ranks, each of which sees images of its own, the table alone
-follows from the gradients and is the same on all.
+where a positive is known, at logit(.005) where a negative is: a shift to there is noted when an image is first seen. Until then
+Adam leaves the row alone, as its gradient is 0. The shift stays beside the table, so that on several ranks, each of which sees
+images of its own, the table alone follows from the gradients and is the same on all.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from aevlp.config.registry import register
 from aevlp.data.random import LABEL_ESTIMATES, generator
 from aevlp.losses._memory import RememberingLoss
-from aevlp.losses._terms import count_penalty, cross_entropy, negative_log
+from aevlp.losses._terms import count_penalty, cross_entropy, where_known
 from aevlp.losses.epr import EPRConfig
 
 EPSILON = 1e-5
@@ -42,7 +45,7 @@ class ROLELoss(RememberingLoss):
     table: nn.Parameter
     """(N,C) float32: logits of the estimated labels. Row i starts from (seed of torch, i) alone."""
     shift: Tensor
-    """(N,C) float32: what brings observed labels to their start, once seen; 0 elsewhere. The estimates are table + shift."""
+    """(N,C) float32: what brings known labels to their start, once seen; 0 elsewhere. The estimates are table + shift."""
 
     def __init__(self, config: ROLEConfig, num_classes: int | None = None, num_samples: int | None = None):
         super().__init__(config, num_classes, num_samples)
@@ -53,16 +56,17 @@ class ROLELoss(RememberingLoss):
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, index: Tensor | None = None, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
-        logits, index, positive = logits.float(), self.rows(index), observed > 0
+        logits, index = logits.float(), self.rows(index)
         table, shift = self.table[index], self.shift[index]
-        shift = torch.where((shift == 0) & positive, OBSERVED - table.detach(), shift)
+        start = torch.where(observed > 0, OBSERVED, -OBSERVED)
+        shift = torch.where((shift == 0) & (observed != 0), start - table.detach(), shift)
         self.shift[index] = shift
         estimates = table + shift
-        loss = self._half(logits, estimates, positive) + self._half(estimates, logits, positive)
+        loss = self._half(logits, estimates, observed) + self._half(estimates, logits, observed)
         return loss / 2
 
-    def _half(self, logits: Tensor, teacher: Tensor, positive: Tensor) -> Tensor:
+    def _half(self, logits: Tensor, teacher: Tensor, observed: Tensor) -> Tensor:
         """Twice the terms in which `logits` learn; `teacher` gets no gradient."""
-        observed = torch.where(positive, negative_log(logits, EPSILON), 0.0)
+        known = where_known(torch.zeros_like(logits), logits, observed, EPSILON)
         taught = cross_entropy(logits, torch.sigmoid(teacher.detach()), EPSILON)
-        return (observed + taught).mean() + count_penalty(logits, self.config.expected_positives)
+        return (known + taught).mean() + count_penalty(logits, self.config.expected_positives, observed)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, cross_entropy
+from aevlp.losses._terms import Loss, cross_entropy, where_absent
 from aevlp.losses.an import EPSILON, assume_negative
 from aevlp.losses.mime import divergence
 
@@ -61,6 +61,6 @@ class SMILELoss(Loss):
         if not auxiliary:
             return loss
         mean, log_std, label_for, label_against, label = (auxiliary[name].float() for name in config.needs_outputs)
-        loss = loss + config.align * cross_entropy(logits, label, EPSILON).mean()
+        loss = loss + config.align * where_absent(cross_entropy(logits, label, EPSILON), 0.0, observed).mean()
         loss = loss - config.label * torch.log(torch.where(observed > 0, label, 1 - label) + EPSILON).mean()
         return loss + config.prior * (divergence(mean, log_std) + beta_divergence(label_for, label_against))

@@ -6,6 +6,8 @@ sigmoid(z) > threshold; per entry:
     target 1   -(1 - sigmoid(z))^gamma * ln(sigmoid(z))
     target 0   -sigmoid(z)^gamma * ln(1 - sigmoid(z))
 
+and -ln(1 - sigmoid(z)) where a negative is known.
+
 A correction holds for one step and is not remembered.
 """
 
@@ -19,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from aevlp.config.registry import register
-from aevlp.losses._terms import Loss, ReducedConfig
+from aevlp.losses._terms import Loss, ReducedConfig, where_absent
 
 
 class SPLCConfig(ReducedConfig):
@@ -48,4 +50,5 @@ class SPLCLoss(Loss):
         if epoch >= config.correct_from:
             positive = positive | (torch.sigmoid(logits) > config.threshold)
         toward_target = torch.where(positive, logits, -logits)
-        return config.reduce(-(torch.sigmoid(-toward_target) ** config.gamma) * logsigmoid(toward_target))
+        loss = -(torch.sigmoid(-toward_target) ** config.gamma) * logsigmoid(toward_target)
+        return config.reduce(where_absent(loss, -logsigmoid(-logits), observed))

@@ -2,7 +2,8 @@
 
 Per entry, H being the entropy of `em`:
 
-    observed positive   -ln(p)
+    known positive      -ln(p)
+    known negative      -ln(1 - p)
     pseudo-positive     beta * [ -target ln(p) - (1 - target) ln(1 - p) ]
     neutral             -alpha * H(p)
     pseudo-negative     0, as in the published code, whose labeler makes none
@@ -19,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from aevlp.config.registry import register
-from aevlp.losses._terms import Loss, cross_entropy, entropy, negative_log
+from aevlp.losses._terms import Loss, cross_entropy, entropy, where_known
 from aevlp.losses.em import EPSILON, EMConfig
 
 
@@ -47,4 +48,4 @@ class VLPLLoss(Loss):
         if epoch > config.warmup:
             loss = torch.where(pseudo > 0, config.beta * cross_entropy(logits, config.target, EPSILON), loss)
             loss = torch.where(pseudo < 0, 0.0, loss)
-        return torch.where(observed > 0, negative_log(logits, EPSILON), loss).mean()
+        return where_known(loss, logits, observed, EPSILON).mean()

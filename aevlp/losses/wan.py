@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._terms import Loss, negative_log, negative_log_complement
+from aevlp.losses._terms import Loss, negative_log_complement, where_known
 
 EPSILON = 1e-5
 
@@ -20,10 +19,10 @@ class WANConfig(ComponentConfig):
 
 @register("losses", "wan", config=WANConfig)
 class WANLoss(Loss):
-    """Assume negative with weight 1 / (C - 1) on the negatives; pseudo-labels are ignored."""
+    """Assume negative with weight 1 / (C - 1) on the assumed negatives; pseudo-labels are ignored."""
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits = logits.float()
         if_negative = negative_log_complement(logits, EPSILON) / max(logits.shape[1] - 1, 1)
-        return torch.where(observed > 0, negative_log(logits, EPSILON), if_negative).mean()
+        return where_known(if_negative, logits, observed, EPSILON).mean()

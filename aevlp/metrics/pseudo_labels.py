@@ -1,4 +1,4 @@
-"""How right pseudo-labels are, measured where no label was observed."""
+"""How right pseudo-labels are, measured where no label is known."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ def pseudo_label_quality(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayL
 
     Args:
         pseudo: (N,C) in {-1,0,1}.
-        observed: (N,C), 1 where the label was observed; such entries are left out.
+        observed: (N,C) in {-1,0,1}; entries that are known, to be there or to be absent, are left out.
         targets: (N,C) full labels in {0,1}.
 
     Returns:
         {"positive": {...}, "negative": {...}}, micro-averaged over entries. A ratio whose denominator is 0 is 0. F1 is the
         usual harmonic mean (the public AEVLP code prints half of it).
     """
-    pseudo, unobserved, positive = np.asarray(pseudo), np.asarray(observed) != 1, np.asarray(targets) == 1
+    pseudo, unknown, positive = np.asarray(pseudo), np.asarray(observed) == 0, np.asarray(targets) == 1
     return {
-        "positive": _quality((pseudo > 0) & unobserved, positive & unobserved),
-        "negative": _quality((pseudo < 0) & unobserved, ~positive & unobserved),
+        "positive": _quality((pseudo > 0) & unknown, positive & unknown),
+        "negative": _quality((pseudo < 0) & unknown, ~positive & unknown),
     }
 
 
 def pseudo_positives_per_class(pseudo: ArrayLike, observed: ArrayLike, targets: ArrayLike) -> dict[str, np.ndarray]:
-    """Pseudo-positives of each class, counted where no label was observed; arguments as in `pseudo_label_quality`.
+    """Pseudo-positives of each class, counted where no label is known; arguments as in `pseudo_label_quality`.
 
     Returns:
         int64 (C,) arrays: `assigned`, those of them that are `correct`, and the `actual` positives there were to find.
     """
-    pseudo, unobserved, positive = np.asarray(pseudo), np.asarray(observed) != 1, np.asarray(targets) == 1
-    assigned, actual = (pseudo > 0) & unobserved, positive & unobserved
+    pseudo, unknown, positive = np.asarray(pseudo), np.asarray(observed) == 0, np.asarray(targets) == 1
+    assigned, actual = (pseudo > 0) & unknown, positive & unknown
     return {
         name: mask.sum(axis=0, dtype=np.int64)
         for name, mask in (("assigned", assigned), ("correct", assigned & actual), ("actual", actual))

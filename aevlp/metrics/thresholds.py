@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aevlp.metrics.ranking import mean_over_classes
+
 GRID = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """Thresholds that `eval` tries for all classes at once."""
 
@@ -15,8 +17,8 @@ GRID = tuple(round(0.1 * step, 1) for step in range(1, 10))
 class Quality:
     """Precision, recall and F1 in percent.
 
-    A ratio whose denominator is 0 is 0, and a class without a positive counts in the means, as in scikit-learn with
-    `zero_division=0`.
+    A class without a positive is NaN and no part of the macro means. Any other ratio whose denominator is 0 is 0, as in
+    scikit-learn with `zero_division=0`.
     """
 
     precision: np.ndarray
@@ -26,7 +28,7 @@ class Quality:
     f1: np.ndarray
     """(C,), of each class."""
     macro: tuple[float, float, float]
-    """Unweighted means of the three over classes."""
+    """Unweighted means of the three over the classes that occur; NaN where none does."""
     micro: tuple[float, float, float]
     """The three over all entries at once."""
 
@@ -44,10 +46,11 @@ def quality_at(targets: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLi
     if positive.shape != assigned.shape or positive.ndim != 2:
         raise ValueError(f"targets {positive.shape} and probabilities {assigned.shape} must be of one shape (images, classes)")
     counts = [mask.sum(axis=0) for mask in (positive & assigned, assigned, positive)]
-    precision, recall, f1 = _ratios(*counts)
+    occurs = positive.any(axis=0)
+    precision, recall, f1 = (np.where(occurs, values, np.nan) for values in _ratios(*counts))
     micro = _ratios(*(count.sum() for count in counts))
     return Quality(
-        precision, recall, f1, (float(precision.mean()), float(recall.mean()), float(f1.mean())),
+        precision, recall, f1, (mean_over_classes(precision), mean_over_classes(recall), mean_over_classes(f1)),
         (float(micro[0]), float(micro[1]), float(micro[2])),
     )  # fmt: skip
 

@@ -73,10 +73,13 @@ def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
 
 
 def check_weights(weights: str, names: Sequence[str]) -> str:
-    """`weights` if it is one of `names` or a file; ValueError otherwise."""
-    if weights not in names and not user_path(weights).is_file():
+    """`weights` if it is one of `names`, or the whole path if it is a file; ValueError otherwise."""
+    if weights in names:
+        return weights
+    path = user_path(weights).absolute()
+    if not path.is_file():
         raise ValueError(f"{weights!r} is neither {', '.join(names)} nor a file")
-    return weights
+    return str(path)
 
 
 def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) -> None:

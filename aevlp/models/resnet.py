@@ -10,7 +10,6 @@ from torch import nn
 
 from aevlp.config.errors import UnavailableError
 from aevlp.config.registry import register
-from aevlp.folders import user_path
 from aevlp.models._classifier import BoostConfig, Classifier, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
@@ -44,9 +43,8 @@ def build_resnet(config: ResNetConfig, *, num_classes: int, **_: Any) -> Classif
         weights = getattr(models, f"ResNet{config.depth}_Weights")[f"IMAGENET1K_{config.weights}"]
         network.load_state_dict(_torchvision_state(weights))
     elif config.weights != "none":
-        path = user_path(config.weights, "model.weights")
         network.fc = nn.Identity()
-        load_weight_file(network, path, ignore=["fc."])
+        load_weight_file(network, Path(config.weights), ignore=["fc."])
     return Classifier(nn.Sequential(*list(network.children())[:-2]), 2048, num_classes, boost=config.boost)
 
 

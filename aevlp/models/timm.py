@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from aevlp.config.errors import ConfigError, UnavailableError, suggest
 from aevlp.config.registry import register
-from aevlp.folders import user_path
 from aevlp.models._classifier import BoostConfig, Classifier, check_map, check_weights, load_weight_file
 from aevlp.network import require_reachable
 
@@ -64,9 +64,9 @@ def build_timm(config: TimmConfig, *, num_classes: int, image_size: int, **_: An
             f"model.boost: BoostLU needs a map of features, but timm/{config.backbone} gives none ({error}); set model.boost=null"
         ) from error
     if config.weights not in ("pretrained", "none"):
-        path = user_path(config.weights, "model.weights")
         heads = backbone.pretrained_cfg.get("classifier") or ()
-        load_weight_file(backbone, path, ignore=[f"{head}." for head in ([heads] if isinstance(heads, str) else heads)])
+        ignore = [f"{head}." for head in ([heads] if isinstance(heads, str) else heads)]
+        load_weight_file(backbone, Path(config.weights), ignore=ignore)
     num_features = backbone.head_hidden_size
     if config.boost is not None:
         check_map(backbone, num_features, image_size, f"timm/{config.backbone}")

@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError
+from aevlp.config.schema import SPEED_AND_METERS
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.budget import first_of
-from aevlp.reporting.comparison import METRICS, choose_baseline, compare_groups
-from aevlp.reporting.same_data import data_notes
-from aevlp.reporting.sheets import as_json, latex, markdown, neutral, value
+from aevlp.reporting.comparison import METRICS, NOT_PERCENT, compare_groups
+from aevlp.reporting.sheets import as_json, escaped, latex, markdown, neutral, value
 from aevlp.reporting.statistics import group_runs
+from aevlp.reporting.tables import arrange
 from aevlp.runs.collect import Run, collect
 from aevlp.terminal import Terminal
-from aevlp.text import write_out
+from aevlp.text import printable, write_out
 from aevlp.tracking.base import shown_path
 
 SHOWN_CLASSES = 3  # winners and losers named on the terminal
 SHOWN_SETTINGS = 12  # experiments with a column of settings
+SHOWN_ROWS = 12  # settings
+TOLD = (*SPEED_AND_METERS, "dataset.train_labels", "trainer.epochs", "selection.labels")  # change nothing, or stand above
 SHOWN_SEEDS = 5  # one by one
 SHOWN_NOTES = 50
+BOUNDS = "trained with all labels: what one label can hope for, not ranked"
 EXPLAINED = (
     "percent; ± half a 95 % interval over seeds; pseudo P, R: precision and recall of the pseudo-positives; "
     "labeler: test mAP of the labeler alone"
@@ -31,7 +35,7 @@ EXPLAINED = (
 
 
 def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
-    """Print the comparison, best test mAP first: the ranking, then differences, classes and settings against a baseline.
+    """Print a comparison for each set of images and labels that runs were judged on, best test mAP first.
 
     Raises:
         ConfigError: no run has finished, or there is no such baseline.
@@ -45,18 +49,25 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     _say(console, "left out", notes)
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
-    against = choose_baseline(groups, baseline)
-    _say(console, "data", data_notes({group.name: group.runs[0] for group in groups}, against.name))
-    data = compare_groups(groups, against)
+    tables = [
+        compare_groups(table.groups, table.baseline) | {"title": table.title, "notes": table.notes}
+        for table in arrange(groups, baseline)
+    ]
     _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
-    if form is None:
-        ranking, *others = sheets(data)
+    if form is not None:
+        write_out(_written(form, tables))
+        return
+    for number, table in enumerate(tables):
+        if len(tables) > 1:
+            console.say("")
+            console.tell(table["title"], style="bold")
+        _say(console, "note", table["notes"])
+        ranking, *others = sheets(table)
         console.table(ranking)
-        console.tell(EXPLAINED, style="dim")
+        if not number:
+            console.tell(EXPLAINED, style="dim")
         for sheet in others:
             console.table(sheet)
-    else:
-        write_out(_written(form, data))
 
 
 def _why(run: Run) -> str:
@@ -69,42 +80,76 @@ def _say(console: Terminal, what: str, lines: list[str]) -> None:
         console.tell(f"{what}  {line}", style="yellow", indent=len(what) + 2)
 
 
-def _written(form: str, data: dict[str, Any]) -> str:
+def _written(form: str, tables: list[dict[str, Any]]) -> str:
     if form == "json":
-        return as_json(data)
+        return as_json(_together(tables))
     if form == "csv":
-        return _csv(data)
-    return latex(sheets(data)[0]) if form == "latex" else "".join(map(markdown, sheets(data)))
+        return _csv(tables)
+    several = len(tables) > 1
+    texts = []
+    for table in tables:
+        said = [table["title"]] * several + table["notes"]
+        if form == "latex":
+            texts.append("".join(f"% {printable(line)}\n" for line in said) + latex(sheets(table)[0]))
+        else:
+            texts.append("".join(f"{escaped(line)}\n\n" for line in said) + "".join(map(markdown, sheets(table))))
+    return "\n".join(texts)
+
+
+def _together(tables: list[dict[str, Any]]) -> dict[str, Any]:
+    """Experiments of all tables one after the other; what is of a table alone under `tables`, in the order of `table`."""
+    return {
+        "baseline": tables[0]["baseline"],
+        "experiments": [entry | {"table": i} for i, table in enumerate(tables) for entry in table["experiments"]],
+        "settings": tables[0]["settings"],
+        "tables": [{key: table[key] for key in ("title", "notes", "baseline", "settings")} for table in tables],
+    }
 
 
 def sheets(data: dict[str, Any]) -> list[Sheet]:
-    """The comparison as tables of text; those that would be empty are left out."""
-    experiments = data["experiments"]
-    ranking = [
-        [entry["name"], _seeds(entry["seeds"]), *(value(entry["metrics"][metric]) for metric in METRICS.values())]
-        for entry in experiments
-    ]
-    found = [Sheet("", ["experiment", "seed", *METRICS], ranking)]
+    """One table of the comparison as tables of text; those that would be empty are left out."""
+    experiments, metrics = data["experiments"], data["metrics"]
+
+    def row(entry: dict[str, Any]) -> list[str]:
+        return [entry["name"], _seeds(entry["seeds"]), *(value(entry["metrics"][name], name) for name in metrics.values())]
+
+    header = ["experiment", "seed", *metrics]
+    ranked, bounds = ([row(entry) for entry in experiments if entry["bound"] is bound] for bound in (False, True))
+    found = [Sheet("", header, ranked)] if ranked else []
+    found += [Sheet(BOUNDS, header, bounds)] if bounds else []
     others = [entry for entry in experiments if entry["difference"]]
     against = f"against {data['baseline']}"
-    differences = [
-        [entry["name"], *(_difference(entry["difference"][metric]) for metric in METRICS.values())]
-        for entry in others if entry["difference"]["test/mAP"] or entry["difference"]["best/val_mAP"]
-    ]  # fmt: skip
+    compared = {
+        title: name for title, name in metrics.items()
+        if name not in NOT_PERCENT and any(entry["difference"][name] for entry in others)
+    }  # fmt: skip
+    differences = [[entry["name"], *(_difference(entry["difference"][name]) for name in compared.values())] for entry in others]
+    differences = [row for row in differences if set(row[1:]) - {NONE}]
     if differences:
-        found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *METRICS], differences, indent=2))
+        found.append(Sheet(f"{against}, over common seeds (* the interval leaves 0 out)", ["", *compared], differences, indent=2))
     classes = [[entry["name"], *_extremes(entry["classes"])] for entry in others if entry["classes"]]
     if classes:
         header, wraps = ["", "gains most", "loses most"], {1: ", ", 2: ", "}
         found.append(Sheet(f"test AP {against}", header, classes, numeric=False, wraps=wraps, indent=2))
+    return found + _settings(data)
+
+
+def _settings(data: dict[str, Any]) -> list[Sheet]:
+    """Settings that differ, of the first experiments: those that change results and are not told in other ways."""
+    experiments = data["experiments"]
     shown = experiments[:SHOWN_SETTINGS]
-    rows = [[path, *map(_setting, values[: len(shown)])] for path, values in data["settings"].items()]
+    rows = [
+        [path, *map(_setting, values[: len(shown)])]
+        for path, values in data["settings"].items() if path not in TOLD
+    ]  # fmt: skip
     rows = [row for row in rows if len(set(row[1:])) > 1]
-    if rows:
-        first = "" if len(shown) == len(experiments) else f" between the first {len(shown)} of {len(experiments)}; --json has all"
-        names = [entry["name"] for entry in shown]
-        found.append(Sheet(f"settings that differ{first}", ["", *names], rows, numeric=False, alike=True, indent=2))
-    return found
+    if not rows:
+        return []
+    said = [f"the first {SHOWN_ROWS} of {len(rows)}"] if len(rows) > SHOWN_ROWS else []
+    said += [f"between the first {len(shown)} of {len(experiments)} experiments"] if len(shown) < len(experiments) else []
+    more = f", {', '.join(said)}; --json has all" if said else ""
+    names = [entry["name"] for entry in shown]
+    return [Sheet(f"settings that differ{more}", ["", *names], rows[:SHOWN_ROWS], numeric=False, alike=True, indent=2)]
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -117,7 +162,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _difference(found: dict[str, Any] | None) -> str:
-    return value(found, "+") + (" *" if found and found["clear"] else "")
+    return value(found, sign="+") + (" *" if found and found["clear"] else "")
 
 
 def _extremes(gains: list[dict[str, Any]]) -> tuple[str, str]:
@@ -130,18 +175,19 @@ def _setting(setting: Any) -> str:
     return NONE if setting is None else setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
 
 
-def _csv(data: dict[str, Any]) -> str:
+def _csv(tables: list[dict[str, Any]]) -> str:
     """One row an experiment, with unrounded numbers."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half", "difference", "difference_half")]
-    writer.writerow(["experiment", "config_hash", "data_fingerprint", "seeds", *(f"{metric} {part}" for metric, part in parts)])
-    for entry in data["experiments"]:
+    header = ["experiment", "table", "baseline", "config_hash", "data_fingerprint", "seeds"]
+    writer.writerow([*header, *(f"{metric} {part}" for metric, part in parts)])
+    for table, entry in [(one, entry) for one in tables for entry in one["experiments"]]:
         values = []
         for metric in METRICS.values():
             for source in (entry["metrics"], entry["difference"] or {}):
                 found = source.get(metric) or {}
                 values += [found.get("mean"), found.get("half")]
-        seeds = " ".join(map(str, entry["seeds"]))
-        writer.writerow([neutral(entry["name"]), entry["config_hash"], entry["data_fingerprint"], seeds, *values])
+        told = [neutral(text) for text in (entry["name"], table["title"], table["baseline"])]
+        writer.writerow([*told, entry["config_hash"], entry["data_fingerprint"], " ".join(map(str, entry["seeds"])), *values])
     return text.getvalue()

@@ -6,17 +6,55 @@ from typing import Any
 
 from aevlp.config.describe import flatten
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.reporting.statistics import Group, class_precisions, mean_and_interval, mean_per_class, paired_difference
+from aevlp.reporting.statistics import (
+    BEST,
+    BEST_KNOWN,
+    Group,
+    class_precisions,
+    mean_and_interval,
+    mean_per_class,
+    paired_difference,
+)
 
 METRICS = {
     "test mAP": "test/mAP",
-    "val mAP": "best/val_mAP",
+    "test mAP (known labels)": "test/mAP_observed",
+    "val mAP": BEST,
+    "val mAP (known labels)": BEST_KNOWN,
     "pseudo P": "pseudo/positive/precision",
     "pseudo R": "pseudo/positive/recall",
     "labeler": "test/labeler_mAP",
+    "known in top 1": "val/known_recall_1",
+    "in top 3": "val/known_recall_3",
+    "in top 5": "val/known_recall_5",
+    "rank": "val/known_rank",
+    "labels a photo": "val/labels_per_image",
+    "agreement": "val/agreement",
+    "pseudo-labels": "pseudo/positive/count",
 }
+"""By title. mAP by known labels alone is another figure than mAP by full ones: each has its column."""
+WITHOUT_FULL = (BEST_KNOWN, "val/known_recall_1", "val/known_recall_3", "val/known_recall_5", "val/known_rank",
+                "val/labels_per_image", "val/agreement")  # fmt: skip
+NOT_PERCENT = ("val/known_rank", "val/labels_per_image", "pseudo/positive/count")  # of which no difference is shown
 NOT_SETTINGS = ("name", "seed", "schema_version", "tracking")
 USUAL_BASELINE = "an"  # assume negative: what the literature measures gains against
+
+
+def is_bound(group: Group) -> bool:
+    """Whether it was trained with all labels."""
+    return settings_of(group).get("dataset.train_labels") == "full"
+
+
+def shown_metrics(groups: list[Group]) -> dict[str, str]:
+    """The columns of a table of these groups: what some know; figures by known labels only where these chose a checkpoint."""
+    told = {name for name in METRICS.values() if any(group.values(name) for group in groups)}
+    if "pseudo/positive/precision" in told:
+        told.discard("pseudo/positive/count")
+    if not any(group.by_known for group in groups):
+        told.difference_update(WITHOUT_FULL)
+    if "test/mAP" in told:
+        told.discard("test/mAP_observed")
+    return {title: name for title, name in METRICS.items() if name in told} or {"test mAP": "test/mAP"}
 
 
 def choose_baseline(groups: list[Group], name: str | None = None) -> Group:
@@ -26,7 +64,8 @@ def choose_baseline(groups: list[Group], name: str | None = None) -> Group:
         ConfigError: no group, or several, of that name.
     """
     if name is None:
-        ranked = [group for group in groups if group.by_seed] or groups
+        competing = [group for group in groups if not is_bound(group)] or groups
+        ranked = [group for group in competing if group.by_seed] or competing
         return next((group for group in reversed(ranked) if _component(group, "loss") == USUAL_BASELINE), ranked[-1])
     found = [group for group in groups if group.name == name] or [group for group in groups if group.experiment == name]
     if len(found) == 1:
@@ -44,6 +83,7 @@ def compare_groups(groups: list[Group], baseline: Group) -> dict[str, Any]:
     classes = {seed: class_precisions(run) for seed, run in baseline.by_seed.items()}
     return {
         "baseline": baseline.name,
+        "metrics": shown_metrics(groups),
         "experiments": [_describe(group, baseline, classes) for group in groups],
         "settings": settings(groups),
     }
@@ -53,6 +93,7 @@ def _describe(group: Group, baseline: Group, classes: dict[int, dict[str, float]
     return {
         "name": group.name,
         "experiment": group.experiment,
+        "bound": is_bound(group),
         "config_hash": group.config_hash,
         "data_fingerprint": group.data_fingerprint or None,
         "seeds": sorted(group.by_seed),
@@ -92,16 +133,18 @@ def class_gains(group: Group, baseline: dict[int, dict[str, float]]) -> list[dic
 def settings(groups: list[Group]) -> dict[str, list[Any]]:
     """Settings that are not the same in all groups: dotted path to one value a group, None where it has no such setting.
 
-    What belongs to a component that a group does not use at all is no difference beyond the component's name.
+    Between two components of one kind the name alone is the difference: their settings are compared among their own users.
     """
     flat = [settings_of(group) for group in groups]
     found = {}
     for path in dict.fromkeys(path for values in flat for path in values):
         component = f"{path.partition('.')[0]}.name"
-        users = [values.get(component) for values in flat if path in values]
-        told = [values.get(path) for values in flat if path in values or values.get(component) in users]
-        if any(value != told[0] for value in told):
-            found[path] = [values.get(path) for values in flat]
+        told: dict[Any, Any] = {}
+        for values in flat:
+            user = None if path == component else repr(values.get(component))
+            if told.setdefault(user, values.get(path)) != values.get(path):
+                found[path] = [values.get(path) for values in flat]
+                break
     return found
 
 

@@ -20,8 +20,8 @@ def _lines(title: str, *metrics: str, x: str = "trainer/epoch") -> Panel:
     return {"type": "lines", "title": title, "x": x, "metrics": list(metrics)}
 
 
-def _bars(title: str, metric: str) -> Panel:
-    return {"type": "bars", "title": title, "metrics": [metric]}
+def _bars(title: str, *metrics: str) -> Panel:
+    return {"type": "bars", "title": title, "metrics": list(metrics)}
 
 
 def _scatter(setting: str, log: bool = False) -> Panel:
@@ -32,10 +32,17 @@ _DIFFERS = ("What differs", False, ({"type": "comparer", "metrics": []},))
 # Section, whether it is open at first, panels. Config values are named without a prefix, as W&B nests them.
 EXPERIMENTS: Sections = (
     ("Overview", True, (
-        _bars("Test mAP", "test/mAP"),
-        _lines("Validation mAP", "val/mAP"),
+        # A run has one figure or the other; those by known labels are a lower bound.
+        _bars("Test mAP, by known labels where there are no others", "test/mAP", "test/mAP_observed"),
+        _lines("Validation mAP by full and by known labels", "val/mAP", "val/mAP_observed"),
         _lines("Best validation mAP so far", "best/val_mAP"),
         _lines("Training loss", "train/loss"),
+    )),
+    ("Known labels", True, (
+        _lines("Known labels among the first 1, 3, 5 classes", "val/known_recall_1", "val/known_recall_3", "val/known_recall_5"),
+        _lines("Mean rank of known labels", "val/known_rank"),
+        _lines("Labels predicted an image", "val/labels_per_image"),
+        _lines("Agreement of model and labeler", "val/agreement"),
     )),
     ("Pseudo-label quality", True, (
         _lines("Precision of pseudo-positives", "pseudo/positive/precision"),
@@ -64,7 +71,7 @@ SWEEPS: Sections = (
          "config": ["labeler.grid", "labeler.temperature", "labeler.threshold", "labeler.top_k", "loss.lambda1", "loss.lambda2",
                     "loss.rho", "trainer.learning_rate"]},
         {"type": "importance", "metrics": [BEST]},
-        _lines("Validation mAP", "val/mAP"),
+        _lines("Validation mAP by full and by known labels", "val/mAP", "val/mAP_observed"),
     )),
     ("Labeler", True, (
         _scatter("labeler.grid"), _scatter("labeler.temperature", log=True), _scatter("labeler.eta"),

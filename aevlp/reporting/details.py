@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from aevlp.data.npz import require
+from aevlp.metrics.mistakes import judge
+from aevlp.metrics.thresholds import sigmoid
+from aevlp.reporting.html import jpeg_uri
 from aevlp.runs.collect import Run
 
 THRESHOLDS = np.round(np.arange(51) / 50, 2)  # 0, 0.02, ..., 1
@@ -79,32 +82,47 @@ def scored(run: Run) -> dict[str, Any] | None:
     }
 
 
-def pseudo_positives(runs: list[Run]) -> dict[str, Any] | None:
-    """Pseudo-positives by epoch and class, summed over runs of one experiment; at most MAX_EPOCHS epochs, with both ends."""
-    sums: dict[tuple[int, str], np.ndarray] = {}
-    for run in runs:
-        try:
-            for row in run.table("pseudo_per_class.csv"):
-                counts = np.array([int(row["assigned"]), int(row["correct"]), int(row["actual"])], dtype=np.int64)
-                key = (int(row["epoch"]), row["class"])
-                sums[key] = sums.get(key, 0) + counts
-        except (KeyError, OverflowError, ValueError):
-            run.say("pseudo_per_class.csv has other columns than expected, or no numbers there")
-    epochs = sorted({epoch for epoch, _ in sums})
+def pseudo_positives(run: Run) -> dict[str, Any] | None:
+    """Pseudo-positives of a run by epoch and class; at most MAX_EPOCHS epochs, with both ends.
+
+    Without full labels only those of the last epoch are counted, and `correct` and `actual` are None.
+    """
+    counts: dict[tuple[int, str], tuple[int, int, int]] = {}
+    try:
+        for row in run.table("pseudo_per_class.csv"):
+            counts[int(row["epoch"]), row["class"]] = (int(row["assigned"]), int(row["correct"]), int(row["actual"]))
+    except (KeyError, ValueError):
+        run.say("pseudo_per_class.csv has other columns than expected, or no numbers there")
+    epochs = sorted({epoch for epoch, _ in counts})
     if not epochs:
-        return None
+        return _assigned(run)
     epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, MAX_EPOCHS).round().astype(int))]
-    classes = list(dict.fromkeys(name for _, name in sums))
-    none = np.zeros(3, dtype=int)
-    rows = np.array([[sums.get((epoch, name), none) for name in classes] for epoch in epochs])
+    classes = list(dict.fromkeys(name for _, name in counts))
+    rows = [[counts.get((epoch, name), (0, 0, 0)) for name in classes] for epoch in epochs]
     return {"epochs": epochs, "classes": classes} | {
-        key: rows[:, :, i].tolist() for i, key in enumerate(("assigned", "correct", "actual"))
+        key: [[cell[i] for cell in row] for row in rows] for i, key in enumerate(("assigned", "correct", "actual"))
     }
 
 
-def samples(run: Run, images: Images) -> dict[str, Any] | None:
-    """The sample images of a run with their labels and scores; pictures go to `images`, where equal ones are kept once."""
-    arrays = run.arrays("samples.npz")
+def _assigned(run: Run) -> dict[str, Any] | None:
+    arrays = run.arrays("pseudo_labels.npz")
+    if "pseudo" not in arrays or not (arrays["pseudo"] > 0).any():
+        return None
+    arrays |= {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"}
+    try:
+        require(arrays, {"pseudo": "i NC", "classes": "U C"})
+    except ValueError:
+        return None  # `_num_images` and `samples` say it
+    found = (arrays["pseudo"] > 0).sum(axis=0)
+    last = {"epochs": [0], "classes": arrays["classes"].tolist(), "assigned": [found.tolist()]}
+    return last | {"correct": None, "actual": None}
+
+
+def samples(run: Run, arrays: dict[str, np.ndarray], images: Images) -> dict[str, Any] | None:
+    """The sample images of a run, given samples.npz, with their labels and scores.
+
+    Pictures go to `images`, where equal ones are kept once.
+    """
     try:
         if not arrays or not len(require_samples(arrays)["rows"]):
             return None
@@ -128,21 +146,46 @@ def samples(run: Run, images: Images) -> dict[str, Any] | None:
         return None
 
 
+def mistakes(run: Run, arrays: dict[str, np.ndarray], images: Images) -> dict[str, Any] | None:
+    """The validation images that samples.npz holds, with what the best epoch says of them rightly, falsely, and not at all."""
+    scores = run.arrays("val_scores.npz") if "val_rows" in arrays else {}
+    if not scores:
+        return None
+    try:
+        require(scores, {"logits": "f NC", "observed": "biu NC", "targets": "biu NC?"})
+        require(arrays, {"classes": "U C", "val_rows": "iu N", "val_names": "U N", "val_jpeg": "u J", "val_offsets": "iu O"})
+        rows, offsets = arrays["val_rows"].astype(np.int64), arrays["val_offsets"].astype(np.int64)
+        _require_offsets(offsets, len(rows), len(arrays["val_jpeg"]))
+        if scores["logits"].shape[1] != len(arrays["classes"]) or ((rows < 0) | (rows >= len(scores["logits"]))).any():
+            raise ValueError("val_rows are not those of val_scores.npz")
+        probabilities, jpeg = sigmoid(scores["logits"]), arrays["val_jpeg"].astype(np.uint8).tobytes()
+        verdict = judge(probabilities, scores["observed"].astype(np.int8), scores.get("targets"))
+        return {
+            "pictures": [images.add(jpeg[first:last]) for first, last in itertools.pairwise(offsets.tolist())],
+            "names": arrays["val_names"].tolist(),
+            "classes": arrays["classes"].tolist(),
+            "full": "targets" in scores,
+            **{kind: _indices(getattr(verdict, kind)[rows]) for kind in ("right", "false", "missed", "unknown")},
+            "scores": packed(_steps(probabilities[rows]), "u1"),
+        }
+    except ValueError as error:
+        run.say(f"samples.npz: {error}")
+        return None
+
+
 def require_samples(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of samples.npz as `write_samples` describes them; ValueError where they are something else."""
     require(arrays, {
         "rows": "iu N", "names": "U N", "classes": "U C", "observed": "biu NC", "pseudo": "biu NC", "targets": "biu NC?",
         "scores": "f NC", "views": "f NVC?", "jpeg": "u J", "offsets": "iu O",
     })  # fmt: skip
-    offsets = arrays["offsets"].astype(np.int64)
-    if (
-        len(offsets) != len(arrays["rows"]) + 1
-        or (np.diff(offsets) < 0).any()
-        or offsets[0] < 0
-        or offsets[-1] > len(arrays["jpeg"])
-    ):
-        raise ValueError("offsets are not those of its pictures")
+    _require_offsets(arrays["offsets"].astype(np.int64), len(arrays["rows"]), len(arrays["jpeg"]))
     return arrays
+
+
+def _require_offsets(offsets: np.ndarray, count: int, size: int) -> None:
+    if len(offsets) != count + 1 or (np.diff(offsets) < 0).any() or offsets[0] < 0 or offsets[-1] > size:
+        raise ValueError("offsets are not those of its pictures")
 
 
 class Images:
@@ -158,7 +201,7 @@ class Images:
             raise ValueError("a picture is no JPEG file")
         if jpeg not in self._known:
             self._known[jpeg] = len(self.uris)
-            self.uris.append("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())
+            self.uris.append(jpeg_uri(jpeg))
         return self._known[jpeg]
 
     def forget(self, count: int) -> None:

@@ -1,19 +1,17 @@
-"""A report as one HTML file: template, style, scripts and data in one, and nothing that is fetched."""
+"""A report as one HTML file."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from aevlp.output import output_file
-from aevlp.reporting.budget import embedded
+from aevlp.reporting.html import html_page
 from aevlp.reporting.report import report_data
 
-ASSETS = Path(__file__).with_name("page")
 SCRIPTS = (
-    "dom", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "together", "studies", "facts", "main",
+    "dom", "experiments", "charts", "ranking", "curves", "pseudo", "classes", "thresholds", "gallery", "mistakes", "together",
+    "studies", "facts", "theme", "main",
 )  # fmt: skip
 
 
@@ -31,20 +29,5 @@ def write_report(paths: list[Path], target: Path, baseline: str | None = None) -
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page. Its content security policy allows its own style and script by hash, images as data, and nothing else."""
-    style = (ASSETS / "report.css").read_text(encoding="utf-8")
-    scripts = "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{scripts}\n}})();\n'
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    page = (ASSETS / "report.html").read_text(encoding="utf-8")
-    parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": embedded(data)}
-    before, *rest = page.split("{{")
-    pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
-    return before + "".join(parts[name] + after for name, after in pieces)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    """The page about what `report_data` gives."""
+    return html_page(data, "report", SCRIPTS, ("report",))

@@ -13,16 +13,17 @@ from aevlp import __version__
 from aevlp.config.describe import flatten
 from aevlp.data.npz import require
 from aevlp.masking import mask_words
+from aevlp.reading import number
 from aevlp.reporting.budget import Budget, first_of
-from aevlp.reporting.comparison import METRICS, choose_baseline, settings, settings_of, summary
-from aevlp.reporting.details import THRESHOLDS, Images, pseudo_positives, samples, scored
-from aevlp.reporting.same_data import data_notes
-from aevlp.reporting.statistics import Group, class_precisions, group_runs, quantiles
+from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
+from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_positives, samples, scored
+from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
+from aevlp.reporting.tables import Table, arrange
 from aevlp.runs.collect import Run, collect, require_runs
 
 CURVES = (
-    "train/loss", "val/mAP", "val/mAP_observed",
+    "train/loss", "val/mAP", "val/mAP_observed", "val/known_recall_1", "val/known_rank", "val/labels_per_image", "val/agreement",
     "pseudo/positive/precision", "pseudo/positive/recall", "pseudo/positive/f1", "pseudo/positive/count",
     "pseudo/negative/precision", "pseudo/negative/recall",
 )  # fmt: skip
@@ -35,7 +36,8 @@ MAX_TEXT = 2000  # letters of a value of environment.json
 
 FILES = ("per_class.csv", "val_scores.npz", "pseudo_labels.npz", "samples.npz")
 Rows = dict[Group | Run, dict[str, Any]]
-OF_RUN, PSEUDO, SCORED, SAMPLES = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds", "images"
+OF_RUN, PSEUDO, SCORED = "curves, classes, cost and environment", "pseudo-labels by class", "thresholds"
+SAMPLES, PICTURED = "images and mistakes", {"samples": samples, "mistakes": mistakes}
 
 
 def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any]:
@@ -46,35 +48,32 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
     """
     found = collect(paths)
     require_runs(found, paths)
-    groups = group_runs(found.runs)
-    against = choose_baseline(groups, baseline) if groups or baseline else None
-    notes = found.notes + (data_notes({group.name: group.runs[0] for group in groups}, against.name) if against else [])
-    most = {OF_RUN: MAX_RUNS, PSEUDO: MAX_EXPERIMENTS, SCORED: MAX_EXPERIMENTS, SAMPLES: MAX_EXPERIMENTS}
+    tables = arrange(group_runs(found.runs), baseline)
+    groups, baselines = [group for table in tables for group in table.groups], [table.baseline for table in tables]
+    most = {OF_RUN: MAX_RUNS} | dict.fromkeys((PSEUDO, SCORED, SAMPLES), MAX_EXPERIMENTS)
     budget = Budget(MAX_BYTES - RESERVED_BYTES, most)
-    rows = _rows(groups, against, budget)
+    rows = _rows(groups, baselines, budget)
     groups = [group for group in groups if group in rows]
     shown = [run for group in groups for run in _all_runs(group) if run in rows]
-    number = {run: i for i, run in enumerate(shown)}
+    row_of = {run: i for i, run in enumerate(shown)}
     studies = [budget.add("studies", folder.name, partial(study, folder)) for folder in found.studies]
-    differing = settings(groups[:MAX_SETTINGS])
-    differing = {path: budget.add("settings", path, partial(list, values)) for path, values in differing.items()}
-    details, pictures = _details(groups, against, rows, budget)
+    place = {group: i for i, group in enumerate(groups)}
+    ranked = [_table(table, place, budget) for table in tables]
+    details, pictures = _details(groups, baselines, rows, budget)
     datasets = [settings_of(group).get("dataset.name", "?") for group in groups] or [one["dataset"] for one in studies if one]
     why = f"a page holds {MAX_RUNS:,} runs and {MAX_EXPERIMENTS} experiments in detail, and {MAX_BYTES // 1_000_000} MB in all"
     return {
         "version": __version__,
         "created": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "notes": first_of(notes, MAX_LINES) + budget.notes(why),
+        "notes": first_of(found.notes, MAX_LINES) + budget.notes(why),
         "datasets": first_of(sorted({str(name)[:MAX_TEXT] for name in datasets if name}), MAX_LINES),
-        "metrics": METRICS,
-        "baseline": groups.index(against) if against in groups else 0,
+        "tables": ranked,
         "groups": [
-            {**rows[group], "runs": [number[run] for run in group.runs if run in number],
-             "finished": [number[run] for run in group.runs if run.finished and run in number], **details[group]}
+            {**rows[group], "runs": [row_of[run] for run in group.runs if run in row_of],
+             "finished": [row_of[run] for run in group.runs if run.finished and run in row_of], **details[group]}
             for group in groups
         ],
         "quantiles": quantiles(max((len(group.by_seed) for group in groups), default=0)),
-        "settings": {path: values for path, values in differing.items() if values},
         "thresholds": THRESHOLDS.tolist(),
         "images": pictures,
         "studies": [one for one in studies if one],
@@ -86,47 +85,64 @@ def _all_runs(group: Group) -> list[Run]:
     return [*group.runs, *group.repeated]
 
 
-def _from_baseline(groups: list[Group], against: Group | None) -> list[Group]:
-    """The baseline comes first: it is what the others are compared with."""
-    return sorted(groups, key=lambda group: group is not against)
+def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, Any]:
+    """What is said of experiments that may be compared; they go by their place in the page's list."""
+    shown = [group for group in table.groups if group in place]
+    differing = settings(shown[:MAX_SETTINGS])
+    kept = {path: budget.add("settings", path, partial(list, values)) for path, values in differing.items()}
+    return {
+        "title": table.title,
+        "notes": [line[:MAX_TEXT] for line in table.notes],
+        "metrics": shown_metrics(shown),
+        "by_known": any(group.by_known for group in shown),
+        "groups": [place[group] for group in shown],
+        "baseline": place.get(table.baseline, place[shown[0]] if shown else None),
+        "settings": {path: values for path, values in kept.items() if values},
+    }
 
 
-def _rows(groups: list[Group], against: Group | None, budget: Budget) -> Rows:
+def _from_baselines(groups: list[Group], baselines: list[Group]) -> list[Group]:
+    """The baselines come first: they are what the others are compared with."""
+    return sorted(groups, key=lambda group: group not in baselines)
+
+
+def _rows(groups: list[Group], baselines: list[Group], budget: Budget) -> Rows:
     """What the tables say of groups and runs."""
     rows: Rows = {}
-    ordered = _from_baseline(groups, against)
+    ordered = _from_baselines(groups, baselines)
     for group in ordered:
         metrics = {metric: summary(group, metric) for metric in METRICS.values()}
-        row = {"name": group.name, "seeds": sorted(group.by_seed), "metrics": metrics}
+        row = {"name": group.name, "seeds": sorted(group.by_seed), "metrics": metrics, "bound": is_bound(group)}
         rows[group] = budget.add("experiments", group.name, partial(dict, row))
     runs = [run for group in ordered for run in _all_runs(group)]
+    by_known = {run for group in ordered if group.by_known for run in _all_runs(group)}
     labels, repeated = _labels(runs), {run for group in groups for run in group.repeated}
     for run, label in zip(runs, labels, strict=True):
-        rows[run] = budget.add("runs", label, partial(_describe, run, label, run in repeated))
+        rows[run] = budget.add("runs", label, partial(_describe, run, label, run in repeated, run in by_known))
     return {key: row for key, row in rows.items() if row}
 
 
-def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Budget) -> tuple[Rows, list[str]]:
+def _details(groups: list[Group], baselines: list[Group], rows: Rows, budget: Budget) -> tuple[Rows, list[str]]:
     """The large parts of each group as long as the page can hold them, and the pictures they name by number.
 
     Those of a single run are put into its row.
     """
     images = Images()
     details: Rows = {}
-    for run in (run for group in _from_baseline(groups, against) for run in _all_runs(group) if run in rows):
+    for run in (run for group in _from_baselines(groups, baselines) for run in _all_runs(group) if run in rows):
         rows[run] |= budget.add(OF_RUN, rows[run]["name"], partial(_of_run, run)) or {}
     for group in groups:
-        known = [run for run in group.runs if "curves" in rows.get(run, ())]
+        known = _best_first([run for run in group.runs if "curves" in rows.get(run, ())])
         if group.runs and not known:
-            budget.leave_out(f"{PSEUDO}, {SCORED} and {SAMPLES}", group.name)
+            budget.leave_out(f"{PSEUDO}, {SCORED}, {SAMPLES}", group.name)
         before = len(images.uris)
-        found = budget.add(SAMPLES, group.name, partial(_samples, known, images))
+        found = budget.add(SAMPLES, group.name, partial(_pictured, known, images))
         if found is None:
             images.forget(before)
         details[group] = {
-            "pseudo": budget.add(PSEUDO, group.name, partial(pseudo_positives, known)),
+            "pseudo": budget.add(PSEUDO, group.name, partial(_of_first, known, "pseudo_labels.npz", pseudo_positives)),
             "scored": budget.add(SCORED, group.name, partial(_of_first, known, "val_scores.npz", scored)),
-            "samples": None if found is None else found["about"],
+            **(found["about"] if found else {"samples": None, "mistakes": None}),
         }
     for subject, row in rows.items():  # now that all has been read
         if isinstance(subject, Run) and "curves" in row:
@@ -134,17 +150,26 @@ def _details(groups: list[Group], against: Group | None, rows: Rows, budget: Bud
     return details, images.uris
 
 
+def _best_first(runs: list[Run]) -> list[Run]:
+    """Finished ones by the figure that chose their checkpoint, then the others."""
+    return sorted(runs, key=lambda run: (not run.finished, -(number(run.summary.get(BEST)) or 0.0)))
+
+
 def _of_first(runs: list[Run], file: str, read: Callable[[Run], dict[str, Any] | None]) -> dict[str, Any] | None:
-    """One run an experiment is enough to look at: the first that has the file."""
+    """One run an experiment is enough to look at, and sums over seeds mislead: the first that has the file."""
     first = next((run for run in runs if run.has(file)), None)
     value = None if first is None else read(first)
     return None if first is None or value is None else value | {"run": first.path.name}
 
 
-def _samples(runs: list[Run], images: Images) -> dict[str, Any] | None:
-    before = len(images.uris)
-    about = _of_first(runs, "samples.npz", lambda run: samples(run, images))
-    return None if about is None else {"about": about, "pictures": images.uris[before:]}
+def _pictured(runs: list[Run], images: Images) -> dict[str, Any] | None:
+    """What samples.npz of the first run that has it shows, and the pictures that were not there before, which are part of it."""
+    before, run = len(images.uris), next((run for run in runs if run.has("samples.npz")), None)
+    if run is None:
+        return None
+    arrays, name = run.arrays("samples.npz"), {"run": run.path.name}
+    about = {key: (found := read(run, arrays, images)) and found | name for key, read in PICTURED.items()}
+    return {"about": about, "pictures": images.uris[before:]} if any(about.values()) else None
 
 
 def _labels(runs: list[Run]) -> list[str]:
@@ -153,8 +178,12 @@ def _labels(runs: list[Run]) -> list[str]:
     return [run.path.name if count[run.path.name] == 1 else f"{run.path.absolute().parent.name}/{run.path.name}" for run in runs]
 
 
-def _describe(run: Run, label: str, repeated: bool) -> dict[str, Any]:
+def _describe(run: Run, label: str, repeated: bool, by_known: bool) -> dict[str, Any]:
     """What the table of runs says."""
+    figures = {name: value for name, value in run.summary.items() if name.startswith(("test/m", "best/", "val/m"))}
+    if by_known:  # as `Group.values` has it
+        chosen = figures.pop(BEST, None)
+        figures[BEST_KNOWN] = chosen if figures.get(BEST_KNOWN) is None else figures[BEST_KNOWN]
     if repeated:
         run.say("a later run has the same settings and seed, and counts instead")
     return {
@@ -163,7 +192,7 @@ def _describe(run: Run, label: str, repeated: bool) -> dict[str, Any]:
         "seed": run.seed,
         "state": run.state,
         "problems": _problems(run),
-        "summary": {name: value for name, value in run.summary.items() if name.startswith(("test/m", "best/", "val/m"))},
+        "summary": figures,
     }
 
 
@@ -176,8 +205,9 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What is shown of a run beyond the tables."""
     _ = run.config  # read for what may be wrong with it
     positives = {row.get("class"): row.get("test_positives") for row in run.table("per_class.csv")}
+    precisions = class_precisions(run)
     classes = {
-        name: {"AP": precision, "positives": _count(positives.get(name))} for name, precision in class_precisions(run).items()
+        name: {"AP": precisions.get(str(name)), "positives": _count(count)} for name, count in positives.items() if precisions
     }
     return {
         "epochs": [row.get("trainer/epoch") for row in run.epochs],

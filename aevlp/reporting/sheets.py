@@ -10,12 +10,13 @@ from aevlp.layout import NONE, Sheet
 from aevlp.text import HARMFUL, printable
 
 
-def value(summary: dict[str, Any] | None, sign: str = "") -> str:
-    """Mean and half interval of a metric, as "96.9 ± 1.1"."""
+def value(summary: dict[str, Any] | None, metric: str = "", sign: str = "") -> str:
+    """Mean and half interval of a metric, as "96.9 ± 1.1"; of a count as whole numbers."""
     if summary is None:
         return NONE
-    mean = f"{summary['mean']:{sign}.1f}"
-    return mean if summary["half"] is None else f"{mean} ± {summary['half']:.1f}"
+    digits = 0 if metric.endswith("/count") else 1
+    mean = f"{summary['mean']:{sign}.{digits}f}"
+    return mean if summary["half"] is None else f"{mean} ± {summary['half']:.{digits}f}"
 
 
 def as_json(data: dict[str, Any]) -> str:
@@ -33,11 +34,16 @@ def markdown(sheet: Sheet) -> str:
     """A table of GitHub's Markdown."""
 
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(re.sub(r"([\\|`*_<>\[\]])", r"\\\1", printable(cell)) for cell in cells) + " |\n"
+        return "| " + " | ".join(map(escaped, cells)) + " |\n"
 
     rule = "|" + "|".join("---:" if sheet.is_number(i) else "---" for i in range(len(sheet.header))) + "|\n"
     title = f"\n{printable(sheet.title)}\n\n" if sheet.title else ""
     return title + line(sheet.header) + rule + "".join(map(line, sheet.rows))
+
+
+def escaped(text: str) -> str:
+    """Text in which Markdown finds no markup."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", printable(text))
 
 
 def latex(sheet: Sheet) -> str:

@@ -51,12 +51,15 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
+BEST, BEST_KNOWN = "best/val_mAP", "best/val_mAP_observed"
+
+
 @dataclass(eq=False)
 class Group:
     """The runs of one experiment with one set of settings on the same data."""
 
     name: str
-    """The experiment's; with what tells them apart where one experiment comes with several settings or data."""
+    """What it is called in tables: given by --name, else the experiment's, with what differs in it."""
     experiment: str
     config_hash: str
     data_fingerprint: str = ""
@@ -72,10 +75,34 @@ class Group:
         """All that can be shown, finished ones first."""
         return [self.by_seed[seed] for seed in sorted(self.by_seed)] + self.unfinished
 
+    @property
+    def given_name(self) -> str:
+        """The name that --name gave its runs; empty where it gave none."""
+        return next((run.given_name for run in self.runs if run.given_name), "")
+
+    @property
+    def by_known(self) -> bool:
+        """Whether the checkpoints were chosen by known labels alone: asked for, or no others are known."""
+        selection = next((run.config for run in self.runs if run.config), {}).get("selection")
+        if isinstance(selection, dict) and selection.get("labels") == "observed":
+            return True
+        told = [run.summary for run in self.by_seed.values()]
+        return any(one.get("val/mAP") is None and one.get("val/mAP_observed") is not None for one in told)
+
     def values(self, metric: str) -> dict[int, float]:
-        """Value of a summary metric by seed, where it is known."""
-        known = {seed: number(run.summary.get(metric)) for seed, run in sorted(self.by_seed.items())}
-        return {seed: value for seed, value in known.items() if value is not None}
+        """Value of a summary metric by seed, where it is known.
+
+        What chose the checkpoint is `best/val_mAP` where full labels did, and `best/val_mAP_observed` where known ones did,
+        which an older version has under the first name, too: the two are never one metric.
+        """
+        names = [metric]
+        if metric in (BEST, BEST_KNOWN) and self.by_known:
+            names = [] if metric == BEST else [BEST_KNOWN, BEST]
+        found = {}
+        for seed, run in sorted(self.by_seed.items()):
+            known = (number(run.summary.get(name)) for name in names)
+            found[seed] = next((value for value in known if value is not None), None)
+        return {seed: value for seed, value in found.items() if value is not None}
 
     def mean(self, metric: str) -> float:
         """Mean over seeds, minus infinity where no run knows the metric."""
@@ -84,44 +111,25 @@ class Group:
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Runs that repeat each other, best mean test mAP first, then best validation mAP."""
-    groups: dict[tuple[str, str, str], Group] = {}
+    """Runs that repeat each other, best mean test mAP first, then best validation mAP. Runs of two given names are two groups."""
+    alike: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.path.name):
-        key = (run.experiment, run.config_hash, run.data_fingerprint)
-        group = groups.setdefault(key, Group(run.experiment, *key))
-        if not run.finished:
-            group.unfinished.append(run)
-            continue
-        if run.seed in group.by_seed:
-            group.repeated.append(group.by_seed[run.seed])
-        group.by_seed[run.seed] = run
-    by_experiment: dict[str, list[Group]] = {}
-    for group in groups.values():
-        by_experiment.setdefault(group.experiment, []).append(group)
-    for alike in by_experiment.values():
-        _tell_apart(alike)
-    return sorted(groups.values(), key=lambda group: (-group.mean("test/mAP"), -group.mean("best/val_mAP"), group.name))
-
-
-def _tell_apart(groups: list[Group]) -> None:
-    """Name the groups of one experiment."""
-    several_settings = len({group.config_hash for group in groups}) > 1
-    several_data = len({group.data_fingerprint for group in groups}) > 1
-    titles = _data_titles({group.data_fingerprint: group.runs[0] for group in groups}) if several_data else {}
-    for group in groups:
-        said = [group.config_hash[:6] or "unreadable settings"] if several_settings else []
-        said += [titles[group.data_fingerprint]] if several_data else []
-        if said:
-            group.name = f"{group.experiment} ({', '.join(said)})"
-
-
-def _data_titles(runs: dict[str, Run]) -> dict[str, str]:
-    """What to call data by their fingerprints, given a run of each: by the number of images where that tells them apart."""
-    found = {name: run.data for name, run in runs.items() if name}
-    counts = {name: data and data.train.images for name, data in found.items()}
-    if None in counts.values() or len(set(counts.values())) < len(counts):
-        return {name: f"data {name[:6]}" if name else "unknown data" for name in runs}
-    return {name: f"{counts[name]} training images" if name else "unknown data" for name in runs}
+        alike.setdefault((run.experiment, run.config_hash, run.data_fingerprint), []).append(run)
+    groups: list[Group] = []
+    for key, found in alike.items():
+        names = {run.given_name for run in found if run.given_name}
+        parts: dict[str, Group] = {}
+        for run in found:
+            group = parts.setdefault(run.given_name if len(names) > 1 else "", Group(run.experiment, *key))
+            if not run.finished:
+                group.unfinished.append(run)
+                continue
+            if run.seed in group.by_seed:
+                group.repeated.append(group.by_seed[run.seed])
+            group.by_seed[run.seed] = run
+        groups += parts.values()
+    metrics = ("test/mAP", BEST, "test/mAP_observed", BEST_KNOWN)
+    return sorted(groups, key=lambda group: (*(-group.mean(metric) for metric in metrics), group.name))
 
 
 @dataclass(frozen=True)
@@ -170,9 +178,9 @@ def mean_per_class(runs: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def class_precisions(run: Run) -> dict[str, float]:
-    """Test AP by class name, from per_class.csv."""
+    """Test AP by class name, from per_class.csv; without the classes that have none, as no test image shows them."""
     try:
-        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv")}
+        found = {row["class"]: number(float(row["test_AP"])) for row in run.table("per_class.csv") if row["test_AP"]}
     except (KeyError, ValueError):
         found = {"": None}
     if None in found.values():

@@ -81,6 +81,14 @@ class Run:
         seed = self.summary["seed"] if "seed" in self.summary else self.config.get("seed")
         return seed if isinstance(seed, int) and number(seed) is not None else 0
 
+    @property
+    def given_name(self) -> str:
+        """What --name called it; empty where it did not."""
+        if "name" in self.summary:
+            return _word(self.summary["name"])
+        tracking = self.config.get("tracking") if not self.finished else None  # else 10,000 files would be read for it
+        return _word(tracking.get("name")) if isinstance(tracking, dict) else ""
+
     @cached_property
     def config_hash(self) -> str:
         """Hash of the settings; empty where they cannot be read by this version."""
@@ -91,9 +99,9 @@ class Run:
         except AevlpError:
             return ""
 
-    @property
+    @cached_property
     def data(self) -> Fingerprint | None:
-        """What the run was trained on, read anew; None where it does not tell."""
+        """What the run was trained on; None where it does not tell."""
         found: Fingerprint | None = self._read(DATA_FILE, lambda path: Fingerprint.from_dict(_read_object(path)))
         return found
 

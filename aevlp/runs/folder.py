@@ -24,11 +24,12 @@ from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
+from aevlp.runs import plugins
 from aevlp.runs.lock import RunLock
 from aevlp.runs.snapshot import environment
 
 if TYPE_CHECKING:
-    from aevlp.data.dataset import SPMLData
+    from aevlp.data.dataset import Split, SPMLData
 
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 
@@ -36,10 +37,7 @@ STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
-        if not runs:
-            raise ConfigError(f"there is no run in {runs_root()}/")
-        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
+        return begun_runs()[0]
     for path in (Path(name), runs_root() / name):
         if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path
@@ -50,6 +48,14 @@ def find_run(name: str) -> Path:
     )
     hint = f"; did you mean {of_experiment[-1]!r}?" if of_experiment else ""  # the newest
     raise ConfigError(f"run {name!r}: no folder with a config.yaml there, nor in {runs_root()}/{hint}")
+
+
+def begun_runs() -> list[Path]:
+    """Folders of the runs that reached training, newest first; ConfigError where there is none."""
+    runs = [path.parent for path in runs_root().glob("[!.]*/config.yaml") if RunFolder(path.parent).has_begun]
+    if not runs:
+        raise ConfigError(f"there is no run in {runs_root()}/")
+    return sorted(runs, key=lambda path: (path / "config.yaml").stat().st_mtime, reverse=True)
 
 
 def find_study(name: str | Path) -> Path | None:
@@ -84,7 +90,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """A new folder, which appears with its config.yaml and environment.json; CheckpointError where it is not writable."""
+        """A new folder, which appears with its config.yaml, environment.json and plugins; CheckpointError where not writable."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
@@ -94,6 +100,7 @@ class RunFolder:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
                 (aside / "config.yaml").write_bytes(_as_yaml(config))
+                plugins.keep(aside)
         except OSError as error:
             raise _not_writable(folder.path, error) from error
         return folder
@@ -185,10 +192,9 @@ class RunFolder:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         self.write(name, buffer.getvalue())
 
-    def write_validation(self, data: SPMLData, logits: np.ndarray) -> None:
-        """val_scores.npz: logits of the best epoch, and the labels they are judged by."""
-        labels = {"observed": data.val.observed} | ({} if data.val.targets is None else {"targets": data.val.targets})
-        self.write_arrays("val_scores.npz", logits=logits.astype(np.float32), **labels)
+    def write_scores(self, name: str, split: Split, logits: np.ndarray) -> None:
+        """val_scores.npz or test_scores.npz: logits of the best epoch, and the labels they are judged by."""
+        self.write_arrays(name, **score_arrays(split, logits))
 
     def write_pseudo_labels(self, data: SPMLData, pseudo: np.ndarray, epoch: int) -> None:
         """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from; its counts to the .csv beside it."""
@@ -213,15 +219,21 @@ class RunFolder:
         self.write("pseudo_per_class.csv", text.getvalue().encode())
 
     def write_per_class(self, data: SPMLData, precisions: np.ndarray) -> None:
-        """per_class.csv: average precision on the test split, in percent, and the number of positives."""
+        """per_class.csv: average precision on the test split, in percent (empty where NaN), and the number of positives."""
         assert data.test is not None
         assert data.test.targets is not None
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["class", "test_AP", "test_positives"])
         for name, precision, positives in zip(data.class_names, precisions, data.test.targets.sum(axis=0), strict=True):
-            writer.writerow([name, f"{precision:.4f}", int(positives)])
+            writer.writerow([name, "" if np.isnan(precision) else f"{precision:.4f}", int(positives)])
         self.write("per_class.csv", text.getvalue().encode())
+
+
+def score_arrays(split: Split, logits: np.ndarray) -> dict[str, np.ndarray]:
+    """What a file of scores holds: logits float32, `observed`, and `targets` where they are known, each (N,C)."""
+    labels = {"observed": split.observed} | ({} if split.targets is None else {"targets": split.targets})
+    return {"logits": logits.astype(np.float32), **labels}
 
 
 def _as_yaml(config: ExperimentConfig) -> bytes:

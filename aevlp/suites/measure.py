@@ -8,12 +8,16 @@ from typing import Any
 from aevlp.reporting.comparison import difference, summary
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group
+from aevlp.suites.grid import grid
 from aevlp.suites.plan import Job, Plan
 
 TEST = "test/mAP"
+VAL, VAL_OBSERVED, TEST_OBSERVED = "best/val_mAP", "best/val_mAP_observed", "test/mAP_observed"
 METRICS = {
     "test mAP": TEST,
-    "val mAP": "best/val_mAP",
+    "val mAP": VAL,
+    "test mAP (known labels)": TEST_OBSERVED,
+    "val mAP (known labels)": VAL_OBSERVED,
     "pseudo P": "pseudo/positive/precision",
     "pseudo R": "pseudo/positive/recall",
 }
@@ -27,10 +31,13 @@ def measure(plan: Plan) -> dict[str, Any]:
     best ranked row that is not `ours`; paired over seeds, with the p of each test, and `holm`, corrected for their number.
     """
     groups = {line.title: _group(line.title, line.jobs) for line in plan.lines}
-    suite, decided = plan.suite, _metric(groups)
+    suite, by_known = plan.suite, _by_known_labels(plan)
+    decided = _metric(groups, by_known)
     complete = {line.title for line in plan.lines if len(groups[line.title].values(decided)) == len(line.jobs)}
     lines = sorted(plan.lines, key=lambda line: -groups[line.title].mean(decided))
     ranked = [line.title for line in lines if line.title in complete and line.title != suite.upper and not line.adapted]
+    if suite.columns:  # cells of a row and of a column are not rivals; its rows are ranked by their means
+        ranked = []
     others = [title for title in ranked if title != suite.ours]
     reference = suite.against if suite.against in groups else others[0] if others else None
     ends = [groups[title].mean(decided) if title in complete else None for title in (suite.lower, suite.upper)]
@@ -40,6 +47,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         has_gap = line.title in complete and line.title not in (suite.lower, suite.upper)
         rows.append({
             "title": line.title,
+            "column": line.column or None,
             "experiment": line.experiment,
             "set": line.words,
             "config_hash": line.jobs[0].config.hash,
@@ -59,9 +67,11 @@ def measure(plan: Plan) -> dict[str, Any]:
             "tuning_failure": line.tuning_failure,
         })  # fmt: skip
     _correct([row["difference"] for row in rows if row["difference"]])
-    return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided, "reference": reference,
+    return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided,
+            "known_labels": by_known and decided != TEST, "reference": reference,
             "ours": suite.ours, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
-            "commits": _commits(groups), "data": _data(groups), "rows": rows}  # fmt: skip
+            "notes": plan.notes, "commits": _commits(groups), "data": _data(plan, groups), "rows": rows,
+            "grid": grid(plan.lines, groups, decided) if suite.columns else None}  # fmt: skip
 
 
 def _correct(differences: list[dict[str, Any]]) -> None:
@@ -83,10 +93,14 @@ def _commits(groups: dict[str, Group]) -> list[str]:
     return sorted(found)
 
 
-def _data(groups: dict[str, Group]) -> list[str]:
-    """What to tell where not all runs saw the same data."""
-    runs = {f"{title} (seed {seed})": run for title, group in groups.items() for seed, run in group.by_seed.items()}
-    return data_notes(runs, next(iter(runs))) if runs else []
+def _data(plan: Plan, groups: dict[str, Group]) -> list[str]:
+    """What to tell where not all runs of a column saw the same data; columns may differ in what is known of them."""
+    said = []
+    for column in dict.fromkeys(line.column for line in plan.lines):
+        titles = [line.title for line in plan.lines if line.column == column]
+        runs = {f"{title} (seed {seed})": run for title in titles for seed, run in groups[title].by_seed.items()}
+        said += data_notes(runs, next(iter(runs))) if runs else []
+    return said
 
 
 def _group(title: str, jobs: Sequence[Job]) -> Group:
@@ -95,9 +109,16 @@ def _group(title: str, jobs: Sequence[Job]) -> Group:
     return Group(title, title, jobs[0].config.hash if jobs else "", by_seed=finished)
 
 
-def _metric(groups: dict[str, Group]) -> str:
-    """Test mAP; validation mAP where nothing was tested."""
-    return TEST if any(group.values(TEST) for group in groups.values()) else "best/val_mAP"
+def _metric(groups: dict[str, Group], by_known: bool) -> str:
+    """Test mAP; where it is not known validation mAP, and where that is not either, both by known labels."""
+    wanted = (TEST, TEST_OBSERVED, VAL_OBSERVED, VAL) if by_known else (TEST, VAL)
+    return next((metric for metric in wanted if any(group.values(metric) for group in groups.values())), VAL)
+
+
+def _by_known_labels(plan: Plan) -> bool:
+    """Whether known labels alone choose the epoch of each row."""
+    job = plan.jobs[0]
+    return job.config.selection.labels == "observed" or (job.data is not None and job.data.val.targets is None)
 
 
 def _closed(mean: float, low: float | None, high: float | None) -> float | None:

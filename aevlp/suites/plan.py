@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter
+import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from aevlp.config.describe import adaptations
-from aevlp.config.errors import AevlpError, ConfigError, suggest
+from aevlp.config.errors import AevlpError, ConfigError, NoFullLabelsError, suggest
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
-from aevlp.folders import runs_root
 from aevlp.runs.collect import Run, read_run
-from aevlp.runs.folder import RunFolder
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
 
 
@@ -59,6 +57,8 @@ class Line:
     jobs: list[Job]
     adapted: str
     """What was filled in where the public record is incomplete; such a row is not ranked. Empty for most."""
+    column: str = ""
+    """Of the table, where the suite has several; `title` then ends with it."""
     tuned: list[Job] = field(default_factory=list)
     """The same with the values that --tune found."""
     tuning_failure: str | None = None
@@ -75,6 +75,8 @@ class Plan:
     lines: list[Line]
     changes: list[str]
     """What the command line changes about the suite, for whoever reads the table."""
+    notes: list[str] = field(default_factory=list)
+    """What has to be said of its rows."""
     data: dict[str, Fingerprint | None] = field(default_factory=dict)
     """Of the datasets that were looked at, by their settings."""
 
@@ -96,10 +98,21 @@ class Plan:
                 self.data[settings] = fingerprint_of(job.config.dataset)
             job.data = self.data[settings]
 
+    def leave_out_what_data_lack(self) -> None:
+        """Look at the data of every run; rows that need full labels go, with a note, where there are none. As `look_at_data`."""
+        for line in list(self.lines):
+            try:
+                self.look_at_data(line.jobs)
+            except NoFullLabelsError as error:
+                if len(self.lines) == 1:
+                    raise
+                self.lines.remove(line)
+                self.notes.append(f"{line.title} is left out: {error}")
+
 
 def load_plan(
     name: str, dataset: str, seeds: int, *,
-    rows: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
+    rows: list[str] | None = None, columns: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
     """Read and check a suite on `dataset`, for the seeds 0 to `seeds` - 1.
 
@@ -108,8 +121,9 @@ def load_plan(
         dataset: first part of the experiments' names.
         seeds: runs of each row.
         rows: titles or methods; None is all.
+        columns: titles; None is all.
         own_stop_rules: each row stops by its authors' rule, instead of the suite's.
-        words: `--set` words for every row, which win.
+        words: `--set` words for every row that has such a setting, which win.
 
     Raises:
         ConfigError: with a line for each mistake: unknown suite, dataset, row or method, a method without values for this
@@ -118,9 +132,8 @@ def load_plan(
     stem, suite, origins = load_suite(name)
     known = files(EXPERIMENTS)
     _require_dataset(f"--dataset {dataset}", dataset, known)
-    lines: list[Line] = []
+    drafts: list[tuple[str, Line]] = []
     problems: list[str] = []
-    seen: dict[str, str] = {}
     for title, row in _chosen(suite, rows).items():
         where = f"{origins.get(f'rows.{title}', stem)}: rows.{title}"
         for other in (*(row.only or ()), *row.on, *row.published):
@@ -132,83 +145,74 @@ def load_plan(
             problems.append(f"{where}: {_missing(row.method, dataset, known)}")
             continue
         stop = row.own_stop_rule if own_stop_rules else ()
-        settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop, *words]
-        line = Line(title, row, experiment, settings, [], "; ".join(adaptations(experiment)))
+        settings = [*suite.overrides, *row.overrides, *row.on.get(dataset, ()), *stop]
+        adapted = "; ".join(adaptations(experiment))
+        for column, more in _columns(suite, columns).items():
+            name = f"{title}, {column}" if column else title
+            drafts.append((where, Line(name, row, experiment, [*settings, *more], [], adapted, column)))
+    lines = [line for _, line in drafts]
+    notes = add_words(lines, words)
+    seen: dict[str, str] = {}
+    for where, line in drafts:
         try:
             line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
         except AevlpError as error:
             problems += [f"{where}: {message}" for message in str(error).splitlines()]
             continue
-        twin = seen.setdefault(line.jobs[0].config.hash, title)
-        if twin != title:
+        twin = seen.setdefault(line.jobs[0].config.hash, line.title)
+        if twin != line.title:
             problems.append(f"{where}: runs the same as {twin!r}; leave one of them out with --rows")
-        lines.append(line)
     if problems:
         raise ConfigError("\n".join(problems))
     if not lines:
         raise ConfigError(f"--rows: none of these rows is for {dataset}")
     changes = [word for word in words if not word.startswith("tracking.")] + ["own stop rules"] * own_stop_rules
-    return Plan(stem, suite, dataset, lines, changes)
+    return Plan(stem, suite, dataset, lines, changes, notes)
+
+
+def _columns(suite: SuiteConfig, words: list[str] | None) -> dict[str, tuple[str, ...]]:
+    for word in words or ():
+        if word not in suite.columns:
+            raise ConfigError(f"--columns {word}: the suite has no such column{suggest(word, suite.columns)}")
+    return {title: more for title, more in suite.columns.items() if words is None or title in words} or {"": ()}
+
+
+def add_words(lines: list[Line], words: Iterable[str]) -> list[str]:
+    """Add `--set` words to the rows that have such a setting: `loss.rho` is none of AN's. One that no row has goes to all.
+
+    Returns:
+        which rows took a word, of each that some did not.
+    """
+    wholes = [word for word in words if "." not in word.partition("=")[0]]
+    sections = {line.title: _sections(line, wholes) for line in lines}
+    notes = []
+    for word in words:
+        section, _, key = word.partition("=")[0].strip().partition(".")
+        key = re.split(r"[.\[]", key)[0]
+        takers = [line for line in lines if word in wholes or _has(sections[line.title], section, key)]
+        if takers and len(takers) < len(lines):
+            notes.append(f"--set {word} is for {len(takers)} of {len(lines)} rows: {', '.join(line.title for line in takers)}")
+        for line in takers or lines:
+            line.words.append(word)
+    return notes
+
+
+def _sections(line: Line, words: list[str]) -> dict[str, Any] | None:
+    try:
+        return load_experiment(line.experiment, [*line.words, *words]).to_dict()
+    except ConfigError:  # told once all words are there, which may mend it
+        return None
+
+
+def _has(sections: dict[str, Any] | None, section: str, key: str) -> bool:
+    return sections is None or (isinstance(sections.get(section), dict) and key in sections[section])
 
 
 def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -> Job:
     """The run of a row for a seed, not begun."""
-    words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite"]
+    words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite",
+             f"tracking.name={json.dumps(line.title + (' (tuned)' if more else ''))}"]  # fmt: skip
     return Job(line.title, load_experiment(line.experiment, words))
-
-
-def find_runs(jobs: list[Job]) -> list[str]:
-    """Give each job the folder of a run with its settings, seed and data, a finished one before one to be continued.
-
-    Returns:
-        What to tell of runs that lack nothing but the data.
-    """
-    others: Counter[str] = Counter()
-    wanted: dict[tuple[str, int], list[Job]] = {}
-    for job in jobs:
-        job.path = None
-        wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
-    for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
-        for job in wanted.get(_hash_and_seed(path), ()):
-            other = _other_data(path, job.data)
-            if other:
-                others[other] += 1
-            elif job.run is None:
-                job.path = path
-    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
-
-
-def _hash_and_seed(path: Path) -> tuple[str, int]:
-    """Of a run, by its config.yaml; ("", 0) where it is of another version, or damaged: nothing here is for it."""
-    try:
-        status = os.stat(path / "config.yaml")
-    except OSError:
-        return "", 0
-    return _read_hash_and_seed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=100_000)  # a suite looks at all runs before each run it begins, at 10 ms a file
-def _read_hash_and_seed(path: Path, version: tuple[int, ...]) -> tuple[str, int]:
-    try:
-        config = RunFolder(path).read_config()
-    except AevlpError:
-        return "", 0
-    return config.hash, config.seed
-
-
-def _other_data(path: Path, wanted: Fingerprint | None) -> str:
-    """Why a run is not one on the data that are wanted; empty where it is."""
-    folder = RunFolder(path)
-    try:
-        found = None if wanted is None else folder.read_fingerprint()
-    except AevlpError as error:
-        return str(error)
-    if wanted is None or (found is None and not folder.has_begun):
-        return ""
-    if found is None:
-        return "an older version began it and did not write down on what data"
-    told = found.difference(wanted)
-    return told and f"on other data, {told}"
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

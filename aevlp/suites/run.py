@@ -7,8 +7,9 @@ from typing import Any
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, latex, markdown
+from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
-from aevlp.suites.plan import Job, Plan, find_runs, load_plan
+from aevlp.suites.plan import Job, Plan, load_plan
 from aevlp.suites.runner import run_jobs
 from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.suites.tune import prepare, tune
@@ -18,9 +19,10 @@ from aevlp.text import write_out
 
 
 def run_suite(
-    name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, workers: int = 1, gpus: str | None = None,
+    name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, columns: list[str] | None = None,
+    workers: int = 1, gpus: str | None = None,
     own_stop_rules: bool = False, trials: int | None = None, words: tuple[str, ...] = (), form: str | None = None,
-    table_only: bool = False,
+    table_only: bool = False, rehearse: bool = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a suite and print its table; arguments as the flags of `suite`.
 
@@ -29,21 +31,30 @@ def run_suite(
         TrainingError: a run failed; the others were finished and the table printed all the same.
         RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
-    plan = load_plan(name, dataset, seeds, rows=rows, own_stop_rules=own_stop_rules, words=words)
+    plan = load_plan(name, dataset, seeds, rows=rows, columns=columns, own_stop_rules=own_stop_rules, words=words)
     console = Terminal(stderr=form is not None)  # with a form, stdout is left to it
     machine = Machine.of(workers, gpus)
     try:
-        plan.look_at_data(plan.jobs)
+        plan.leave_out_what_data_lack()
     except AevlpError as error:
         if not table_only:
             raise
         console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
+    if rehearse:
+        from aevlp.suites.dry_run import dry_run  # needs torch, which nothing else here does
+
+        for note in plan.notes:
+            console.tell(note, style="yellow", indent=2)
+        dry_run(plan, machine, trials, console)
+        return
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)
     else:
-        console.tell(f"suite {plan.name} on {dataset}: {len(plan.lines)} methods, {seeds} seeds; "
+        console.tell(f"suite {plan.name} on {dataset}: {_size(plan)}, {seeds} seeds; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
+        for note in plan.notes:
+            console.tell(note, style="yellow", indent=2)
         run_jobs(plan.jobs, machine, console)
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
@@ -59,6 +70,11 @@ def run_suite(
         log_suite(plan, data, console.say)
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
         raise TrainingError(f"{_failures(plan)}; the same command tries again")
+
+
+def _size(plan: Plan) -> str:
+    columns = len({line.column for line in plan.lines})
+    return f"{len(plan.lines) // columns} methods" + (f", {columns} columns" if columns > 1 else "")
 
 
 def _find(jobs: list[Job], console: Terminal) -> None:

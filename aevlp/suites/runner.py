@@ -16,7 +16,8 @@ from aevlp.machine import Machine
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.lock import look
-from aevlp.suites.plan import Job, find_runs
+from aevlp.suites.find import find_runs
+from aevlp.suites.plan import Job
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 from aevlp.training.signals import RunStopped, StopFlag
@@ -124,7 +125,8 @@ def _outcome(job: Job, took: float | None) -> str:
         return f"{_name(job)}: failed: {job.failure}{time_taken}{where}"
     run = job.run
     summary = {} if run is None else run.summary
-    figures = {"val mAP": summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
+    val = "val mAP" if summary.get("best/val_mAP_observed") is None else "val mAP (known labels)"
+    figures = {val: summary.get("best/val_mAP"), "test mAP": summary.get("test/mAP")}
     told = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, int | float)]
     return f"{_name(job)}: {', '.join(told) or 'finished'}{time_taken}"
 

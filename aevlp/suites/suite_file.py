@@ -15,6 +15,7 @@ from aevlp.config.validation import validate_model
 from aevlp.sweeps.study_file import ParameterConfig
 
 MAX_ROWS = 200  # each is resolved before the first begins
+MAX_COLUMNS = 20
 
 
 class RowConfig(Config):
@@ -41,6 +42,8 @@ class SuiteConfig(Config):
 
     rows: dict[str, RowConfig] = Field(min_length=1, max_length=MAX_ROWS)
     """Title of each row, and what it runs; a plain word is a method."""
+    columns: dict[str, tuple[str, ...]] = Field(default_factory=dict, max_length=MAX_COLUMNS)
+    """Title of each column, and its changes to every row, as `--set` words; without, a row is one experiment."""
     overrides: tuple[str, ...] = Field((), alias="set")
     """Changes to every row, as `--set` words: what makes the protocol one."""
     ours: str | None = None
@@ -60,6 +63,12 @@ class SuiteConfig(Config):
         if not isinstance(value, dict):
             return value
         return {title: {"method": row} if isinstance(row, str) else row for title, row in value.items()}
+
+    @model_validator(mode="after")
+    def _columns_are_not_compared(self) -> SuiteConfig:
+        if self.columns and (self.ours or self.against or self.lower or self.upper):
+            raise ValueError("columns: such a suite ranks its rows by their mean; leave out ours, against, lower and upper")
+        return self
 
     @model_validator(mode="after")
     def _known_rows(self) -> SuiteConfig:

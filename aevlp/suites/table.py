@@ -8,22 +8,29 @@ from typing import Any
 
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import neutral, value
-from aevlp.suites.measure import METRICS, TEST
+from aevlp.suites.grid import grid_sheet
+from aevlp.suites.measure import METRICS
 
+METRIC_NAMES = {metric: name for name, metric in METRICS.items()}
+KNOWN = " (known labels)"
 SEEDS_TO_CLAIM = 5
 """Fewer paired seeds are shown, but nothing is said to be better for them."""
 
 
 def sheet(data: dict[str, Any]) -> Sheet:
     """The table as text; columns that would be empty are left out."""
-    metric = "test mAP" if data["metric"] == TEST else "val mAP"
+    if data["grid"]:
+        return grid_sheet(data, _title(data))
+    metric = METRIC_NAMES[data["metric"]]
+    if data["known_labels"] and KNOWN not in metric:
+        metric += KNOWN
     columns: dict[str, list[str]] = {
         "": [str(row["rank"] or "") for row in data["rows"]],
         "method": [row["title"] + _remark(row) for row in data["rows"]],
         metric: [value(row["metrics"][data["metric"]]) for row in data["rows"]],
         "tuned": [value(row["tuned"]) for row in data["rows"]],
         "gap closed": [_share(row["gap_closed"]) for row in data["rows"]],
-        f"against {data['reference']}": [value(row["difference"], "+") for row in data["rows"]],
+        f"against {data['reference']}": [value(row["difference"], sign="+") for row in data["rows"]],
         "p (Holm)": [_p(row["difference"]) for row in data["rows"]],
         "pseudo P": [_known(row, "pseudo P") for row in data["rows"]],
         "pseudo R": [_known(row, "pseudo R") for row in data["rows"]],
@@ -32,8 +39,12 @@ def sheet(data: dict[str, Any]) -> Sheet:
     }
     shown = {name: cells for name, cells in columns.items() if name in ("method", metric) or set(cells) - {NONE, ""}}
     rows = [list(cells) for cells in zip(*shown.values(), strict=True)]
+    return Sheet(_title(data), list(shown), rows, text=("method",))
+
+
+def _title(data: dict[str, Any]) -> str:
     changes = f" ({', '.join(data['changes'])})" if data["changes"] else ""
-    return Sheet(f"{data['suite']} on {data['dataset']}{changes}", list(shown), rows, text=("method",))
+    return f"{data['suite']} on {data['dataset']}{changes}"
 
 
 def _remark(row: dict[str, Any]) -> str:
@@ -47,8 +58,15 @@ def notes(data: dict[str, Any]) -> list[str]:
     seeds = max(row["seeds_wanted"] for row in data["rows"])
     over = f"mean ± 95 % interval (Student's t) over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
     said = [f"{over}; ranked are methods that are complete and not adapted"]
+    if data["grid"]:
+        over = over.removeprefix("mean ")
+        said = [f"{METRIC_NAMES[data['metric']]}: in each cell the mean over seeds, at the end the mean over columns, {over}"]
+    if data["known_labels"]:
+        said.append("ranked by known labels, as not all are told: good for comparing, too low as a figure")
     said += _verdict(data)
-    said += [f"{row['title']}, adapted: {row['adapted']}" for row in data["rows"] if row["adapted"]]
+    said += data["notes"]
+    adapted = {row["title"].removesuffix(f", {row['column']}"): row["adapted"] for row in data["rows"] if row["adapted"]}
+    said += [f"{title}, adapted: {why}" for title, why in adapted.items()]
     if data["source"] and any(row["published"] for row in data["rows"]):
         said.append(f"published: {data['source']}")
     if len(data["commits"]) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from aevlp.command import COMMAND
+from aevlp.config import registry
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.finding import EXPERIMENTS, dataset_of, experiment_name, files
@@ -92,10 +94,11 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
     found = target.parent.name == EXPERIMENTS or dataset_of(target) or experiment_name(target) in files(EXPERIMENTS)
     name = experiment_name(target) if found else str(target)
+    plugins = "".join(f" --plugin {shlex.quote(file)}" for file in dict.fromkeys(registry.plugin_files))
     best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
-        f"#   {COMMAND} --exp {name}\n"
+        f"#   {COMMAND} --exp {name}{plugins}\n"
         "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
     )
 

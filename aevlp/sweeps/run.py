@@ -10,10 +10,12 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
+from aevlp.runs.plugins import load_kept
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import open_study, study_folder
+from aevlp.sweeps.study_file import load_study
 from aevlp.sweeps.summary import describe_best
 from aevlp.sweeps.view import View
 from aevlp.sweeps.wandb_summary import log_study
@@ -23,13 +25,14 @@ from aevlp.terminal import Terminal
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
     machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
-    keep_checkpoints: bool = False, console: Terminal | None = None,
+    keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False,
 ) -> None:  # fmt: skip
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
     Raises:
         AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
+    load_kept(study_folder(name or load_study(file)[0]), "base.yaml")
     plan = Plan.load(file, words)
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
@@ -37,6 +40,12 @@ def run_study(
     view = View(name, plan.metrics, console)
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
+    if rehearse:
+        from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not
+
+        wanted = trials or plan.study.trials or len(plan.space.combinations(plan.values))
+        dry_run(plan, name, storage, wanted, machine, view.console)
+        return
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
         Runner(plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints).run(

@@ -19,6 +19,7 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
+from aevlp.runs import plugins
 from aevlp.sweeps.intact import replaying, require_intact
 from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
 from aevlp.sweeps.plan import Plan
@@ -85,7 +86,25 @@ def open_study(
 
 def load_existing(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
     """A study to look at; ConfigError where there is none of that name."""
-    return _load(name, storage, notify)
+    study = _load(name, storage, notify)
+    plugins.load_kept(study_folder(name), "base.yaml")
+    return study
+
+
+def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study | None:
+    """The study as it was left, checked as by `open_study`; None where it has not been begun."""
+    if storage is None and not (study_folder(name) / JOURNAL).is_file():
+        _require_storage(study_folder(name), storage)
+        return None
+    place = storage or study_folder(name) / JOURNAL
+    with replaying(place):
+        kept_in = open_storage(place, notify)
+        names = {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
+    if name not in names:
+        return None
+    study = _load(name, storage, notify)
+    _check(study, plan, plan.data, name, notify)
+    return study
 
 
 def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
@@ -175,6 +194,7 @@ def _write_files(folder: Path, plan: Plan) -> None:
     files.remove_leftovers(folder)
     for name, text in texts.items():
         files.write(folder / name, text.encode())
+    plugins.keep(folder)
 
 
 def _lay_out(study: optuna.Study, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from aevlp import files
 from aevlp.config.errors import AevlpError
-from aevlp.layout import Sheet
+from aevlp.layout import NONE, Sheet
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
 from aevlp.sweeps.study import MARK
 from aevlp.terminal import Terminal
@@ -99,6 +99,51 @@ def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
             return {}
 
 
+def _ranking(study: optuna.Study, trials: list[FrozenTrial], metrics: list[str], first: list[str]) -> tuple[Sheet, list[str]]:
+    """A row a trial with the settings that differ, those named `first` in front; and the others, as words."""
+    names = list(dict.fromkeys([*first, *(name for trial in trials for name in trial.params)]))
+    values = {name: [_setting(trial, name) for trial in trials] for name in names}
+    varying = [name for name in names if len(set(values[name])) > 1 or len(trials) == 1]
+    fixed = [f"{_path(name)}={values[name][0]}" for name in names if values[name] and name not in varying]
+    front = {trial.number for trial in best_trials(study)}
+    rows = [
+        [f"{trial.number}{' *' * (trial.number in front)}", *(f"{value:.2f}" for value in trial.values),
+         *(values[name][i] for name in varying)]
+        for i, trial in enumerate(trials)
+    ]  # fmt: skip
+    titles = _short([_path(name) for name in varying])
+    lists = {1 + len(metrics) + i: ", " for i, name in enumerate(varying) if any(value[:1] == "[" for value in values[name])}
+    return Sheet("", ["trial", *metrics, *titles], rows, wraps=lists), fixed
+
+
+def _path(name: str) -> str:
+    """Of a parameter by its name in Optuna, which for a share has that of the whole as well."""
+    return name.partition(" / ")[0]
+
+
+def _setting(trial: FrozenTrial, name: str) -> str:
+    """What a trial had there, or the name of its case."""
+    if name not in trial.params:
+        return NONE
+    words = dict(word.split("=", 1) for word in trial.user_attrs.get(WORDS, []))
+    return words.get(_path(name), str(trial.params[name]))
+
+
+def _short(paths: list[str]) -> list[str]:
+    """The last parts of dotted paths, as many as tell each from the others."""
+
+    def tail(path: str, parts: int) -> str:
+        return ".".join(path.split(".")[-parts:])
+
+    found = []
+    for path in paths:
+        parts = 1
+        while parts < path.count(".") + 1 and sum(tail(other, parts) == tail(path, parts) for other in paths) > 1:
+            parts += 1
+        found.append(tail(path, parts))
+    return found
+
+
 def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) -> None:
     """Print states, the best trials and the importances."""
     console = console or Terminal()
@@ -113,15 +158,17 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
     console.tell(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running")
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
-    front = {trial.number for trial in best_trials(study)}
-    ranking = []
-    for trial in sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]:
-        mark = " *" if trial.number in front else ""
-        words = " ".join(trial.user_attrs.get(WORDS, []))
-        ranking.append([f"{trial.number}{mark}", *(f"{value:.2f}" for value in trial.values), words])
-    console.table(Sheet("", ["trial", *metrics, "values"], ranking, text=("values",), wraps={len(metrics) + 1: " "}))
-    for name, share in importances(study).items():
-        console.say(f"  {100 * share:5.1f} %  {name}")
+    best = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]
+    shares = {metric: importances(study, i) for i, metric in enumerate(metrics)}
+    table, fixed = _ranking(study, best, metrics, list(shares[metrics[0]]))
+    console.table(table)
+    if fixed:
+        console.tell(f"the same in all of these: {' '.join(fixed)}", style="dim", indent=2)
+    for metric, found in shares.items():
+        if found:
+            told = [[name, f"{100 * share:.1f} %"] for name, share in found.items()]
+            title = f"what {metric} hangs on: share of each setting (PED-ANOVA, {len(complete)} trials)"
+            console.table(Sheet(title, ["setting", "share"], told))
     failed = [trial for trial in ended if trial.state == TrialState.FAIL]
     for trial in failed[:5]:
         console.tell(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}")

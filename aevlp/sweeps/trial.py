@@ -123,9 +123,7 @@ class Trial:
         values = [summary.get(metric) for metric in self.plan.metrics]
         for metric, value in zip(self.plan.metrics, values, strict=True):
             if value is None or not math.isfinite(value):
-                raise NotMeasuredError(
-                    f"{path.name} has no value for {metric}, for example because the dataset lacks full labels"
-                )
+                raise NotMeasuredError(f"{path.name} has no value for {metric}; {_remedy(metric)}")
         self._done.append(values)
 
     def result(self) -> Outcome:
@@ -133,6 +131,13 @@ class Trial:
         if len(self._done) > 1:
             self.trial.set_user_attr("std", [float(spread) for spread in np.std(self._done, axis=0, ddof=1)])
         return Outcome("complete", tuple(float(mean) for mean in np.mean(self._done, axis=0)))
+
+
+def _remedy(metric: str) -> str:
+    """What objective a run has where it lacks this one."""
+    if metric == "best/val_mAP_observed":
+        return "full labels choose its epoch: take objective best/val_mAP, or selection.labels=observed"
+    return "it takes full labels, or a labeler; every run has best/val_mAP, by known labels where there are no others"
 
 
 def remove_checkpoints(study: optuna.Study, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -28,6 +29,16 @@ def log_study(plan: Plan, study: optuna.Study, folder: Path, notify: Callable[[s
     columns, table = rows(study)
     log_table(
         settings, study.user_attrs[_ID], folder, notify, group=study.study_name, job_type="sweep",
-        config={"study": plan.definition()}, name="trials", columns=columns, rows=table,
+        config={"study": _settings(plan)}, name="trials", columns=columns, rows=table,
         summary={"trials": len(study.trials), **summary},
     )  # fmt: skip
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """What the study searches and from where, as values that W&B can filter and plot by."""
+    space = {
+        path: parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+        for path, parameter in plan.study.space.items()
+    }
+    objective = dict(zip(plan.metrics, plan.directions, strict=True))
+    return {"objective": objective, "seeds": plan.study.seeds, "space": space, "base": plan.base.to_dict()}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aevlp.folders import runs_root
+
 Row = dict[str, "float | int | None"]
 
 
@@ -117,6 +119,11 @@ def shown_path(path: Path) -> str:
     path = Path(os.path.abspath(path))
     working_folder = Path.cwd()
     return str(path.relative_to(working_folder)) if path.is_relative_to(working_folder) else str(path)
+
+
+def shown_run(path: Path) -> str:
+    """What to type for a run: its id, which is looked up among the runs, and its path where it lies elsewhere."""
+    return path.name if Path(os.path.abspath(path)).parent == Path(os.path.abspath(runs_root())) else shown_path(path)
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aevlp.command import COMMAND
-from aevlp.config import registry
 from aevlp.config.schema import TrackingConfig
 from aevlp.tracking.base import Tracker, Trackers, shown_path
 from aevlp.tracking.console import ConsoleTracker
@@ -22,12 +21,12 @@ def build_trackers(config: TrackingConfig, run_dir: Path, more: Sequence[Tracker
     def next_steps(state: str) -> list[tuple[str, str]]:
         if state == "finished":
             return [("compare", f"{COMMAND} compare {name} OTHER_RUN")]
-        plugins = "".join(f" --plugin {shlex.quote(file)}" for file in registry.plugin_files)
-        return [("resume", f"{COMMAND} --resume {name}{plugins}")]
+        return [("resume", f"{COMMAND} --resume {name}")]
 
     trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps), *more]
     if config.mode != "off":
-        trackers.append(
-            WandbTracker(config.mode, config.project, config.entity, tuple(config.tags), config.group, config.job_type)
-        )
+        trackers.append(WandbTracker(
+            config.mode, config.project, config.entity, tuple(config.tags), config.group, config.job_type,
+            name=config.name, notes=config.notes, alert=config.alert,
+        ))  # fmt: skip
     return Trackers(trackers)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aevlp.text import printable
 from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
+from aevlp.tracking.epoch_table import MISSING, Column, Result, cells, columns, header, results
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,19 +23,7 @@ NextSteps = Lines | Callable[[str], Lines]
 
 REFRESH_SECONDS = 0.25  # on a terminal
 HEARTBEAT_SECONDS = 60.0  # a line about a long stage, where there is no terminal
-MISSING = "–"  # noqa: RUF001  (a value that is not known; a minus would read as a number)
 STATE_STYLES = {"finished": "green", "stopped": "yellow", "failed": "red"}
-COLUMNS = (
-    ("epoch", 9),
-    ("loss", 10),
-    ("val mAP", 10),
-    ("", 2),
-    ("precision", 12),
-    ("recall", 8),
-    ("images/s", 10),
-    ("time", 9),
-)
-ABOVE = f"{'* best':>36}{'pseudo-labels':>15}"  # the titles: what the mark means, and of what precision and recall are
 
 
 class ConsoleTracker(Tracker):
@@ -64,13 +53,15 @@ class ConsoleTracker(Tracker):
         self._epochs_done = 0
         self._epoch_began: float | None = None
         self._training_began: tuple[float, int] | None = None  # (time, global step) at the first step seen
-        self._header_shown = False
+        self._columns: list[Column] = []  # known from the first row on
+        self._num_classes = 0
         self._last_row: Row = {}
         self._closing: list[tuple[str, str]] = []
 
     def start(self, run: RunInfo) -> None:
         """Print what is run and where it goes."""
         self._run_dir, self._num_epochs, self._steps_per_epoch = run.run_dir, run.num_epochs, run.steps_per_epoch
+        self._num_classes = len(run.class_names)
         self._epochs_done = (run.resumed_step or 0) // max(run.steps_per_epoch, 1)
         if isinstance(self.console.file, io.TextIOWrapper):
             self.console.file.reconfigure(errors="replace")  # a terminal without UTF-8 must not stop a run
@@ -124,24 +115,15 @@ class ConsoleTracker(Tracker):
         began, self._epoch_began, self._last_seen = self._epoch_began, None, now
         self._last_row = metrics
         self._epochs_done, self._done = epoch, 0
-        if not self._header_shown:
-            self._header_shown = True
+        if not self._columns:
+            self._columns = columns(metrics)
+            titles, above = header(self._columns)
             self._print("")
-            self._print(f"[dim]{ABOVE}[/dim]")
-            self._print(f"[bold]{_cells([name for name, _ in COLUMNS])}[/bold]")
+            self._print(f"[dim]{above}[/dim]")
+            self._print(f"[bold]{titles}[/bold]")
         best = metrics.get("best/epoch") == epoch
-        row = _cells(
-            [
-                f"{epoch}/{self._num_epochs}",
-                _number(metrics["train/loss"], 4),
-                _number(metrics.get("val/mAP"), 2),
-                " *" if best else "",
-                _number(metrics.get("pseudo/positive/precision"), 1),
-                _number(metrics.get("pseudo/positive/recall"), 1),
-                _number(metrics.get("perf/images_per_second"), 0),
-                MISSING if began is None else duration(now - began),
-            ]
-        )
+        time_taken = MISSING if began is None else duration(now - began)
+        row = cells(f"{epoch}/{self._num_epochs}", metrics, time_taken, self._columns, best)
         self._print(f"[green]{row}[/green]" if best else row)
 
     def message(self, text: str) -> None:
@@ -158,21 +140,9 @@ class ConsoleTracker(Tracker):
         if self._run_dir is None:
             return
         summary = self._last_row | summary  # a run that was stopped has no summary, but epochs
-        epoch = summary.get("best/epoch")
-        results = []
-        if state == "finished":  # otherwise it was never tested
-            results.append(("test mAP", _number(summary.get("test/mAP"), 2), ""))
-        if epoch is not None:
-            results.append(("best val mAP", _number(summary.get("best/val_mAP"), 2), f"at epoch {epoch}"))
-        if summary.get("test/labeler_mAP") is not None:
-            results.append(("labeler alone", _number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))
-        if summary.get("pseudo/positive/precision") is not None:
-            precision, recall = (_number(summary[f"pseudo/positive/{name}"], 1) for name in ("precision", "recall"))
-            results.append(("pseudo-labels", precision, f"precision, {recall} recall"))
-        if summary.get("perf/images_per_second") is not None:
-            results.append(("images/s", _number(summary["perf/images_per_second"], 0), ""))
+        found = results(state, summary, self._num_classes)
         self._print("")
-        self._print_results(state, results)
+        self._print_results(state, found)
         steps = self._next_steps(state) if callable(self._next_steps) else self._next_steps
         for label, text in (("run folder", shown_path(self._run_dir)), *self._closing, *steps):
             self._print_line(label, text)
@@ -183,16 +153,20 @@ class ConsoleTracker(Tracker):
         if live is not None:
             self._guard(live.stop)
 
-    def _print_results(self, state: str, results: list[tuple[str, str, str]]) -> None:
+    def _print_results(self, state: str, found: list[Result]) -> None:
+        wide = max([16, *(len(label) + 2 for label, _, _ in found)])
         if not self.console.is_terminal:
             self._print(state)
-            self._print("\n".join(f"  {label:<16}{value:>7}  {remark}".rstrip() for label, value, remark in results))
+            self._print("\n".join(f"  {label:<{wide}}{value:>7}  {remark}".rstrip() for label, value, remark in found))
             return
         from rich.panel import Panel
 
+        width = max([60, *(wide + 9 + len(remark) + 6 for _, _, remark in found)])
         style = STATE_STYLES.get(state, "white")
-        text = "\n".join(f"{label:<16}[bold]{value:>7}[/bold]  [dim]{remark}[/dim]" for label, value, remark in results)
-        self._print(Panel(text, title=f"[bold]{state}[/bold]", title_align="left", border_style=style, padding=(0, 2), width=60))
+        text = "\n".join(f"{label:<{wide}}[bold]{value:>7}[/bold]  [dim]{remark}[/dim]" for label, value, remark in found)
+        self._print(
+            Panel(text, title=f"[bold]{state}[/bold]", title_align="left", border_style=style, padding=(0, 2), width=width)
+        )
 
     def _print_line(self, label: str, text: str) -> None:
         self._print(f"[dim]{_plain(label):<12}[/dim]{_plain(text)}")
@@ -244,18 +218,10 @@ class ConsoleTracker(Tracker):
         return text
 
 
-def _cells(texts: list[str]) -> str:
-    return "".join(text.rjust(width) for text, (_, width) in zip(texts, COLUMNS, strict=True)).rstrip()
-
-
 def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
-
-
-def _number(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
 
 
 def _count(number: int, noun: str) -> str:

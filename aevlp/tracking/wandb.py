@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aevlp.command import COMMAND
 from aevlp.tracking import wandb_media
-from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
+from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path, shown_run
 from aevlp.tracking.jsonl import FILE_NAME
 from aevlp.tracking.patience import Patience
 from aevlp.tracking.wandb_commands import own_folders
@@ -31,6 +31,7 @@ PROBE_SECONDS = 3.0  # of these, for a sign of life
 LAST_SECONDS = 1.0  # of these, kept for that at the end
 FINISH_SECONDS = 7.0  # of these, kept for the end, as W&B has to be told when the run is opened
 
+ALERTED = ("test/mAP", "test/mAP_observed", "best/val_mAP", "best/val_mAP_observed", "best/epoch")
 STEP_METRICS = ("train/step_loss", "train/learning_rate")
 EPOCH_METRICS = ("train/loss", "val/*", "pseudo/*", "perf/*", "best/*", "test/*")
 
@@ -43,7 +44,8 @@ class WandbTracker(Tracker):
 
     def __init__(
         self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = (),
-        group: str | None = None, job_type: str = "train",
+        group: str | None = None, job_type: str = "train", *, name: str | None = None, notes: str | None = None,
+        alert: bool = False,
     ) -> None:  # fmt: skip
         """Check the mode; ValueError for an unknown one."""
         if mode not in ("auto", "online", "offline"):
@@ -53,6 +55,7 @@ class WandbTracker(Tracker):
         self.entity = entity
         self.tags = tuple(tags)
         self.group, self.job_type = group, job_type
+        self.name, self.notes, self.alert = name, notes, alert
         self.online = False
         self._patience = Patience(WAIT_SECONDS)
         self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
@@ -118,7 +121,8 @@ class WandbTracker(Tracker):
             project=self.project,
             entity=self.entity,
             id=info.run_id,
-            name=info.run_id,
+            name=self.name or info.run_id,
+            notes=self.notes,
             group=self.group or info.experiment,
             job_type=self.job_type,
             tags=self.tags,
@@ -174,6 +178,8 @@ class WandbTracker(Tracker):
                 silence = self._sign_of_life(run.settings.base_url) if self.online else None
                 if silence is None:
                     self._send_media(run, summary)
+            if self.alert and not pruned:
+                self._guarded("alert", self._send_alert, run, state, summary)
             self._guarded("finish", run.finish, exit_code=0 if state == "finished" or pruned else 1)
             if silence is not None and not self._failed:
                 self._tell_unsent(silence)
@@ -182,6 +188,12 @@ class WandbTracker(Tracker):
         for name in self._environment:
             os.environ.pop(name, None)
         self._environment = {}
+
+    def _send_alert(self, run: wandb.Run, state: str, summary: dict[str, Any]) -> None:
+        """Let W&B tell the user; of an offline run it does when the run is uploaded."""
+        told = [f"{name} {value:.2f}" for name in ALERTED if isinstance(value := summary.get(name), int | float)]
+        text = ", ".join(told) or f"see {shown_run(self._info.run_dir)}"
+        run.alert(f"{self.name or self._info.run_id}: {state}", text, level="ERROR" if state == "failed" else "INFO")
 
     def _send_media(self, run: wandb.Run, summary: dict[str, Any]) -> None:
         """Send tables, images and weights; what does not go through in time is told, and costs neither run nor numbers."""
@@ -217,7 +229,7 @@ class WandbTracker(Tracker):
         """Return where to look and how to upload what is only here."""
         if self._run_folder is None:
             return []
-        run = shlex.quote(shown_path(self._info.run_dir))
+        run = shlex.quote(shown_run(self._info.run_dir))
         look = ("W&B", self._url) if self._url else ("look", f"{COMMAND} watch {run}")
         return [look] if self.online and not self._failed else [look, ("sync", f"{COMMAND} sync {run}")]
 

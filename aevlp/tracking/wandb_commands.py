@@ -45,11 +45,20 @@ def sync(run_dir: Path, dry_run: bool = False) -> None:
 
     Raises:
         ConfigError: there is nothing to upload.
-        UnavailableError: W&B could not upload everything; it has said why.
+        UnavailableError: nobody is logged in; or W&B could not upload everything, and has said why.
     """
     command = sync_command(run_dir, dry_run)
+    if not (dry_run or _may_have_login()):  # W&B would say so in three lines
+        raise UnavailableError(f"{shown_path(run_dir)}: nobody is logged in to W&B: `wandb login`; what is here stays here")
     if subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode:  # nothing is asked
         raise UnavailableError(f"{shown_path(run_dir)}: W&B could not upload everything; what is here stays here")
+
+
+def _may_have_login() -> bool:
+    """Whether there is anything that W&B could take a login from; to ask itself would start its service."""
+    home = Path.home()
+    files = (os.environ.get("NETRC") or home / ".netrc", home / "_netrc", home / ".config/wandb/settings", "wandb/settings")
+    return any(map(os.environ.get, ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"))) or any(map(os.path.isfile, files))
 
 
 def watch(run_dir: Path) -> int:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aevlp.data.npz import read_npz
+from aevlp.metrics.mistakes import judge
+from aevlp.metrics.thresholds import sigmoid
 from aevlp.system import pointed
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SECONDS_PER_MB = 0.5  # of an upload that is waited for
+SHEET = (128, 128, 128)
 SHADE = 0.62  # of a tile in which the labeler sees nothing
 Table = list[dict[str, str]]
 
@@ -31,7 +34,7 @@ def git_commit(run_dir: Path) -> str | None:
 
 def send(run: wandb.Run, run_dir: Path, summary: dict[str, Any]) -> None:
     """Log everything that the folder of a finished run holds; returns when it has been taken, online by the server."""
-    media = pseudo_table(run_dir) | test_table(run_dir) | sample_images(run_dir)
+    media = pseudo_table(run_dir) | test_table(run_dir) | sample_images(run_dir) | validation_table(run_dir)
     if media:
         run.log(media)
     artifact = best_checkpoint(run.id, run_dir, summary)
@@ -52,8 +55,9 @@ def pseudo_table(run_dir: Path) -> dict[str, wandb.Table]:
 
 
 def test_table(run_dir: Path) -> dict[str, wandb.Table]:
-    """`test/per_class`: average precision in percent and number of positives by class."""
-    data = [[row["class"], float(row["test_AP"]), int(row["test_positives"])] for row in _rows(run_dir / "per_class.csv")]
+    """`test/per_class`: average precision in percent, None where no image shows the class, and number of positives by class."""
+    rows = _rows(run_dir / "per_class.csv")
+    data = [[row["class"], float(row["test_AP"]) if row["test_AP"] else None, int(row["test_positives"])] for row in rows]
     return _table("test/per_class", ["class", "AP", "positives"], data)
 
 
@@ -66,7 +70,40 @@ def sample_images(run_dir: Path) -> dict[str, list[wandb.Image]]:
 
     arrays = read_npz(path)
     samples = [_sample(arrays, i) for i in range(len(arrays["rows"]))]
-    return {"samples": [wandb.Image(picture, caption=caption, file_type="jpg") for picture, caption in samples]}
+    pictures = _of_one_size([picture for picture, _ in samples])
+    captions = [caption for _, caption in samples]
+    return {
+        "samples": [wandb.Image(picture, caption=text, file_type="jpg") for picture, text in zip(pictures, captions, strict=True)]
+    }
+
+
+def validation_table(run_dir: Path) -> dict[str, wandb.Table]:
+    """`val/photos`: the validation images of samples.npz, with labels, predictions and their probabilities in percent."""
+    files = [run_dir / name for name in ("samples.npz", "val_scores.npz")]
+    if not all(path.is_file() for path in files):
+        return {}
+    import wandb
+
+    arrays, scores = (read_npz(path) for path in files)
+    if "val_rows" not in arrays:
+        return {}
+    probabilities = sigmoid(scores["logits"])
+    verdict = judge(probabilities, scores["observed"], scores.get("targets"))
+    pictures = [_picture(arrays, i, "val_") for i in range(len(arrays["val_rows"]))]
+
+    def told(row: int, *masks: np.ndarray) -> str:
+        chosen = sorted(np.flatnonzero(np.logical_or.reduce([mask[row] for mask in masks])), key=lambda j: -probabilities[row, j])
+        return ", ".join(f"{arrays['classes'][j]} {100 * probabilities[row, j]:.0f}" for j in chosen)
+
+    kinds = {
+        "truth" if "targets" in scores else "known": (verdict.right, verdict.missed),
+        "predicted": (verdict.right, verdict.false, verdict.unknown), "false": (verdict.false,), "missed": (verdict.missed,),
+    }  # fmt: skip
+    rows = [
+        [wandb.Image(picture, file_type="jpg"), str(arrays["val_names"][i]), *(told(row, *masks) for masks in kinds.values())]
+        for i, (row, picture) in enumerate(zip(arrays["val_rows"].tolist(), _of_one_size(pictures), strict=True))
+    ]
+    return _table("val/photos", ["photo", "name", *kinds], rows)
 
 
 def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wandb.Artifact | None:
@@ -76,7 +113,16 @@ def best_checkpoint(run_id: str, run_dir: Path, summary: dict[str, Any]) -> wand
         return None
     import wandb
 
-    known = ("best/epoch", "best/val_mAP", "test/mAP", "config_hash", "experiment", "seed")
+    known = (
+        "best/epoch",
+        "best/val_mAP",
+        "best/val_mAP_observed",
+        "test/mAP",
+        "test/mAP_observed",
+        "config_hash",
+        "experiment",
+        "seed",
+    )
     metadata = {name: summary[name] for name in known if summary.get(name) is not None} | {"git_commit": git_commit(run_dir)}
     artifact = wandb.Artifact(f"{run_id}-model", "model", metadata=metadata)
     for file in (*files, run_dir / "config.yaml"):
@@ -105,9 +151,27 @@ def _table(name: str, columns: list[str], data: list[list[Any]]) -> dict[str, wa
     return {name: wandb.Table(columns=columns, data=data, log_mode="MUTABLE")}
 
 
-def _sample(arrays: dict[str, np.ndarray], i: int) -> tuple[Image.Image, str]:
+def _picture(arrays: dict[str, np.ndarray], i: int, of: str = "") -> Image.Image:
     from PIL import Image
 
+    first, last = arrays[f"{of}offsets"][i : i + 2]
+    return Image.open(io.BytesIO(arrays[f"{of}jpeg"][first:last].tobytes())).convert("RGB")
+
+
+def _of_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
+    """Each in the middle of a grey sheet that holds the largest: W&B wants all images of a panel to be of one size."""
+    from PIL import Image
+
+    width, height = (max((picture.size[side] for picture in pictures), default=0) for side in (0, 1))
+    sheets = []
+    for picture in pictures:
+        sheet = Image.new("RGB", (width, height), SHEET)
+        sheet.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
+        sheets.append(sheet)
+    return sheets
+
+
+def _sample(arrays: dict[str, np.ndarray], i: int) -> tuple[Image.Image, str]:
     names, observed, positive = arrays["classes"], arrays["observed"][i] == 1, arrays["pseudo"][i] > 0
     actual = arrays["targets"][i] == 1 if "targets" in arrays else None
     groups = {"observed": observed}
@@ -116,7 +180,7 @@ def _sample(arrays: dict[str, np.ndarray], i: int) -> tuple[Image.Image, str]:
     else:
         right, false, missed = positive & actual, positive & ~actual, actual & ~positive
         groups |= {"right": right & ~observed, "false": false & ~observed, "missed": missed & ~observed}
-    picture = Image.open(io.BytesIO(arrays["jpeg"][arrays["offsets"][i] : arrays["offsets"][i + 1]].tobytes())).convert("RGB")
+    picture = _picture(arrays, i)
     caption = "; ".join(f"{kind}: {', '.join(names[mask])}" for kind, mask in groups.items() if mask.any())
     interesting = [j for kind in ("false", "missed", "right", "pseudo", "observed") for j in np.flatnonzero(groups.get(kind, []))]
     if "views" in arrays and arrays["views"].shape[1] > 1 and interesting:

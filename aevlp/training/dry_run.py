@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from aevlp import ranks
 from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
-from aevlp.config.schema import ExperimentConfig
+from aevlp.config.schema import ExperimentConfig, TrainerConfig
+from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
 from aevlp.data.workers import deaths_told
@@ -28,14 +30,48 @@ from aevlp.training.run import build_trainer, check_data
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 
+UNCOUNTED = "and what labeler {} has to encode, which it does not count"
+
 
 def first_images(split: Split, count: int) -> Split:
     """The first `count` images of a split."""
     return take_rows(split, np.arange(min(count, len(split))))
 
 
-def dry_run(config: ExperimentConfig) -> None:
-    """Two steps, one validation batch, save, reload; prints memory and an estimate of the whole run.
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a run of one configuration costs on this machine, from two steps and one validation batch."""
+
+    loss: float
+    """Of the second step."""
+    step_seconds: float
+    """Of the second step."""
+    evaluate_seconds: float
+    """A validation image."""
+    view_seconds: float
+    """To encode a view."""
+    views_per_image: int
+    missing: int | None
+    """Views of the whole run that are not cached; None where the labeler cannot count them."""
+    num_train: int
+    num_val: int
+    memory_mb: float
+    """Peak of this process so far."""
+    checkpoint_mb: float
+
+    def training_seconds(self, settings: TrainerConfig) -> float:
+        """All epochs of a run that nothing stops early."""
+        steps = -(-self.num_train // settings.batch_size)
+        return settings.epochs * (self.step_seconds * steps + self.evaluate_seconds * self.num_val)
+
+    @property
+    def encoding_seconds(self) -> float:
+        """All views that are missing, as far as they can be counted."""
+        return self.view_seconds * (self.missing or 0)
+
+
+def rehearse(config: ExperimentConfig) -> Rehearsal:
+    """Two steps, one validation batch, save, reload; nothing is kept.
 
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
@@ -43,7 +79,7 @@ def dry_run(config: ExperimentConfig) -> None:
     if ranks.announced() > 1:
         raise ConfigError("--dry-run takes one process: start it without torchrun, or unset WORLD_SIZE")
     settings = config.trainer
-    data: SPMLData = registry.build("datasets", config.dataset)
+    data: SPMLData = build_dataset(config.dataset)
     check_data(data)
     short = replace(
         data,
@@ -70,24 +106,53 @@ def dry_run(config: ExperimentConfig) -> None:
         trainer.predict(short.val, "validate")
         evaluate = (clock() - began) / len(short.val)
         size = _save_and_reload(trainer)
-    encoding = encode / max(views, 1) * _views_to_encode(task.labeler, config, data)
-    training = settings.epochs * (step * -(-len(data.train) // settings.batch_size) + evaluate * len(data.val))
+    return Rehearsal(
+        loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
+        len(data.train), len(data.val), peak_memory_mb(), size,
+    )  # fmt: skip
+
+
+def dry_run(config: ExperimentConfig) -> None:
+    """Rehearse a run; prints memory and an estimate of the whole of it. Raises as `rehearse`."""
+    found, settings = rehearse(config), config.trainer
+    encoding, training = duration(found.encoding_seconds), duration(found.training_seconds(settings))
     console = Terminal(soft_wrap=True)
     console.print(f"[bold]{config.name}[/bold]  dry run: two steps, one validation batch, saved and reloaded", markup=True)
-    console.print(f"  loss         {loss:.4f}")
-    console.print(f"  step         {1000 * step:.0f} ms for {settings.batch_size} images")
-    console.print(f"  views        {views // len(short.train)} per training image")
-    console.print(f"  memory       {peak_memory_mb():.0f} MB at most so far")
-    console.print(f"  checkpoint   {size:.1f} MB; up to three are kept")
-    console.print(f"  whole run    about {duration(encoding)} to encode views, {duration(training)} for {settings.epochs} epochs")
+    console.print(f"  loss         {found.loss:.4f}")
+    console.print(f"  step         {1000 * found.step_seconds:.0f} ms for {settings.batch_size} images")
+    console.print(f"  views        {found.views_per_image} per training image")
+    console.print(f"  memory       {found.memory_mb:.0f} MB at most so far")
+    console.print(f"  checkpoint   {found.checkpoint_mb:.1f} MB; up to three are kept")
+    if found.missing is None:
+        console.print(f"  whole run    about {training} for {settings.epochs} epochs, {UNCOUNTED.format(config.labeler.name)}")
+    else:
+        console.print(f"  whole run    about {encoding} to encode views, {training} for {settings.epochs} epochs")
 
 
-def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData) -> int:
-    """Views of the whole run that are not cached."""
+def count_views(config: ExperimentConfig) -> int | None:
+    """Views of a whole run that are not cached, without a rehearsal; None where the labeler cannot count them."""
+    data: SPMLData = build_dataset(config.dataset)
+    labeler: Labeler = registry.build(
+        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed, device="cpu",
+        notify=lambda _: None,
+    )  # fmt: skip
+    return _views_to_encode(labeler, config, data)
+
+
+def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData) -> int | None:
+    """Views of the whole run that are not cached; None where the labeler cannot count them."""
+    if not hasattr(config.labeler, "encoder"):
+        return 0
     splits = [(data.train, config.dataset.flip)]
     if config.trainer.evaluate_labeler:
         splits += [(split, False) for split in (data.val, data.test) if split is not None]  # never mirrored
-    return sum(labeler.count_missing(split, flip) for split, flip in splits)
+    return total_of(labeler.count_missing(split, flip) for split, flip in splits)
+
+
+def total_of(counts: Iterable[int | None]) -> int | None:
+    """The sum; None where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def _save_and_reload(trainer: Trainer) -> float:

@@ -16,26 +16,30 @@ from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.config.errors import AevlpError, ConfigError, DataError, UnavailableError
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import Split, SPMLData, check_labels
+from aevlp.data.build import build_dataset
+from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
 from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
-from aevlp.metrics import mean_average_precision, pseudo_label_quality
+from aevlp.metrics import known_label_quality, mean_average_precision
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
+from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
+from aevlp.training import figures
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
-from aevlp.training.trainer import Progress, Trainer, flat_quality
+from aevlp.training.trainer import Progress, Trainer
+from aevlp.vision_language.encoder import missing_too
 
 _UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
@@ -85,6 +89,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
         ConfigError: the data have changed; nothing is written then.
     """
     refuse_in_worker()
+    load_kept(path)
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
@@ -104,7 +109,7 @@ def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | N
     begun_on = folder.read_fingerprint()
     if begun_on is None:
         return None
-    data: SPMLData = registry.build("datasets", config.dataset)
+    data: SPMLData = build_dataset(config.dataset)
     changed = fingerprint(data).difference(begun_on)
     if changed:
         raise ConfigError(
@@ -150,7 +155,7 @@ def _run(
     summary: dict[str, Any] = {}
     try:
         with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
-            data = data or registry.build("datasets", config.dataset)
+            data = data or build_dataset(config.dataset)
             known = _know_data(folder, data)
             if known is None:
                 data.notes.append(_UNKNOWN_DATA)
@@ -161,7 +166,8 @@ def _run(
                 write_samples(trainer)
             summary |= _labeler_on_test(config, trainer)
             summary = {"state": "finished", "run_id": folder.path.name, "experiment": config.name, "seed": config.seed,
-                       "config_hash": config.hash, "data_fingerprint": known and known.hash, **summary}  # fmt: skip
+                       "name": config.tracking.name, "config_hash": config.hash, "data_fingerprint": known and known.hash,
+                       **summary}  # fmt: skip
             folder.write_summary(summary)
             state = "finished"
     except RunStopped:
@@ -181,12 +187,16 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
     check_data(data)
+    figures.require_choice(config, data)
     small, cached = cache_images(data, config)
     loader = TrainLoader(
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
-    model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    try:
+        model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+    except UnavailableError as error:
+        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
@@ -213,7 +223,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
     ))  # fmt: skip
-    for note in data.notes + cached + ([f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []):
+    decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
+    for note in data.notes + known_notes(data.train) + figures.notes(config, data) + cached + decided:
         trackers.message(note)
     if trainer.is_over:
         trackers.message(
@@ -223,11 +234,11 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
             labeler.prepare(blind(data.train), _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
-    for name in ("summary.json", "samples.npz"):  # of a run that had ended and goes on: no longer true
+    for name in ("summary.json", "samples.npz", "test_scores.npz"):  # of a run that had ended and goes on: no longer true
         folder.remove(name)
     labeler.prepare(blind(data.train), _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
-        trainer.held_out = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
+        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
     return trainer
 
 
@@ -240,7 +251,9 @@ def check_data(data: SPMLData) -> None:
             continue
         if not len(split):
             raise DataError(f"the {name} split holds no image")
-        check_labels(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
+        check_observed(split.observed, len(split), data.class_names, f"observed labels of the {name} split")
+        if name == "training" and not (split.observed > 0).any():
+            raise DataError("no image of the training split has a known label, so there is nothing to learn; give some a label")
         if split.targets is not None:
             check_labels(split.targets, len(split), data.class_names, f"full labels of the {name} split")
         image = split.images[0]
@@ -254,20 +267,30 @@ def blind(split: Split) -> Split:
     return replace(split, targets=None)
 
 
-def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> dict[str, float | None]:
-    """Quality of the labeler on images it is not used for, and of its scores as predictions."""
+def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> tuple[figures.Figures, np.ndarray | None]:
+    """Quality of the labeler on images it is not used for, and of its scores as predictions; and what it says of them.
+
+    Nothing and None of a labeler that has no scores.
+    """
     result = labeler.evaluate(blind(split), progress)
-    if result is None or split.targets is None:
-        return {}
-    scores, pseudo = result
-    quality = flat_quality(f"{name}/pseudo", pseudo_label_quality(pseudo.numpy(), split.observed, split.targets))
-    return {f"{name}/labeler_mAP": mean_average_precision(split.targets, scores.numpy())} | quality
+    if result is None:
+        return {}, None
+    scores, pseudo = (part.numpy() for part in result)
+    quality = figures.pseudo_figures(f"{name}/pseudo", split, pseudo)
+    if split.targets is not None and (split.targets > 0).any():
+        quality[f"{name}/labeler_mAP"] = mean_average_precision(split.targets, scores)
+    return quality, pseudo
 
 
-def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> dict[str, float | None]:
-    if not config.trainer.evaluate_labeler or trainer.data.test is None:
+def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> figures.Figures:
+    test = trainer.data.test
+    if not config.trainer.evaluate_labeler or test is None:
         return {}
-    return judge_labeler(trainer.task.labeler, trainer.data.test, "test", _progress(trainer.tracker, trainer.stop))
+    found, pseudo = judge_labeler(trainer.task.labeler, test, "test", _progress(trainer.tracker, trainer.stop))
+    if test.targets is None and pseudo is not None and trainer.test_logits is not None:
+        known = known_label_quality(trainer.test_logits, test.observed, pseudo)
+        found |= {f"test/{name}": value for name, value in known.items()}
+    return found
 
 
 def _progress(trackers: Any, stop: StopFlag) -> Any:

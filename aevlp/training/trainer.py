@@ -18,15 +18,17 @@ from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
-from aevlp.metrics import average_precision_per_class, mean_average_precision, pseudo_label_quality
+from aevlp.metrics import average_precision_per_class, mean_over_classes, num_occurring
 from aevlp.reading import number
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Tracker
+from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, pseudo_figures, split_figures
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.task import Task
 
+MAX_TEST_SCORES = 20_000_000  # bytes of logits: those of the 60,260 test photos of NUS-WIDE are 19.5 MB
 _REMEDY = "nothing was saved since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
 
 
@@ -69,7 +71,10 @@ class Trainer:
         self.tracker, self.folder, self.stop = tracker, folder, stop
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
-        self.held_out: dict[str, float | None] = {}
+        self.held_out: Figures = {}
+        self.labeler_on_val: np.ndarray | None = None
+        """What the labeler says of the validation images, int8 (N,C); None where it was not asked."""
+        self.test_logits: np.ndarray | None = None
         self.last_row: dict[str, Any] = {}
 
     def fit(self) -> dict[str, Any]:
@@ -149,23 +154,22 @@ class Trainer:
         self.merge_ranks()
         logits = self.predict(self.data.val, "validate")
         self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
-        val = self.data.val
-        selected = by_observed = mean_average_precision(val.observed, logits)
-        full = None if val.targets is None else mean_average_precision(val.targets, logits)
-        if self.config.selection.labels == "clean" and full is not None:
-            selected = full
+        figures = split_figures("val", self.data.val, logits, self.labeler_on_val)
+        by_known = by_known_labels(self.config, self.data)
+        selected = float(figures["val/mAP_observed" if by_known else "val/mAP"])
         improved = progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
-            self.folder.write_validation(self.data, logits)
+            self.folder.write_scores("val_scores.npz", self.data.val, logits)
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
-            "val/mAP": full, "val/mAP_observed": by_observed, **self.pseudo_metrics(), **self.held_out, **performance,
+            **figures, **self.pseudo_metrics(), **self.held_out, **performance,
             "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
+            **({"best/val_mAP_observed": progress.best_map} if by_known else {}),
         }  # fmt: skip
         progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
         progress.stopped_early = self.should_stop(selected)
@@ -174,8 +178,9 @@ class Trainer:
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
         self.save(f"epoch-{epoch:03d}")
         if progress.stopped_early and epoch < self.config.trainer.epochs:
+            title = "validation mAP (known labels)" if by_known else "validation mAP"
             self.tracker.message(
-                f"early stop after epoch {epoch}: best validation mAP {progress.best_map:.2f} in epoch {progress.best_epoch}"
+                f"early stop after epoch {epoch}: best {title} {progress.best_map:.2f} in epoch {progress.best_epoch}"
             )
 
     def should_stop(self, selected: float) -> bool:
@@ -195,15 +200,28 @@ class Trainer:
         best = self.store.best()
         if best is not None:
             self.task.eval_model.load_state_dict(best.weights("ema" if best.has("ema") else "model"))
-        summary = {key: value for key, value in self.last_row.items() if not key.startswith("trainer/")}
-        summary |= {"trainer/step": self.progress.step, "trainer/epoch": self.progress.epochs_done, "test/mAP": None}
-        if self.data.test is not None:
-            logits = self.predict(self.data.test, "test")
-            if self.data.test.targets is not None:
-                precisions = average_precision_per_class(self.data.test.targets, logits)
-                summary["test/mAP"] = float(precisions.mean())
+        summary = UNKNOWN | {key: value for key, value in self.last_row.items() if not key.startswith("trainer/")}
+        summary |= {"trainer/step": self.progress.step, "trainer/epoch": self.progress.epochs_done}
+        test = self.data.test
+        if test is not None:
+            self.test_logits = self.predict(test, "test")
+            self.keep_test_scores(test, self.test_logits)
+            if test.targets is None:
+                summary |= split_figures("test", test, self.test_logits)
+            else:
+                precisions = average_precision_per_class(test.targets, self.test_logits)
+                mean = mean_over_classes(precisions)
+                summary |= {"test/mAP": number(mean), "test/mAP_classes": num_occurring(test.targets)}
                 self.folder.write_per_class(self.data, precisions)
         return summary
+
+    def keep_test_scores(self, test: Split, logits: np.ndarray) -> None:
+        """Write test_scores.npz, unless it would be a burden to whoever copies the run."""
+        if logits.nbytes <= MAX_TEST_SCORES:
+            self.folder.write_scores("test_scores.npz", test, logits)
+        else:
+            size = logits.nbytes / 1e6
+            self.tracker.message(f"test scores of {size:,.0f} MB are not kept in the run; `eval -o FOLDER` writes them")
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
         """Logits (N,C) float32 of a split, images as they are, in row order; each rank scores its share of the rows."""
@@ -229,16 +247,11 @@ class Trainer:
             raise TrainingError(f"{stage}: the logits are not finite after step {self.progress.step}; {_REMEDY}")
         return logits
 
-    def pseudo_metrics(self) -> dict[str, float | None]:
+    def pseudo_metrics(self) -> Figures:
         """Quality of this epoch's pseudo-labels on the training images; the true labels are read here only."""
-        train = self.data.train
-        if train.targets is None or self.config.labeler.name == "none":
-            return {
-                f"pseudo/{sign}/{key}": None
-                for sign in ("positive", "negative")
-                for key in ("precision", "recall", "f1", "count")
-            }
-        return flat_quality("pseudo", pseudo_label_quality(self.task.pseudo.cpu().numpy(), train.observed, train.targets))
+        if self.config.labeler.name == "none":
+            return {}
+        return pseudo_figures("pseudo", self.data.train, self.task.pseudo.cpu().numpy())
 
     def call_epoch_hook(self, epoch: int) -> None:
         """Let a loss with an `on_epoch_end(predict, epoch)` look at the training set, unless its `looks_back(epoch)` is false."""
@@ -284,8 +297,3 @@ class Trainer:
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             what = " ".join(str(error).split())
             raise CheckpointError(f"{checkpoint.folder}: does not fit the run's config.yaml: {what}") from error
-
-
-def flat_quality(prefix: str, quality: dict[str, dict[str, float]]) -> dict[str, float | None]:
-    """`{"positive": {"precision": ...}}` as `prefix/positive/precision` and so on."""
-    return {f"{prefix}/{sign}/{key}": value for sign, values in quality.items() for key, value in values.items()}

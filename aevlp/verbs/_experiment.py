@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
@@ -23,13 +26,21 @@ def add_experiment(parser: argparse.ArgumentParser, *, top: bool = False) -> Non
                         help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
 
 
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """--name, of commands that make one run."""
+    parser.add_argument("--name", dest="run_name", metavar="NAME",
+                        help="what compare, report and W&B call the run, same as --set tracking.name=...")  # fmt: skip
+
+
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """All that was given as --set, --seed and --tracking, as --set words."""
+    """All that was given as --set, --seed, --tracking and --name, as --set words."""
     result = list(arguments.overrides)
     if arguments.seed is not None:
         result.append(f"seed={arguments.seed}")
     if arguments.tracking is not None:
         result.append(f"tracking.mode={arguments.tracking}")
+    if getattr(arguments, "run_name", None) is not None:
+        result.append(f"tracking.name={json.dumps(arguments.run_name)}")  # a name, whatever YAML would take it for
     return result
 
 
@@ -39,4 +50,14 @@ def given_experiment(arguments: argparse.Namespace, what_for: str) -> Experiment
         raise ConfigError(f"give --exp NAME {what_for} (see `{COMMAND} list experiments`)")
     from aevlp.config.loading import load_experiment
 
+    load_parts(arguments.exp)
     return load_experiment(arguments.exp, overrides(arguments))
+
+
+def load_parts(experiment: str) -> None:
+    """Load the plugins that a run keeps, where an experiment is the config.yaml of one."""
+    from aevlp.runs.plugins import load_kept
+
+    path = Path(experiment)
+    if path.name == "config.yaml" and os.path.isfile(path):
+        load_kept(path.parent)

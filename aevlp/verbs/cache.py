@@ -124,10 +124,12 @@ def _encode(config: ExperimentConfig) -> None:
     from accelerate import Accelerator
 
     from aevlp.config import registry
+    from aevlp.data.build import build_dataset
+    from aevlp.training.dry_run import total_of
     from aevlp.training.progress import progress_bar
     from aevlp.training.run import blind, check_data
 
-    data = registry.build("datasets", config.dataset)
+    data = build_dataset(config.dataset)
     check_data(data)
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
@@ -139,7 +141,11 @@ def _encode(config: ExperimentConfig) -> None:
     for name, split, flip in wanted:
         with progress_bar(f"encode {name}", len(split)) as progress:
             labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done))
-    missing = sum(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    missing = total_of(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    if missing is None:
+        say(f"{labeler.num_images_encoded} views encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
+            f"all that {config.name} needs is cached is not known")  # fmt: skip
+        return
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
     say(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")

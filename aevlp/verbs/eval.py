@@ -1,4 +1,4 @@
-"""`eval`: what a trained model reaches on validation or test."""
+"""`eval`: what a trained model reaches on a split."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ HELP = "mAP, and precision, recall and F1 at thresholds, of a run, an export or 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("source", metavar="RUN|FILE", help="run folder, id or `latest`; exported folder; published checkpoint")
-    parser.add_argument("--split", choices=("val", "test"), default="test", help="images to score (default: test)")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="also write <split>_per_class.csv and <split>_thresholds.csv")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="images to score (default: test)")
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", help="also write <split>_per_class.csv, <split>_thresholds.csv and <split>_scores.npz"
+    )
     add_experiment(parser)
 
 
@@ -23,11 +25,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Score, and print the tables."""
     from aevlp.inference.sources import find_trained
 
-    find_trained(arguments.source, overrides(arguments), arguments.exp)
-    from aevlp.inference.evaluate import evaluate, print_evaluation, write_evaluation
+    source = str(find_trained(arguments.source, overrides(arguments), arguments.exp))
+    from aevlp.inference.evaluate import evaluate
+    from aevlp.inference.evaluation_tables import print_evaluation, write_evaluation
     from aevlp.inference.open import open_trained
 
-    trained = open_trained(arguments.source, overrides(arguments), arguments.exp)
+    trained = open_trained(source, overrides(arguments), arguments.exp)
     found = evaluate(trained, arguments.split)
     print_evaluation(found, trained.source)
     if arguments.output is not None:

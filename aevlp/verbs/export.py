@@ -22,12 +22,12 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.inference.sources import find_trained
     from aevlp.output import require_new_folder
 
-    find_trained(arguments.source)
+    source = str(find_trained(arguments.source))
     folder = Path(arguments.output)
     require_new_folder(folder)
     from aevlp.inference.export import export
     from aevlp.inference.open import open_trained
 
-    export(open_trained(arguments.source), folder, arguments.onnx)
+    export(open_trained(source), folder, arguments.onnx)
     for path in sorted(folder.iterdir()):
         say(f"{path.stat().st_size / 1e6:8.2f} MB  {path}")

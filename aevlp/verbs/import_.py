@@ -1,4 +1,4 @@
-"""`import`: from any annotation export to labels.csv."""
+"""`import`: from any annotation export to the table, labels.csv or labels.parquet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE)"
     )
-    parser.add_argument("--replace", action="store_true", help="write over a labels.csv that says something else")
+    parser.add_argument("--table", metavar="NAME", default="labels.csv", help="labels.csv (the default) or labels.parquet")
+    parser.add_argument("--replace", action="store_true", help="write over a table that says something else")
     for name, text in SETTINGS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", dest="overrides",
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from aevlp.data.table import SPLITS
 
     kind = arguments.kind or guess(source)
-    imported = import_table(_config(kind, arguments), source, root, replace=arguments.replace)
+    imported = import_table(_config(kind, arguments), source, root, name=arguments.table, replace=arguments.replace)
     rows, report = imported.collected.rows, imported.report
     splits = {split: sum(row.split == split for row in rows) for split in SPLITS}
     say(

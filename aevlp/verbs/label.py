@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
+from aevlp.verbs._labels_file import add_labels_file, given_labels_file
 
 HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
 
@@ -14,18 +14,20 @@ HELP = "pseudo-labels of the training images as a file, with score, sign and the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     add_experiment(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="labels.csv or labels.parquet")
+    add_labels_file(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Label, and say how many."""
-    from aevlp.output import require_place
-
-    require_place(Path(arguments.output))
+    """Label, and say how much of what."""
+    path, form = given_labels_file(arguments)
     config = given_experiment(arguments, "whose images to label")
     from aevlp.inference.label import write_pseudo_labels
+    from aevlp.inference.label_summary import print_labeled
+    from aevlp.terminal import Terminal
 
-    labels, images, notes = write_pseudo_labels(config, Path(arguments.output))
-    for note in notes:
+    found = write_pseudo_labels(config, path, form)
+    for note in found.notes:
         say(note, error=True)
-    say(f"{labels} pseudo-labels of {images} training images: {arguments.output}")
+    count, where = int(found.assigned.sum() + found.absent.sum()), "" if path is None else f": {path}"
+    say(f"{count} pseudo-labels of {found.num_images} training images{where}", error=path is None)
+    print_labeled(found, Terminal(stderr=path is None))

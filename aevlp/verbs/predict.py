@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
+from aevlp.verbs._labels_file import add_labels_file, given_labels_file
 
 HELP = "scores and labels of photos, by a run or an export"
 
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("source", metavar="RUN", help="run folder, id or `latest`, or exported folder")
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders of them at any depth")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="scores.csv: image, a column a class, labels")
+    add_labels_file(parser)
     parser.add_argument("--threshold", type=float, metavar="T",
                         help="probability from which a class is a label (default: one a class, from validation)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per forward pass (default: 32)")
@@ -25,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a file that is no image: stop, or leave it out and list it in FILE.quarantine.csv")  # fmt: skip
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Score, and say what was left out."""
+def run(arguments: argparse.Namespace) -> int:
+    """Score, and say what was left out; 1 where that was named itself."""
     for flag, value in (("--batch-size", arguments.batch_size), ("--workers", arguments.workers)):
         if not 1 <= value <= 65_536:
             raise ConfigError(f"{flag} {value}: must be from 1 to 65536")
@@ -35,13 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     if Path(arguments.source).is_file():
         raise ConfigError(f"{arguments.source}: is a file; predict takes a run or an exported folder, which tell class names")
     from aevlp.inference.sources import find_trained
-    from aevlp.output import require_place
 
-    find_trained(arguments.source)
+    source = str(find_trained(arguments.source))
     for path in arguments.images:
         if not os.path.exists(path):
             raise ConfigError(f"{path}: no such file or folder")
-    require_place(Path(arguments.output))
+    output, form = given_labels_file(arguments)
     from aevlp.inference.open import open_trained
     from aevlp.inference.predict import find_images, predict
 
@@ -49,10 +50,24 @@ def run(arguments: argparse.Namespace) -> None:
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     bad = predict(
-        open_trained(arguments.source), found, Path(arguments.output), threshold=arguments.threshold,
+        open_trained(source), found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
+    if found.others:
+        say(f"note  {_passed_over(found.others)}", error=True)
     for problem in bad.values():
         say(f"left out  {problem}", error=True)
-    left_out = f", {len(bad)} left out ({arguments.output}.quarantine.csv)" if bad else ""
-    say(f"{len(found.images) + len(found.closed) - len(bad)} images scored{left_out}: {arguments.output}")
+    count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
+    left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
+    say(f"{count} images scored{left_out}{where}", error=output is None)
+    return int(any(os.path.normpath(path) in bad for path in arguments.images))
+
+
+def _passed_over(names: list[str]) -> str:
+    from aevlp.data.imports._base import some
+
+    kinds = Counter(os.path.splitext(name)[1].lower() or "none" for name in names).most_common(10)
+    told = ", ".join(f"{suffix} {count}" for suffix, count in kinds)
+    return (
+        f"{len(names)} files are passed over, as their names do not end as those of photos do ({told}): {some(names, len(names))}"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from aevlp.config.errors import ConfigError
 from aevlp.layout import NONE, Sheet
 from aevlp.terminal import Terminal
-from aevlp.verbs._experiment import add_experiment, overrides
+from aevlp.verbs._experiment import add_experiment, load_parts, overrides
 
 HELP = "a resolved experiment, and where each value came from"
 
@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     if len(names) != (2 if arguments.diff else 1):
         raise ConfigError("show takes --exp NAME, --exp NAME --diff OTHER, or --diff NAME OTHER")
     changes = overrides(arguments)
+    for name in names:
+        load_parts(name)
     first = resolve(names[0], changes)
     console = Terminal()
     values = flatten(first.config.to_dict())

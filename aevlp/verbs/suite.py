@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="D", help="first part of the experiments' names: digits, coco, ...")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row, seeds 0 to N-1 (3)")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these, by title or method")
+    parser.add_argument("--columns", nargs="+", metavar="COLUMN", help="only these, of a suite that has several")
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="runs at a time; cores and GPUs are shared among them"
     )
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tune", type=int, metavar="N", help="also tune every row by N validation trials, and run what they found"
     )
     parser.add_argument("--own-stop-rules", action="store_true", help="each row stops as its authors do, not by one rule for all")
-    parser.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
+    only.add_argument("--dry-run", action="store_true", help="train nothing: runs that are left, their hours and memory")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides", help="change all rows"
     )
@@ -41,7 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.suites.run import run_suite
 
     run_suite(
-        arguments.suite, arguments.dataset, seeds=arguments.seeds, rows=arguments.rows, workers=arguments.workers,
+        arguments.suite, arguments.dataset, seeds=arguments.seeds, rows=arguments.rows, columns=arguments.columns,
+        workers=arguments.workers,
         gpus=arguments.gpus, own_stop_rules=arguments.own_stop_rules, trials=arguments.tune,
-        words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table,
+        words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table, rehearse=arguments.dry_run,
     )  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config.errors import ConfigError
-from aevlp.verbs._experiment import add_experiment, given_experiment
+from aevlp.verbs._experiment import add_experiment, add_name, given_experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of training."""
     add_experiment(parser, top=True)
+    add_name(parser)
     parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
     parser.add_argument(
         "--dry-run", action="store_true", help="two steps, one validation batch, save, reload; memory and time estimate"
@@ -36,8 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _resume(arguments: argparse.Namespace) -> None:
     words = arguments.overrides
     other = [word for word in words if not word.startswith("trainer.epochs=")]
-    if arguments.exp is not None or arguments.seed is not None or arguments.dry_run or other:
-        raise ConfigError("--resume takes no --exp, --seed or --dry-run, and of --set only trainer.epochs=N")
+    given = (arguments.exp, arguments.seed, arguments.run_name)
+    if any(value is not None for value in given) or arguments.dry_run or other:
+        raise ConfigError("--resume takes no --exp, --seed, --name or --dry-run, and of --set only trainer.epochs=N")
     epochs = words[-1].partition("=")[2] if words else None
     if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, UnavailableError
-from aevlp.config.schema import Config
+from aevlp.config.schema import ComponentConfig, Config
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
 from aevlp.network import require_reachable
@@ -23,6 +23,8 @@ from aevlp.network import require_reachable
 SMALL_ENCODER_MB = 50
 FILE_TYPES = (".json", ".txt", ".safetensors", ".model")
 """What belongs to an encoder's folder; all else is left alone."""
+_PATTERNS = [f"*{suffix}" for suffix in FILE_TYPES]
+_INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "tiny_clip"
 
 
@@ -43,6 +45,12 @@ class EncoderConfig(Config):
     """Arithmetic of the image tower; auto takes bf16 for encoders of 50 MB or more where the device has it."""
     cache: bool = True
     """Keep embeddings in $AEVLP_CACHE (else ~/.cache/aevlp), so that no later run computes them again."""
+
+    @field_validator("source")
+    @classmethod
+    def _folder_in_full(cls, source: str) -> str:
+        path = user_path(source)
+        return str(path.absolute()) if source != "bundled" and (source[0] in "./~" or path.is_dir()) else source
 
 
 class DualEncoder:
@@ -112,36 +120,55 @@ def locate(config: EncoderConfig) -> Path:
         ConfigError: the folder holds no model.
         UnavailableError: a hub id that is neither cached nor reachable; answered within 15 s.
     """
+    found = find_local(config)
+    if found is not None:
+        return found
+    from huggingface_hub import constants, snapshot_download
+
+    source = config.source
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise UnavailableError(f"encoder {source} is not in the local cache, and HF_HUB_OFFLINE=1 forbids a download; {_INSTEAD}")
+    require_reachable(constants.ENDPOINT, f"encoder {source}", _INSTEAD)
+    try:
+        return Path(snapshot_download(source, revision=config.revision, allow_patterns=_PATTERNS))
+    except Exception as error:  # the hub's, the connection's and the disk's; all mean that there is no encoder
+        raise UnavailableError(f"encoder {source} could not be downloaded ({error}); {_INSTEAD}") from error
+
+
+def find_local(config: EncoderConfig) -> Path | None:
+    """Local folder of the encoder, without the network: None for a hub id that is not cached; ConfigError as of `locate`."""
     source = config.source
     if source == "bundled":
         return BUNDLED
-    path = user_path(source, "labeler.encoder.source")
+    path = Path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"labeler.encoder.source: {source} is a folder without config.json, so not a Hugging Face model")
         return path
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id of the form owner/name")
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    patterns = [f"*{suffix}" for suffix in FILE_TYPES]
     try:
-        folder = Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns, local_files_only=True))
-        if any(folder.glob("*.safetensors")):  # other programs may have cached no more than the tokenizer
-            return folder
+        folder = Path(snapshot_download(source, revision=config.revision, allow_patterns=_PATTERNS, local_files_only=True))
     except LocalEntryNotFoundError:
-        pass
+        return None
     except HFValidationError as error:
         raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id: {error}") from error
-    instead = "set labeler.encoder.source to a local folder in Hugging Face layout"
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UnavailableError(f"encoder {source} is not in the local cache, and HF_HUB_OFFLINE=1 forbids a download; {instead}")
-    require_reachable(constants.ENDPOINT, f"encoder {source}", instead)
+    return folder if any(folder.glob("*.safetensors")) else None  # other programs may have cached no more than the tokenizer
+
+
+def missing_too(labeler: ComponentConfig) -> list[str]:
+    """What to tell of a labeler's encoder where other weights are missing already: not one after the other."""
+    encoder: Any = getattr(labeler, "encoder", None)
+    if not hasattr(encoder, "source") or not hasattr(encoder, "revision"):  # a plugin's own kind of encoder
+        return []
     try:
-        return Path(snapshot_download(source, revision=config.revision, allow_patterns=patterns))
-    except Exception as error:  # the hub's, the connection's and the disk's; all mean that there is no encoder
-        raise UnavailableError(f"encoder {source} could not be downloaded ({error}); {instead}") from error
+        found = find_local(encoder)
+    except ConfigError as error:
+        return [str(error)]
+    return [] if found is not None else [f"encoder {encoder.source} is not on this machine either; {_INSTEAD}"]
 
 
 def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:

@@ -6,15 +6,16 @@ features by about a tenth of their length and is nearly common to all classes, s
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.config.schema import Config
+from aevlp.config.schema import Config, LocalPath
 from aevlp.data.npz import read_npy
-from aevlp.folders import user_path
 
 
 class LabelGraphConfig(Config):
@@ -26,7 +27,7 @@ class LabelGraphConfig(Config):
     """Entries kept in each row of the relation, the class itself among them (VOC 20, COCO 62, NUS-WIDE 50, CUB 312)."""
     strength: float = Field(0.2, ge=0, le=1)
     """Share of the neighbours in a row; the class itself keeps the rest."""
-    relation: str | None = None
+    relation: LocalPath | None = None
     """File .npy (C,C) of class similarities; null takes cosines of the text features."""
 
 
@@ -62,7 +63,7 @@ def residual(features: Tensor, config: LabelGraphConfig, seed: int) -> Tensor:
 
 def _read_relation(path: str, num_classes: int) -> Tensor:
     try:
-        relation = read_npy(user_path(path, "labeler.label_graph.relation"))
+        relation = read_npy(Path(path))
     except DataError as error:
         raise DataError(f"labeler.label_graph.relation: {error}") from error
     if relation.shape != (num_classes, num_classes) or relation.dtype.kind not in "fiu" or not np.isfinite(relation).all():

@@ -115,3 +115,42 @@ def test_a_word_that_is_no_action_is_a_usage_error(capsys):
         main(["cache", "lst"])
     assert stopped.value.code == 2
     assert "list" in capsys.readouterr().err
+
+
+def test_build_tells_its_progress_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("aevlp.training.progress.LINE_SECONDS", 0.0)
+    assert build() == 0
+    lines = capsys.readouterr().err.splitlines()
+    for name, count in (("train", 20), ("val", 12), ("test", 9)):
+        told = [line for line in lines if line.startswith(f"encode {name}: ")]
+        assert told[-1].startswith(f"encode {name}: {count} of {count}")
+        assert any(", about 0:0" in line for line in told)
+
+
+@pytest.fixture
+def uncounting(tmp_path):
+    """A plugin: a labeler with an encoder that does not count what it lacks."""
+    path = tmp_path / "uncounting.py"
+    path.write_text("""
+from aevlp.config.registry import register
+from aevlp.config.schema import ComponentConfig
+from aevlp.labelers import Labeler
+from aevlp.vision_language.encoder import EncoderConfig
+
+class UncountingConfig(ComponentConfig):
+    encoder: EncoderConfig = EncoderConfig(source="bundled")
+
+@register("labelers", "uncounting", config=UncountingConfig)
+class Uncounting(Labeler):
+    def __init__(self, config, **runtime):
+        self.config = config
+""")
+    return ["--plugin", str(path), "--exp", "digits_gpr", "--set", *FEW[:3], "labeler=uncounting"]
+
+
+def test_what_a_labeler_does_not_count_is_not_called_cached(uncounting, small, capsys):
+    assert main(["cache", "build", *uncounting]) == 0
+    said = capsys.readouterr().out
+    assert "0 views encoded; labeler uncounting does not count what it lacks, so whether all that digits_gpr needs is" in said
+    assert main(["--dry-run", *uncounting, *small]) == 0
+    assert "for 2 epochs, and what labeler uncounting has to encode, which it does not count" in capsys.readouterr().out

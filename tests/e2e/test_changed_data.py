@@ -90,18 +90,13 @@ def test_a_suite_trains_again_on_an_edited_table_and_the_results_are_told_apart(
 
     assert main(["compare", str(runs_root())]) == 0
     said = capsys.readouterr().out
-    assert "folder_an (10 training images)" in said
-    assert "folder_an (5 training images)" in said
-    names = ("folder_an (5 training images)", "folder_an (10 training images)")
-    notes = [
-        f"{first}: other data than {other}: {told}"
-        for first, other, told in zip(names, names[::-1], (CHANGE, reverse), strict=True)
-    ]
-    assert sum(f"data  {note}\n" in said for note in notes) == 1
+    titles = ["folder, 10 training, 2 validation, 4 test images", "folder, 5 training, 1 validation, 4 test images"]
+    assert all(said.splitlines().count(title) == 1 for title in titles)
+    assert "against" not in said  # no difference between figures of other images
     report = report_data([runs_root()])
-    assert {group["name"] for group in report["groups"]} == set(names)
+    assert sorted(table["title"] for table in report["tables"]) == titles
+    assert [len(table["groups"]) for table in report["tables"]] == [1, 1]
     assert [group["seeds"] for group in report["groups"]] == [[0], [0]]
-    assert any(note in report["notes"] for note in notes)
     assert not any("a later run" in problem for run in report["runs"] for problem in run["problems"])
 
     table()
@@ -118,10 +113,10 @@ def test_without_the_data_a_suite_trains_nothing_and_still_shows_its_table(suite
     capsys.readouterr()
     assert suite() == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {photos / 'labels.csv'}: no such file.")
+    assert error.startswith(f"error: {photos}: there is no such folder")
     assert suite("--table") == 0
     said = capsys.readouterr().out
-    assert f"the data cannot be read here, so runs on any data are taken: {photos / 'labels.csv'}: no such file" in said
+    assert f"the data cannot be read here, so runs on any data are taken: {photos}: there is no such folder" in said
     assert "AN" in said
     assert len(suite.began) == 1
 
@@ -178,15 +173,14 @@ def test_runs_of_an_older_version_stay_among_themselves(suite, run, capsys):
     assert len(suite.began) == 1
     assert main(["compare", str(runs_root())]) == 0
     said = capsys.readouterr().out
-    assert "folder_an (unknown data)" in said
-    assert "folder_an (10 training images)" in said
-    assert "is not known: one of the two is of a version that did not write it down\n" in said
+    assert {"folder, unknown data", "folder, 10 training, 2 validation, 4 test images"} <= set(said.splitlines())
+    assert "against" not in said
     for folder in runs_root().glob("folder_an-*"):
         if folder != run:
             shutil.rmtree(folder)
     assert main(["compare", str(runs_root())]) == 0
     said = capsys.readouterr().out
-    assert "data" not in said  # as before
+    assert "unknown data" not in said  # there is nothing to tell it from
     assert main(["--resume", str(run), "--set", "trainer.epochs=2"]) == 0
     assert "an older version began this run and did not write down on what data" in capsys.readouterr().out
     assert not (run / "data.json").exists()

@@ -15,13 +15,14 @@ from aevlp.cli import build_parser, main
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {
-    "": {"--help", "--version", "--exp", "--set", "--seed", "--tracking", "--plugin", "--resume", "--dry-run"},
+    "": {"--help", "--version", "--exp", "--set", "--seed", "--name", "--tracking", "--plugin", "--resume", "--dry-run"},
     "import": {
         "--help",
         "--plugin",
         "source",
         "--from",
         "--root",
+        "--table",
         "--replace",
         "--image",
         "--label",
@@ -33,8 +34,8 @@ FLAGS = {
     },
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "label": {"--help", "--plugin", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "predict": {"--help", "--plugin", "source", "images", "--output"}
+    "label": {"--help", "--plugin", "--output", "--format", "--exp", "--set", "--seed", "--tracking"},
+    "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
     | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
     "export": {"--help", "--plugin", "source", "--output", "--onnx"},
     "list": {"--help", "--plugin", "kind"},
@@ -44,6 +45,8 @@ FLAGS = {
     "report": {"--help", "--plugin", "runs", "--output", "--baseline"},
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
+    "review": {"--help", "--plugin", "source", "--output", "--count", "--order", "--complete", "--becomes", "--simulate"}
+    | {"--exp", "--set", "--seed", "--tracking"},
     "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
     "suite": {
         "--help",
@@ -57,7 +60,7 @@ FLAGS = {
         "--tune",
         "--own-stop-rules",
     }
-    | {"--table", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
+    | {"--table", "--dry-run", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
     "cache": {"--help", "--plugin"},
@@ -84,7 +87,7 @@ EARLY = {
     "import absent": "error: absent: no such file or folder",
     "export run -o run": "error: -o run: is there already; name a new folder",
     "export run -o absent/x": NO_FOLDER,
-    "label --exp nope -o x": NO_EXPERIMENT,
+    "label --exp nope -o x.csv": NO_EXPERIMENT,
     "label --exp digits_gpr -o absent/x": NO_FOLDER,
     "compare absent": NO_RUN,
     "report absent": NO_RUN,
@@ -224,6 +227,7 @@ def test_wrong_words_exit_2(words, capsys):
         (["--exp", "digits_gpr", "--resume", "latest"], "--resume takes no --exp"),
         (["--resume", "latest", "--seed", "1"], "--resume takes no --exp, --seed"),
         (["--resume", "latest", "--dry-run"], "--resume takes no --exp"),
+        (["--resume", "latest", "--name", "a"], "--resume takes no --exp, --seed, --name"),
         (["--resume", "latest", "--set", "loss.rho=1"], "of --set only trainer.epochs=N"),
         (["--resume", "latest", "--set", "trainer.epochs=many"], "trainer.epochs=many: must be a number above 0"),
         (["--resume", "latest"], "there is no run in "),
@@ -251,3 +255,16 @@ def test_nothing_is_written_by_a_wrong_command(refused, tmp_path, monkeypatch):
 def test_show_refuses_another_number_of_experiments(refused):
     for words in ([], ["--diff", "digits_an"], ["--exp", "digits_gpr", "--diff", "digits_an", "digits_gr"]):
         assert refused("show", *words) == "error: show takes --exp NAME, --exp NAME --diff OTHER, or --diff NAME OTHER\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("show digits_gpr", "--exp digits_gpr?"), ("show gpr", "--exp coco_gpr or cub_gpr or digits_gpr or folder_gpr or "),
+        ("cache build an_pl", "--exp digits_an_pl?"), ("digits_em", "--exp digits_em?"),
+    ],
+)  # fmt: skip
+def test_an_experiment_without_its_flag_is_told_what_was_meant(words, meant, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert f"; did you mean {meant}" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def test_markdown_and_latex_escape_what_would_be_markup(runs, capsys):
     widths = {line.replace(r"\|", "").count("|") for line in markdown.split("\n\n")[0].splitlines()}
     assert len(widths) == 1
     latex = said(capsys, runs, "--latex")
-    assert r"digits\_an & 0,1,2 & 81.3 $\pm$ 5.7 &" in latex
+    assert r"digits\_an & 0,1,2 & 81.3 $\pm$ 5.7 \\" in latex
     assert latex.count(r"\\") == 3
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import small_runs
+from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 import aevlp
@@ -14,6 +16,7 @@ from aevlp.cli import main
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
+from aevlp.metrics import mean_average_precision
 from aevlp.metrics.thresholds import sigmoid
 
 
@@ -33,6 +36,15 @@ def test_map_is_exactly_that_of_the_summary(trained_run):
     trained = open_trained(str(trained_run))
     assert evaluate(trained, "test").mean_average_precision == summary["test/mAP"]
     assert evaluate(trained, "val").mean_average_precision == summary["best/val_mAP"]
+
+
+@pytest.mark.parametrize(("split", "metric"), [("val", "best/val_mAP"), ("test", "test/mAP")])
+def test_scores_that_a_run_and_eval_keep_give_its_map_by_the_published_rule(trained_run, split, metric, tmp_path):
+    assert main(["eval", str(trained_run), "--split", split, "-o", str(tmp_path)]) == 0
+    for folder in (trained_run, tmp_path):
+        with np.load(folder / f"{split}_scores.npz") as scores:
+            found = mean_average_precision(scores["targets"], scores["logits"], absent="zero")  # each of the ten digits occurs
+        assert found == json.loads((trained_run / "summary.json").read_text())[metric]
 
 
 def test_map_is_that_of_the_summary_in_reduced_precision_too():
@@ -86,17 +98,18 @@ def test_class_without_a_positive_in_validation_takes_one_half_and_is_named(copi
 
 
 def test_of_many_classes_the_ten_best_and_the_ten_worst_are_shown(trained_run, monkeypatch, capsys):
-    from aevlp.inference import evaluate as evaluation
+    from aevlp.inference.evaluate import Evaluation
+    from aevlp.inference.evaluation_tables import print_evaluation
 
     found = evaluate(open_trained(str(trained_run)), "test")
     many = {name: np.tile(getattr(found, name), 4) for name in ("positives", "thresholds")}
     quality = found.at_best.__class__(*(np.tile(v, 4) for v in (found.at_best.precision, found.at_best.recall, found.at_best.f1)),
                                       found.at_best.macro, found.at_best.micro)  # fmt: skip
-    wide = evaluation.Evaluation(
+    wide = Evaluation(
         [f"[c{j}]" for j in range(40)], "test", 40, many["positives"], np.arange(40.0), found.by_threshold,
         many["thresholds"], [], quality, "x", ["a note"],
     )  # fmt: skip
-    evaluation.print_evaluation(wide, "run")
+    print_evaluation(wide, "run")
     output = capsys.readouterr().out
     assert "\na note\n" in output
     shown = [line.split()[0] for line in output.splitlines() if line.startswith("[c")]
@@ -144,9 +157,41 @@ def test_a_run_without_a_checkpoint_and_one_of_other_classes_are_refused(copied)
 
 
 def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
-    from aevlp.inference.evaluate import write_evaluation
+    from aevlp.inference.evaluation_tables import write_evaluation
 
     (tmp_path / "file").write_text("")
     found = evaluate(open_trained(str(trained_run)), "val")
     with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
         write_evaluation(found, tmp_path / "file" / "below")
+
+
+def broken(run):
+    """Take away what makes the checkpoints whole."""
+    for manifest in (run / "checkpoints").glob("*/manifest.json"):
+        manifest.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (lambda run: shutil.rmtree(run / "checkpoints"), "has no complete checkpoint with a validated epoch"),
+        (broken, "cannot be used ({run}/checkpoints: no checkpoint is complete; remove the folder to train from the start)"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["eval", "predict", "export"])
+def test_latest_is_the_newest_run_that_can_be_used(verb, harm, why, trained_run, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    older, newer = (shutil.copytree(trained_run, runs / name, symlinks=True) for name in ("older", "newer"))
+    os.utime(older / "config.yaml", (1, 1))
+    harm(newer)
+    os.utime(newer / "config.yaml", (2, 2))
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    words = {"eval": [], "predict": [str(tmp_path / "photo.png"), "-o", str(tmp_path / "s.csv")], "export": ["-o", "{out}"]}
+    command = [verb, "latest", *(word.format(out=tmp_path / "model") for word in words[verb])]
+    assert main(command) == 0
+    told = f"newer {why.format(run=newer)}"
+    assert capsys.readouterr().err == f"note  latest is older, as {told}\n"
+    shutil.rmtree(tmp_path / "model", ignore_errors=True)
+    harm(older)
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"error: no run in {runs}/ can be used: {told}; --resume latest trains on\n"

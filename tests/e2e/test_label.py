@@ -1,21 +1,29 @@
 """`label`: the labels of a run as a file, whole or not at all."""
 
 import csv
+import io
+import json
 import signal
 from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import small_runs
+import torch
 
 import aevlp
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.digits import CLASS_NAMES
+from aevlp.data.table import read_table
 from aevlp.inference import label as labeling
-from aevlp.inference.label_file import COLUMNS, label_file
+from aevlp.inference.label import COLUMNS, Labeled
+from aevlp.inference.label_formats import FORMATS, Photo, labels_file
+from aevlp.inference.label_summary import print_labeled
 from aevlp.labelers.damp import DAMP
+from aevlp.terminal import Terminal
 
 SMALL = ["dataset.num_train=40", "dataset.num_val=8", "dataset.num_test=8", "labeler.grid=2", "labeler.negatives=on"]
 COMMAND = ["label", "--exp", "digits_gpr", "--set", *SMALL]
@@ -37,7 +45,9 @@ def test_labels_are_those_the_run_trains_with(tmp_path, few_at_a_time, capsys):
     capsys.readouterr()
     assert main([*COMMAND, "-o", str(tmp_path / "labels.csv")]) == 0
     rows = read_csv(tmp_path / "labels.csv")
-    assert capsys.readouterr().out == f"{len(rows)} pseudo-labels of 40 training images: {tmp_path}/labels.csv\n"
+    assert {row["image"] for row in rows} == {f"image {i}" for i in range(40)}
+    rows = [row for row in rows if row["class"]]
+    assert capsys.readouterr().out.startswith(f"{len(rows)} pseudo-labels of 40 training images: {tmp_path}/labels.csv\nclass ")
     found = np.zeros_like(pseudo)
     for row in rows:
         found[int(row["image"].removeprefix("image ")), CLASS_NAMES.index(row["class"])] = int(row["sign"])
@@ -50,6 +60,19 @@ def test_labels_are_those_the_run_trains_with(tmp_path, few_at_a_time, capsys):
         assert float(row["score"]) == pytest.approx(middle, rel=1e-4)
         assert row["observed"] in CLASS_NAMES
         assert row["class"] != row["observed"]
+        assert row["label"] == row["observed"] + (f"|{row['class']}" if row["sign"] == "1" else "")
+        assert row["absent"] == (row["class"] if row["sign"] == "-1" else "")
+
+
+def test_the_csv_is_a_table_of_the_training_photos(tmp_path, few_at_a_time):
+    assert main([*COMMAND, "-o", str(tmp_path / "labels.csv")]) == 0
+    data = registry.build("datasets", aevlp.load_experiment("digits_gpr", SMALL).dataset)
+    expected = {f"image {i}": ({CLASS_NAMES[j] for j in np.flatnonzero(data.train.observed[i])}, set()) for i in range(40)}
+    for row in read_csv(tmp_path / "labels.csv"):
+        if row["class"]:
+            expected[row["image"]][0 if row["sign"] == "1" else 1].add(row["class"])
+    found = {row.image: (set(row.known), set(row.absent)) for row in read_table(tmp_path / "labels.csv").rows}
+    assert found == expected
 
 
 def test_parquet_holds_the_same_as_csv(tmp_path, few_at_a_time):
@@ -62,7 +85,7 @@ def test_parquet_holds_the_same_as_csv(tmp_path, few_at_a_time):
     for row, other in zip(rows, expected, strict=True):
         for name, kind in COLUMNS.items():
             value = row[name]
-            if kind == "float32":
+            if kind == "float32" and value is not None:
                 assert value == pytest.approx(float(other[name]), rel=1e-5)
             else:
                 assert ("" if value is None else str(value)) == other[name]
@@ -89,35 +112,123 @@ def test_stopped_in_the_middle_leaves_nothing_and_keeps_what_was_there(tmp_path,
 
 
 def test_names_are_written_exactly(tmp_path):
-    values = {name: [None] for name in COLUMNS} | {"image": ['=1+1,"x\udcff.jpg'], "class": ["@a\tb"], "score": [0.1234567]}
-    with label_file(tmp_path / "a.csv") as append:
-        append(values)
-    with (tmp_path / "a.csv").open(newline="", errors="surrogateescape") as file:
-        (row,) = csv.DictReader(file)
-    assert (row["image"], row["class"], row["score"]) == ('=1+1,"x\udcff.jpg', "@a\tb", "0.123457")
+    row = ['=1+1,"x\udcff.jpg', ("@a\tb",), (), "@a\tb", 1, 0.1234567, "whole", *[None] * 4, ()]
+    photos = [Photo(str(row[0]), f"/{row[0]}", {"@a\tb": 0.1234567}, [tuple(row)])]
+    path = tmp_path / "a"
+    for name in ("csv", "jsonl", "labelstudio", "fiftyone"):
+        with labels_file(path, name, COLUMNS, ["@a\tb"]) as append:
+            append(photos)
+        text = path.read_text(errors="surrogateescape")
+        if name == "csv":
+            (read,) = csv.DictReader(text.splitlines())
+            assert (read["image"], read["class"], read["score"]) == (row[0], "@a\tb", "0.123457")
+        elif name == "jsonl":
+            assert json.loads(text) == dict(zip(COLUMNS, [[*v] if isinstance(v, tuple) else v for v in row], strict=True)) | {
+                "score": 0.123457
+            }
+        elif name == "labelstudio":
+            (task,) = json.loads(text)
+            assert unquote(task["data"]["image"], errors="surrogateescape") == f"/data/local-files/?d={row[0]}"
+            assert task["predictions"][0]["result"][0]["value"] == {"choices": ["@a\tb"]}
+            assert task["predictions"][0]["score"] == 0.123457
+        else:
+            assert json.loads(text) == {"labels": {f"/{row[0]}": [{"label": "@a\tb", "confidence": 0.123457}]}}
     pytest.importorskip("pyarrow")
-    with pytest.raises(DataError, match="Parquet holds only UTF-8"), label_file(tmp_path / "a.parquet") as append:
-        append(values)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv"]
+    with pytest.raises(DataError, match="Parquet holds only UTF-8"), labels_file(path, "parquet", COLUMNS, []) as append:
+        append(photos)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_whole_without_a_photo(tmp_path, name):
+    if not FORMATS[name].is_text:
+        pytest.importorskip("pyarrow")
+    with labels_file(tmp_path / "a", name, COLUMNS, []):
+        pass
+    if FORMATS[name].is_text:
+        empty = {"csv": f"{','.join(COLUMNS)}\n", "jsonl": "", "labelstudio": "[\n]\n", "fiftyone": '{"labels": {\n}}\n'}
+        assert (tmp_path / "a").read_text() == empty[name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_class_whose_name_separates_labels_is_refused_where_it_would(tmp_path, name):
+    if name in ("csv", "parquet"):
+        with pytest.raises(DataError, match=rf"^class 'a|b' holds \|, which separates labels in {name}; take --format jsonl"):
+            labels_file(tmp_path / "a", name, COLUMNS, ["a", "a|b"]).__enter__()
+    else:
+        with labels_file(tmp_path / "a", name, COLUMNS, ["a", "a|b"]):
+            pass
 
 
 def test_image_without_an_observed_label_and_one_with_two(tmp_path):
     data = registry.build("datasets", small_runs.config("dataset.num_train=4").dataset)
-    observed = np.zeros_like(data.train.observed)
-    observed[0, [2, 5]] = 1
+    observed = np.zeros(data.train.observed.shape, dtype=np.int8)
+    observed[0, [2, 5]], observed[1, 3] = 1, -1
     found = labeling.Explained(
-        *(np.array(values) for values in ([0, 1], [1, 1], [1, 1], [0.5, 0.5], [0, 0], [0.5, 0.5], [np.nan] * 2))
+        *(torch.tensor(values) for values in ([0, 1, 1], [1, 1, 4], [1, 1, -1], [0.5] * 3, [0] * 3, [0.5] * 3, [np.nan] * 3))
     )
-    columns = labeling.as_columns(found, replace(data.train, observed=observed), list(CLASS_NAMES))
-    assert columns["observed"] == ["two;five", ""]
-    assert (columns["view"], columns["tile_row"], columns["tile_probability"]) == (["whole"] * 2, [None] * 2, [None] * 2)
+    photos = labeling.as_photos(found, replace(data.train, observed=observed), list(CLASS_NAMES), data.train.images)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for photo in photos for row in photo.rows]
+    assert [row["observed"] for row in rows] == [("two", "five"), (), (), (), ()]
+    assert [row["label"] for row in rows] == [("two", "five", "one"), ("one",), (), (), ()]
+    assert [row["absent"] for row in rows] == [(), ("three",), ("three", "four"), (), ()]
+    assert [row["view"] for row in rows] == ["whole"] * 3 + [None] * 2
+    assert {row["tile_row"] for row in rows} | {row["tile_probability"] for row in rows} == {None}
+    assert [photo.labels for photo in photos] == [{"two": None, "five": None, "one": 0.5}, {"one": 0.5}, {}, {}]
+
+
+def labeled(assigned, known, **more):
+    assigned, known = np.array(assigned), np.array(known)
+    fields = {"absent": np.zeros_like(assigned), "correct": None, "notes": []} | more
+    return Labeled([f"class{j}" for j in range(len(assigned))], 1000, known, assigned, **fields)
+
+
+def summary(found):
+    text = io.StringIO()
+    print_labeled(found, Terminal(file=text, width=80, force_terminal=True, color_system=None))
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_the_summary_begins_with_what_is_assigned_most_beyond_what_is_known():
+    lines = summary(labeled([600, 637, 0, 60, 0], [300, 12, 40, 0, 0]))
+    assert lines[0].split() == ["class", "assigned", "known", "share", "%"]
+    assert [line.split()[0] for line in lines[1:6]] == ["class3", "class1", "class0", "class4", "class2"]
+    assert lines[2].split() == ["class1", "637", "12", "63.7"]
+    assert (
+        " ".join(lines[6:]).split()
+        == (
+            "far beyond what is known, so look at these before you train: class3 assigned to 60 photos, known in 0; "
+            "class1 assigned to 637 photos, known in 12"
+        ).split()
+    )
+
+
+def test_the_summary_of_many_classes_fits_the_screen():
+    found = labeled(np.arange(80), np.full(80, 9), correct=np.arange(80) // 2, absent=np.ones(80, dtype=int))
+    lines = summary(found)
+    assert len(lines) == 13
+    assert lines[0].split() == ["class", "assigned", "known", "share", "%", "precision", "%", "absent"]
+    assert lines[1].split() == ["class79", "79", "9", "7.9", "49.4", "1"]
+    assert lines[12] == "... 69 more"
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_precision_of_nothing_is_not_known():
+    assert summary(labeled([0], [3], correct=np.array([0])))[1].split() == ["class0", "0", "3", "0.0", "–"]  # noqa: RUF001
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--exp", "digits_an", "-o", "x.csv"], "labeler none assigns no pseudo-labels that it could explain"),
-        (["--exp", "digits_gpr", "-o", "x.json"], "-o x.json: the name must end in .csv or .parquet"),
+        (
+            ["--exp", "digits_gpr", "-o", "x.txt"],
+            "-o x.txt: the name must end in .csv, .json, .jsonl, .parquet; or say --format csv|",
+        ),
+        (
+            ["--exp", "digits_gpr", "-o", "x.json"],
+            "several programs read .json; say which it is for: --format labelstudio|fiftyone",
+        ),
+        (["--exp", "digits_gpr", "-o", "-", "--format", "parquet"], "-o -: parquet is no text; name a file"),
         (["--exp", "digits_gpr", "-o", "absent/x.csv"], "-o absent/x.csv: there is no folder absent; make it first"),
         (["-o", "x.csv"], "give --exp NAME whose images to label"),
     ],
@@ -132,5 +243,14 @@ def test_a_wrong_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, words
 def test_parquet_without_pyarrow_says_how_to_install_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     assert main([*COMMAND, "-o", str(tmp_path / "x.parquet")]) == 1
-    assert capsys.readouterr().err == "error: .parquet needs pyarrow: pip install 'aevlp[parquet]', or name a .csv file\n"
+    assert capsys.readouterr().err == "error: Parquet needs pyarrow: pip install 'aevlp[parquet]', or name a .csv file\n"
     assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == []
+
+
+def test_on_standard_output_there_is_nothing_but_the_labels(tmp_path, few_at_a_time, capsys):
+    assert main([*COMMAND, "-o", str(tmp_path / "labels.csv")]) == 0
+    told = capsys.readouterr()
+    assert main([*COMMAND, "-o", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert out == (tmp_path / "labels.csv").read_text()
+    assert err.endswith(told.out.replace(f": {tmp_path}/labels.csv", ""))

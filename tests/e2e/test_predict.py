@@ -15,6 +15,8 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.data import decoding
+from aevlp.data.table import read_table
 from aevlp.inference import predict as predicting
 from aevlp.inference.open import open_trained
 from aevlp.inference.predict import find_images
@@ -63,8 +65,42 @@ def test_scores_are_the_runs_own_and_labels_follow_the_thresholds(trained_run, p
         probabilities, targets = sigmoid(file["logits"]), file["targets"]
     np.testing.assert_allclose([[float(row[name]) for name in names] for row in rows], probabilities, rtol=1e-4)
     above = probabilities >= best_thresholds(targets, probabilities)
-    assert [row["labels"] for row in rows] == [";".join(np.array(names)[line]) for line in above]
+    assert [row["labels"] for row in rows] == ["|".join(np.array(names)[line]) for line in above]
     assert not list(tmp_path.glob("*.quarantine.csv"))
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_class_may_be_called_as_a_column_of_a_table_is(form, trained_run, photos, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run", symlinks=True)
+    names = ["image", "Labels", "set", "tag", "label", "split", "absent", "file", "dog", "cat"]
+    (run / "classes.json").write_text(json.dumps(names))
+    file = tmp_path / f"found.{form}"
+    assert main(["predict", str(run), str(photos / "000.png"), "-o", str(file), "--threshold", "0"]) == 0
+    row = json.loads(file.read_text()) if form == "jsonl" else read_csv(file)[0]
+    assert list(row) == ["image", *(f"{name} (probability)" for name in names[:8]), "dog", "cat", "labels"]
+    if form == "csv":
+        assert main(["import", str(file), "--root", str(photos), "--set", "image=image"]) == 0
+        assert set(read_table(photos / "labels.csv").rows[0].labels) == set(names)
+        (photos / "labels.csv").unlink()
+
+
+def test_parquet_holds_the_same_as_csv(trained_run, photos, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("s.csv", "s.parquet"):
+        assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / name)]) == 0
+    table, expected = parquet.read_table(tmp_path / "s.parquet"), read_csv(tmp_path / "s.csv")
+    assert table.column_names == list(expected[0])
+    for row, other in zip(table.to_pylist(), expected, strict=True):
+        assert (row.pop("image"), row.pop("labels")) == (other.pop("image"), other.pop("labels"))
+        assert list(row.values()) == pytest.approx(list(map(float, other.values())), rel=1e-5)
+
+
+def test_on_standard_output_there_is_nothing_but_the_labels(trained_run, mixed, tmp_path, capsys):
+    command = ["predict", str(trained_run), str(mixed), "--on-bad-image", "quarantine", "-o"]
+    assert main([*command, str(tmp_path / "s.csv")]) == 0
+    err = capsys.readouterr().err
+    assert main([*command, "-"]) == 0
+    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n")
 
 
 def test_one_threshold_for_all(trained_run, photos, tmp_path):
@@ -72,7 +108,31 @@ def test_one_threshold_for_all(trained_run, photos, tmp_path):
         command = ["predict", str(trained_run), str(photos / "000.png"), "-o", str(tmp_path / "s.csv"), "--threshold", threshold]
         assert main(command) == 0
         (row,) = read_csv(tmp_path / "s.csv")
-        assert len(row["labels"].split(";") if row["labels"] else []) == count
+        assert len(row["labels"].split("|") if row["labels"] else []) == count
+
+
+def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path, monkeypatch):
+    copy, labels = shutil.copytree(photos, tmp_path / "copy"), {}
+    monkeypatch.chdir(copy)
+    for form in ("csv", "labelstudio", "jsonl", "fiftyone"):
+        file = tmp_path / f"found.{form}"
+        assert main(["predict", str(trained_run), ".", "-o", str(file), "--format", form, "--threshold", "0.3"]) == 0
+        if form == "jsonl":
+            labels[form] = {row["image"]: set(row["labels"]) for row in map(json.loads, file.read_text().splitlines())}
+        elif form == "fiftyone":
+            found = json.loads(file.read_text())["labels"]
+            labels[form] = {
+                str(Path(path).relative_to(copy)): {one["label"] for one in said or ()} for path, said in found.items()
+            }
+        else:
+            file = file.rename(file.with_suffix({"csv": ".csv", "labelstudio": ".json"}[form]))
+            assert main(["import", str(file), "--root", str(copy), "--replace"]) == 0
+            labels[form] = {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows}
+    assert len(labels["csv"]) == 40
+    assert any(len(found) > 1 for found in labels["csv"].values())
+    assert labels["csv"] == labels["labelstudio"] == labels["jsonl"] == labels["fiftyone"]
+    shutil.copy(tmp_path / "found.csv", copy / "labels.csv")
+    assert {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
 
 
 def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
@@ -144,10 +204,48 @@ def test_a_folder_that_may_not_be_read_is_an_image_that_cannot(trained_run, clos
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
     out, err = capsys.readouterr()
     assert out == f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
-    assert err == f"left out  {said}\n"
+    assert err.endswith(f"notes.txt\nleft out  {said}\n")
     assert read_csv(tmp_path / "s.csv.quarantine.csv") == [{"image": f"{closed}/below", "problem": said}]
     assert main([*command[:2], str(closed / "below"), *command[3:]]) == 1
     assert capsys.readouterr().err == f"error: {said}; there is no image beside it\n"
+
+
+def test_files_that_are_not_named_as_photos_are_told(trained_run, photos, tmp_path, capsys):
+    folder = shutil.copytree(photos, tmp_path / "mixed")
+    (folder / "below" / "raw.CR2").write_bytes(b"")
+    (folder / "README").write_text("")
+    command = ["predict", "-o", str(tmp_path / "s.csv"), str(trained_run), str(folder)]
+    assert main(command) == 0
+    assert capsys.readouterr().err == (
+        "note  3 files are passed over, as their names do not end as those of photos do (none 1, .txt 1, .cr2 1): "
+        f"{folder}/README, {folder}/notes.txt, {folder}/below/raw.CR2\n"
+    )
+    assert main([*command, str(folder / "notes.txt")]) == 1  # named by itself, it is tried
+    assert "notes.txt: row 40 cannot be read as an image" in capsys.readouterr().err
+
+
+def test_what_is_named_by_itself_and_left_out_is_a_failure(trained_run, mixed, tmp_path, capsys):
+    command = ["predict", "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine", str(trained_run), str(mixed)]
+    assert main(command) == 0
+    assert main([*command, f"{mixed}/./bad3.png"]) == 1
+    assert capsys.readouterr().err.count("left out  ") == 20
+    assert len(read_csv(tmp_path / "s.csv")) == 40
+
+
+def test_heic_that_nothing_here_reads_is_told_with_what_would(trained_run, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "knows_heic", lambda: False)
+    folder = shutil.copytree(photos, tmp_path / "telephone")
+    (folder / "x.heic").write_bytes(b"")
+    command = ["predict", str(trained_run), str(folder), "-o", str(tmp_path / "s.csv")]
+    reads = "HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'"
+    assert main(command) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"error: {folder}/x.heic: row 20 cannot be read as an image: {reads}; ")
+    )
+    assert main([*command, "--on-bad-image", "quarantine"]) == 0
+    assert f"left out  {folder}/x.heic: row 20 cannot be read as an image: {reads}\n" in capsys.readouterr().err
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_path, capsys):
@@ -252,7 +350,7 @@ def test_two_commands_with_one_output_do_not_meet_and_the_last_wins(trained_run,
     assert main(["predict", str(trained_run), str(photos), "-o", str(output), "--threshold", "0"]) == 0
     rows = list(csv.DictReader(output.open(newline="")))
     assert len(rows) == len(list(csv.DictReader(other[0].decode().splitlines())))
-    assert all(len(row["labels"].split(";")) == 10 for row in rows)
+    assert all(len(row["labels"].split("|")) == 10 for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
 
 

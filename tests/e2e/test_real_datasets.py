@@ -7,7 +7,10 @@ import pytest
 from miniatures import COCO_CATEGORIES, MAKE
 
 from aevlp.cli import main
+from aevlp.config.describe import flatten
 from aevlp.config.finding import EXPERIMENTS, files
+from aevlp.config.loading import load_experiment
+from aevlp.config.schema import SPEED_AND_METERS
 
 NAMES = [name for name in sorted(files(EXPERIMENTS)) if not name.startswith("digits_")]
 EVERYWHERE = tuple(f"{dataset}_{method}" for dataset in MAKE for method in ("gpr", "gpr_reference", "an", "bce"))
@@ -40,13 +43,29 @@ def test_a_reference_without_the_published_relation_says_so(prepared, encoder, t
     assert "label relation" not in capsys.readouterr().out
 
 
-def test_there_are_experiments_for_every_dataset():
-    expected = {f"{d}_{method}" for d in MAKE for method in ("gpr", "an", "bce")}
-    assert expected | {f"{d}_gpr_reference" for d in MAKE if d != "folder"} <= set(NAMES)
+def test_there_are_experiments_of_every_method_for_every_dataset():
+    methods = {name.removeprefix("coco_") for name in NAMES if name.startswith("coco_")}
+    expected = {f"{d}_{method}" for d in MAKE for method in methods}
+    assert set(NAMES) == expected - {"folder_gpr_reference"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("folder_")])
+def test_photos_of_ones_own_have_the_values_of_coco_but_for_what_hangs_on_the_data(name):
+    own, coco = (flatten(load_experiment(one).to_dict()) for one in (name, name.replace("folder_", "coco_")))
+    differ = {path for path in {**own, **coco} if own.get(path) != coco.get(path)} - {"name", *SPEED_AND_METERS}
+    unknown = {"labeler.label_graph.enabled", "labeler.label_graph.neighbors", "loss.regularizer", "loss.expected_positives"}
+    assert {path for path in differ if not path.startswith("dataset.")} == (unknown if name == "folder_gpr" else set())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("folder_")])
+def test_an_experiment_that_counts_labels_says_how_to_give_their_number(name):
+    counts = load_experiment(name).to_dict()["loss"].get("expected_positives", "none") != "none"
+    head = [line for line in files(EXPERIMENTS)[name].read_text().splitlines() if line.startswith("#")]
+    assert ("expected_positives=" in "".join(head)) == counts
 
 
 def test_a_folder_without_full_labels_trains_and_claims_no_figure_it_cannot_know(tmp_path, encoder, capsys):
-    from aevlp import load_experiment, train
+    from aevlp import train
 
     root = MAKE["folder"](tmp_path / "photos")
     table = [line.rpartition(",")[0] for line in (root / "labels.csv").read_text().splitlines()]

@@ -63,7 +63,7 @@ def test_figures_are_those_of_the_run_folders(made):
         rows = [row for row in read_metrics(folder / "metrics.jsonl") if "train/loss" in row]
         assert run["epochs"] == [row["trainer/epoch"] for row in rows]
         for name, values in run["curves"].items():
-            assert values == [row[name] for row in rows]
+            assert values == [row.get(name) for row in rows]
         summary = json.loads((folder / "summary.json").read_text())
         assert {name: summary[name] for name in run["summary"]} == run["summary"]
         assert {"test/mAP", "best/val_mAP"} <= run["summary"].keys()
@@ -133,7 +133,7 @@ def test_every_metric_and_setting_of_the_dashboard_is_one_that_a_run_logs(made, 
     spec = json.loads(capsys.readouterr().out)
     seen = json.loads(inspected(made[0][0], "--summary"))
     logged = seen["summary"].keys() | {name.rpartition(".")[0] for name in seen["summary"]}
-    assert set(metrics(spec)) - logged == set()
+    assert set(metrics(spec)) - logged == {"test/mAP_observed"}  # of a test split that is known in part, see test_known_labels.py
     settings = {name for panel in panels(spec) for name in panel.get("config", [])} | {BY_EXPERIMENT}
     assert settings - flatten(seen["config"]).keys() == set()
 
@@ -169,6 +169,7 @@ def test_a_person_can_use_the_page_at_a_desk_and_on_a_phone(made, tmp_path):
             sorts_the_ranking(driver, data)
             compares_with_any_baseline(driver, data)
             filters_the_images(driver, data)
+            filters_the_mistakes(driver, data)
             switches_the_theme(driver)
             reads_a_chart_with_the_keyboard(driver, data)
             reads_the_study(driver, data)
@@ -211,7 +212,7 @@ def compares_with_any_baseline(driver, data):
             if row.find_element("css selector", "td").text == names[1 - other]
         )
         assert f"{gaps.mean():+.1f} ± {half:.1f}".replace("-", "\u2212") in row.text
-    driver.find_element("css selector", f"#ranking select option[value='{data['baseline']}']").click()
+    driver.find_element("css selector", f"#ranking select option[value='{data['tables'][0]['baseline']}']").click()
 
 
 def filters_the_images(driver, data):
@@ -232,6 +233,20 @@ def filters_the_images(driver, data):
     assert counted() == f"{sum(3 in found for found in missed)} of 32 images"
     buttons[2].click()
     assert counted() == f"{sum(3 in found for found in false)} of 32 images"
+
+
+def filters_the_mistakes(driver, data):
+    found = data["groups"][0]["mistakes"]
+    sides = [f"i.{side}Width / i.{side}Height" for side in ("natural", "client")]
+    stored, drawn = driver.execute_script(f"const i = document.querySelector('#mistakes img'); return [{', '.join(sides)}]")
+    assert drawn == pytest.approx(stored, rel=0.02)  # photos keep their shape
+    choices = (("false", "missed"), ("false",), ("missed",))
+    buttons = driver.find_elements("css selector", "#mistakes .choice button")
+    for button, kinds in zip(buttons, choices, strict=True):
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+        count = sum(any(found[kind][i] for kind in kinds) for i in range(len(found["names"])))
+        assert driver.find_element("css selector", "#mistakes .controls [aria-live]").text == f"{count} of 24 images"
 
 
 def switches_the_theme(driver):

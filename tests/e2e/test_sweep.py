@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 
 import pytest
 import small_runs as runs
@@ -11,6 +12,7 @@ import sweep_runs as sweeps
 
 import aevlp
 from aevlp.cli import main
+from aevlp.command import COMMAND
 from aevlp.config.errors import TrainingError
 from aevlp.reporting.report import report_data
 from aevlp.runs.collect import read_run
@@ -170,6 +172,17 @@ def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys
     assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
 
 
+def test_a_study_can_be_after_known_labels_and_what_is_not_logged_is_told_with_what_is(tmp_path, capsys):
+    text = sweeps.STUDY.replace("trials: 3", "trials: 1\nobjective: best/val_mAP_observed")
+    assert sweeps.run(sweeps.write(tmp_path, text, "known"), "--set", "selection.labels=observed") == 0
+    (run,) = sweeps.run_folders("known")
+    assert sweeps.load("known").best_value == max(row["val/mAP_observed"] for row in runs.epoch_rows(run))
+    capsys.readouterr()
+    assert sweeps.run(sweeps.write(tmp_path, text, "full")) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "has no value for best/val_mAP_observed; full labels choose its epoch: take objective best/val_mAP, or selec" in said
+
+
 def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
     text = sweeps.STUDY.replace("sampler: random", "sampler: nsga2\nobjective: [best/val_mAP, train/loss]")
     assert sweeps.run(sweeps.write(tmp_path, text)) == 0
@@ -185,3 +198,25 @@ def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
         assert f"<h2>{title}" in content
     assert 'src="http' not in content  # it needs no network
     assert main(["sweep", "best", "tiny", "--trial", str(front[0]), "--save", str(tmp_path / "one.yaml")]) == 0
+
+
+def test_the_command_in_the_head_of_what_is_saved_names_the_plugin_it_needs(tmp_path, capsys):
+    plugin = tmp_path / "my own.py"
+    plugin.write_text("""
+from aevlp.config.registry import register
+from aevlp.losses.an import ANConfig, ANLoss
+
+class MineConfig(ANConfig):
+    pass
+
+@register("losses", "mine", config=MineConfig)
+class Mine(ANLoss):
+    pass
+""")
+    path = sweeps.write(tmp_path, sweeps.STUDY.replace("trainer.threads=1", "trainer.threads=1, loss=mine"))
+    target = tmp_path / "best.yaml"
+    assert sweeps.run(path, "--trials", "1", "--plugin", str(plugin)) == 0
+    assert main(["sweep", "best", "tiny", "--save", str(target), "--plugin", str(plugin)]) == 0
+    command = target.read_text().splitlines()[1].removeprefix(f"#   {COMMAND} ")
+    assert shlex.split(command) == ["--exp", str(target), "--plugin", str(plugin)]
+    assert main([*shlex.split(command), "--dry-run"]) == 0

@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.schema import Known
+from aevlp.data.dataset import known_notes
 from aevlp.data.formats.arrays import build_arrays, read_arrays, read_class_names, write_arrays
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.protocol import draw_single_positives, observe, split_train_val
 
 CLASSES = ["cat", "dog", "bird"]
 NAMES = np.array([f"{i:02d}.png" for i in range(12)])
@@ -48,7 +50,7 @@ def test_arrays_come_back_as_they_were_written(tmp_path, dtype):
     np.testing.assert_array_equal(names, NAMES)
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(observed, draw_single_positives(LABELS))
-    assert labels.dtype == observed.dtype == np.uint8
+    assert (labels.dtype, observed.dtype) == (np.uint8, np.int8)
 
 
 def test_observed_labels_are_drawn_where_there_are_none(folder):
@@ -56,15 +58,50 @@ def test_observed_labels_are_drawn_where_there_are_none(folder):
     np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES)[2], draw_single_positives(LABELS))
 
 
-def test_observed_negatives_are_read_as_unobserved(folder):
-    observed = draw_single_positives(LABELS)
-    np.save(path(folder, "labels_obs"), np.where(observed == 1, 1.0, np.where(np.arange(3) == 0, -1.0, 0.0)))
-    np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES)[2], observed)
+def test_observed_negatives_are_used_where_what_is_given_counts_and_refused_where_it_is_single(folder):
+    drawn = draw_single_positives(LABELS)
+    observed = np.where(drawn == 1, 1.0, np.where((LABELS == 0) & (np.arange(3) == 0), -1.0, 0.0))
+    np.save(path(folder, "labels_obs"), observed)
+    row = np.flatnonzero((observed < 0).any(axis=1))[0]
+    refused(
+        folder,
+        rf"labels_obs\.npy: row {row} says that class 'cat' is absent, and dataset\.known is single; with dataset\.known=given",
+    )
+    np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES, "given")[2], observed)
+    draw(folder)
+    data = build_arrays(config(folder, known="given"))
+    np.testing.assert_array_equal(data.train.observed, observed[split_train_val(12)[0]])
+    assert known_notes(data.train) == [
+        f"known of the 10 training images: {(data.train.observed > 0).sum()} labels that are there, "
+        f"{(data.train.observed < 0).sum()} that are absent; nothing of {(data.train.observed == 0).all(axis=1).sum()} images"
+    ]
 
 
-def test_two_observed_labels_of_an_image_are_refused(folder):
+def test_several_observed_labels_of_an_image_are_used_where_what_is_given_counts_and_refused_where_it_is_single(folder):
     np.save(path(folder, "labels_obs"), LABELS)
-    refused(folder, r"labels_obs\.npy: row \d+ observes \d labels")
+    refused(folder, r"labels_obs\.npy: row \d+ observes \d labels, and dataset\.known is single; with dataset\.known=given")
+    np.testing.assert_array_equal(read_arrays(folder, "train", CLASSES, "given")[2], LABELS)
+
+
+def test_a_label_that_is_known_to_be_absent_and_there_is_refused(folder):
+    observed = np.zeros_like(LABELS)
+    row, column = np.argwhere(LABELS == 1)[4]
+    observed[row, column] = -1
+    np.save(path(folder, "labels_obs"), observed)
+    for known in ("single", "given"):
+        message = rf"row {row} says that class '{CLASSES[column]}' is absent, which the full labels hold"
+        with pytest.raises(DataError, match=message):
+            read_arrays(folder, "train", CLASSES, known)
+
+
+@pytest.mark.parametrize("known", [{"share": 0.5}, {"positives": 2}, {"positives": 1, "negatives": 1}])
+def test_what_is_drawn_is_drawn_from_the_full_labels_before_the_split(folder, known):
+    draw(folder)
+    drawn = observe(LABELS, NAMES.tolist(), CLASSES, Known(**known))
+    data = build_arrays(config(folder, known=known))
+    for part, rows in zip((data.train, data.val), split_train_val(12), strict=True):
+        np.testing.assert_array_equal(part.observed, drawn[rows])
+        assert part.observed.dtype == np.int8
 
 
 def test_names_may_be_stored_as_bytes_but_must_be_decodable(folder):
@@ -80,9 +117,9 @@ WRONG_LABELS = {
     "dimensions": (LABELS[None], "must be a numeric matrix"),
     "text": (LABELS.astype(str), "must be a numeric matrix"),
     "complex": (LABELS.astype(complex), "must be a numeric matrix"),
-    "two": (LABELS + (np.arange(36).reshape(12, 3) == 16), r"row 5, column 1 holds [12]\.0; labels must be 0 or 1"),
-    "half": (np.where(np.arange(36).reshape(12, 3) == 16, 0.5, LABELS), r"row 5, column 1 holds 0\.5; labels must be 0 or 1"),
-    "nan": (np.where(np.arange(36).reshape(12, 3) == 16, np.nan, LABELS), r"row 5, column 1 holds nan; labels must be 0 or 1"),
+    "two": (LABELS + (np.arange(36).reshape(12, 3) == 16), r"row 5, column 1 holds [12]\.0; labels must be (-1, )?0 or 1"),
+    "half": (np.where(np.arange(36).reshape(12, 3) == 16, 0.5, LABELS), r"row 5, column 1 holds 0\.5; labels must be"),
+    "nan": (np.where(np.arange(36).reshape(12, 3) == 16, np.nan, LABELS), r"row 5, column 1 holds nan; labels must be"),
     "infinite": (np.where(np.arange(36).reshape(12, 3) == 16, np.inf, LABELS), r"row 5, column 1 holds inf; labels must be"),
 }  # fmt: skip
 assert LABELS[5, 1] == 1

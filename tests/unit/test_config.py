@@ -231,3 +231,54 @@ def test_what_is_accepted_is_accepted_by_wandb(project, tags):
     with contextlib.suppress(ConfigError):
         tracking = from_dict(values, "memory").tracking
         Settings(project=tracking.project, run_tags=tracking.tags, run_id=f"{'a' * 80}-20260101-000000-abcdef")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.known={share: 0}", r"dataset\.known\.share: input should be greater than 0 \(got 0\)"),
+        ("dataset.known={share: 1.1}", r"dataset\.known\.share: input should be less than or equal to 1 \(got 1\.1\)"),
+        ("dataset.known={shar: 0.1}", r"dataset\.known\.shar: unknown key; did you mean 'share'\?"),
+        ("dataset.known={positives: some}", r"dataset\.known\.positives: must be a whole number from 0, or all \(got 'some'\)"),
+        ("dataset.known={positives: 1, negatives: -5}", r"dataset\.known\.negatives: must be a whole number from 0, or all"),
+        ("dataset.known={positives: 0}", r"dataset\.known: positives: 0 and negatives: 0 leave nothing to learn from"),
+        ("dataset.known={negatives: 5}", r"dataset\.known: takes \{share: S\}, or \{positives: P\}"),
+        ("dataset.known={share: 0.1, positives: 1}", r"dataset\.known: takes \{share: S\}, or \{positives: P\}"),
+        ("dataset.known=sngle", r"dataset\.known: input should be 'single' or 'given' \(got 'sngle'\)"),
+        ("dataset.known=[1]", r"dataset\.known: input should be 'single' or 'given' \(got \[1\]\)"),
+    ],
+)
+def test_what_cannot_be_known_is_told_in_one_line(override, message):
+    with pytest.raises(ConfigError, match=rf"^--set .*: {message}[^\n]*$"):
+        load_experiment("digits_an", [override])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["dataset.known={share: 0.1}", "dataset.draw=rare"], ["dataset.known=given", "dataset.draw=frequent"],
+        ["dataset.known={positives: all}", "dataset.draw=rare"],
+    ],
+)  # fmt: skip
+def test_a_draw_of_positives_needs_a_number_of_them(overrides):
+    with pytest.raises(ConfigError, match=r"draw: \w+ says which positives are drawn; here none is"):
+        load_experiment("digits_an", overrides)
+
+
+def test_all_labels_are_made_known_in_one_way_only():
+    with pytest.raises(ConfigError, match=r"train_labels: full makes all labels known already"):
+        load_experiment("digits_bce", ["dataset.known={share: 0.5}"])
+
+
+def test_what_is_known_tells_results_apart_and_before_it_could_be_said_it_was_single():
+    known = ["single", "given", "{share: 0.1}", "{share: 0.3}", "{positives: 1}", "{positives: 1, negatives: 5}"]
+    hashes = [load_experiment("digits_gpr", [f"dataset.known={word}"]).hash for word in known]
+    assert len({*hashes, load_experiment("digits_gpr", ["dataset.draw=rare"]).hash}) == len(known) + 1
+    config = load_experiment("digits_gpr")
+    assert config.hash == hashes[0]
+    before = config.to_dict()
+    del before["dataset"]["known"], before["dataset"]["draw"]
+    assert from_dict(before, "config.yaml").hash == config.hash
+    for word in known:
+        changed = load_experiment("digits_gpr", [f"dataset.known={word}"])
+        assert from_dict(changed.to_dict(), "config.yaml") == changed

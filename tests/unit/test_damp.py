@@ -164,3 +164,38 @@ def test_assign_uses_dense_operations_only(negatives):
         found = assign(cosines, observed, **{**EXAMPLE, "negative_ratio": 0.25, "negatives": negatives})
     low = -1 if negatives == "on" else 0
     assert found.tolist() == [[0, 1, 0, low], [1, 1, 0, low]]
+
+
+@BOTH
+@pytest.mark.parametrize("skip_known", [False, True])
+@PROPERTY
+@given(problem=problems(), seed=st.integers(0, 999))
+def test_known_negatives_get_no_label_and_change_that_of_others_only_by_leaving_their_place(negatives, skip_known, problem, seed):
+    cosines, observed, settings_ = problem
+    cosines, observed = torch.tensor(cosines), torch.tensor(observed)
+    absent = (torch.rand(observed.shape, generator=torch.Generator().manual_seed(seed)) < 0.4) & (observed == 0)
+    known = torch.where(absent, -1.0, observed)
+    settings_ = {**settings_, "negatives": negatives}
+    without = assign(cosines, observed, **settings_)
+    found = assign(cosines, known, **settings_, skip_known=skip_known)
+    assert not found[known != 0].any()
+    if skip_known:
+        everyone = {**settings_, "top_k": observed.shape[1]}
+        assert (found[~absent] >= without[~absent]).all()
+        assert (found <= assign(cosines, known, **everyone)).all()
+        assert torch.equal(assign(cosines, known, **everyone, skip_known=True), assign(cosines, known, **everyone))
+    else:
+        assert torch.equal(found, torch.where(absent, 0, without))
+
+
+def test_a_known_negative_uses_up_a_place_among_the_top_unless_it_is_skipped():
+    wanted = {"threshold": 0.1, "top_k": 1}
+    assert label(PROBABILITIES, [0, 0, 0, 1], **wanted) == [1, 0, 0, 0]
+    assert label(PROBABILITIES, [-1, 0, 0, 1], **wanted) == [0, 0, 0, 0]
+    assert label(PROBABILITIES, [-1, 0, 0, 1], **wanted, skip_known=True) == [0, 1, 0, 0]
+    assert label(PROBABILITIES, [-1, -1, -1, -1], **wanted, skip_known=True) == [0, 0, 0, 0]
+
+
+def test_the_gate_is_0_where_no_positive_is_known_whatever_is_known_to_be_absent():
+    for absent in ([0, 0, 0, 0], [0, 0, 0, -1], [0, 0, -1, -1]):
+        assert label(PROBABILITIES, absent) == label(PROBABILITIES, [0, 0, 0, 0])

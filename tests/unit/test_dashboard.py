@@ -25,8 +25,8 @@ def test_the_workspaces_hold_the_specified_sections_and_panels():
 
 def test_what_was_asked_for_is_there():
     names = [section["name"] for workspace in specification(None, "p")["workspaces"] for section in workspace["sections"]]
-    assert names[:5] == ["Overview", "Pseudo-label quality", "Classes", "Efficiency", "What differs"]
-    assert names[5:] == ["Sweeps", "Labeler", "Loss and optimiser", "What differs"]
+    assert names[:6] == ["Overview", "Known labels", "Pseudo-label quality", "Classes", "Efficiency", "What differs"]
+    assert names[6:] == ["Sweeps", "Labeler", "Loss and optimiser", "What differs"]
 
 
 def test_one_workspace_shows_the_trials_of_studies_and_the_other_all_but_them():

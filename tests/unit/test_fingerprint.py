@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.fingerprint import ROWS, Fingerprint, fingerprint, fingerprint_of
+from aevlp.reporting.same_data import data_notes
 from aevlp.runs.folder import RunFolder
 
 TABLE = (
@@ -199,3 +201,24 @@ def test_a_damaged_record_is_told(folder, tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"data\.json: cannot be read \(.*; remove it"):
             run.read_fingerprint()
+
+
+def test_runs_that_know_labels_by_other_protocols_are_told_so(folder):
+    root = folder("image,split,labels", "a.png,train,cat|dog", "b.png,train,dog", "c.png,train,cat", "d.png,val,cat|dog")
+
+    def run(**dataset):
+        data = of(root, **dataset)
+        config = {"dataset": settings_of(root, **dataset).model_dump(mode="json")}
+        return SimpleNamespace(config=config, data=data, data_fingerprint=data.hash)
+
+    runs = {
+        "share": run(known={"share": 0.5}), "numbers": run(known={"positives": 1, "negatives": 1}, draw="rare"),
+        "all": run(known="given"), "full": run(train_labels="full"), "before": run(), "single": run(),
+    }  # fmt: skip
+    for key in ("known", "draw"):
+        del runs["before"].config["dataset"][key]
+    assert data_notes(runs, "single") == [
+        "share: other data than single: known labels by share 0.5 instead of single",
+        "numbers: other data than single: known labels by positives 1, negatives 1, rare instead of single",
+        "all: other data than single: known labels by given instead of single",
+    ]

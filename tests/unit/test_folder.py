@@ -12,10 +12,11 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.schema import Known
 from aevlp.data.duplicates import DISTANCE, alike
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.data.prepare import prepare
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.protocol import draw_single_positives, observe, split_train_val
 from aevlp.data.table import Row, read_table, write_table
 
 HEADER = "image,label,split,labels"
@@ -143,7 +144,7 @@ def test_several_known_labels_absences_and_photos_without_any_are_read(folder):
     ]
     data = load(root)
     assert data.class_names == ["bird", "cat", "dog"]
-    np.testing.assert_array_equal(data.train.observed, [[0, 1, 1], [0, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(data.train.observed, [[-1, 1, 1], [0, 0, 0], [0, 1, 1]])
     assert data.notes == table.notes
 
 
@@ -195,6 +196,51 @@ def test_full_training_labels_must_be_there_to_train_on(folder):
     assert data.train.observed.sum() > len(data.train)
 
 
+KNOWN_TABLE = (
+    "image,label,absent,labels,split", "0.png,cat,dog,,", "1.png,,,cat|dog,", "2.png,cat,bird,cat|dog,", "3.png,,bird|dog,,",
+    "4.png,,,,", "5.png,cat|dog,,,", "6.png,,dog,cat,val", "7.png,cat,,,val",
+)  # fmt: skip
+
+
+def test_what_a_table_says_is_used_as_it_is_and_one_is_drawn_of_full_labels(folder):
+    data = load(folder(*KNOWN_TABLE))
+    drawn = data.train.observed[1]
+    assert drawn.tolist() in ([0, 1, 0], [0, 0, 1])
+    expected = [[0, 1, -1], drawn, [-1, 1, 0], [-1, 0, -1], [0, 0, 0], [0, 1, 1]]
+    np.testing.assert_array_equal(data.train.observed, expected)
+    np.testing.assert_array_equal(data.val.observed, [[0, 1, -1], [0, 1, 0]])
+    assert data.train.observed.dtype == data.val.observed.dtype == np.int8
+
+
+def test_all_that_a_table_says_is_known_where_that_is_asked_for(folder):
+    data = load(folder(*KNOWN_TABLE), known="given")
+    expected = [[0, 1, -1], [-1, 1, 1], [-1, 1, 1], [-1, 0, -1], [0, 0, 0], [0, 1, 1]]
+    np.testing.assert_array_equal(data.train.observed, expected)
+    np.testing.assert_array_equal(data.val.observed, [[-1, 1, -1], [0, 1, 0]])
+    assert data.train.targets is None
+
+
+@pytest.mark.parametrize("known", [{"share": 0.5}, {"positives": 1, "negatives": 1}, {"positives": "all"}])
+def test_what_is_known_is_drawn_from_full_labels_or_refused_without_them(folder, known):
+    table = [f"{i}.png,{'val' if i > 6 else 'train'},{'cat|dog' if i % 2 else 'bird'}" for i in range(10)]
+    data = load(folder("image,split,labels", *table), known=known)
+    for split in (data.train, data.val):
+        names = [split.images.name(i) for i in range(len(split))]
+        np.testing.assert_array_equal(split.observed, observe(split.targets, names, data.class_names, Known(**known)))
+    root = folder("image,split,labels,label", *(f"{line}," for line in table[:4]), "4.png,train,,cat", "8.png,val,dog,")
+    message = r"labels\.csv:6: dataset\.known: what is drawn from full labels needs the column `labels` in every training row"
+    with pytest.raises(ConfigError, match=message):
+        load(root, known=known)
+
+
+def test_prepare_counts_what_is_known(folder, capsys):
+    prepare("folder", folder(*KNOWN_TABLE))
+    header, train, val, *_ = capsys.readouterr().out.splitlines()
+    assert " ".join(header.split()) == "folder photos known there known absent nothing known classes seen all labels told"
+    assert train.split()[:5] == ["train", "6", "5", "4", "1"]
+    assert val.split()[:5] == ["val", "2", "2", "1", "0"]
+
+
 def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
     rows = [f"{i}.png,{'cat' if i else 'dog'},{'val' if i > 7 else 'train'},{'dog' if i == 2 else ''}" for i in range(9)]
     root = folder("image,label,split,absent", *rows, "9.png,dog|cat,val,", "4.jpg,,train,")
@@ -210,7 +256,7 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
         "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs",
         "1 of 11 photos have no label",
         "1 of 11 photos have several known labels",
-        "1 known absences are read and checked",
+        "1 known absences: each is a negative in training",
         "CLIP reads the labels as: a photo of a cat, a photo of a dog",
         "the same file 2 times, across splits (train, val): what is measured there is memory, with different labels: "
         "cat, cat|dog: 1.png (line 3), 9.png (line 11)",
@@ -219,6 +265,14 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
     ):
         assert line in output
     assert {path.name for path in root.iterdir()} == before
+
+
+def test_prepare_tells_that_a_test_split_is_judged_by_known_labels(folder, capsys):
+    rows = [f"{i}.png,{'cat' if i % 2 else 'dog'},{('train', 'val', 'test')[i // 3]}" for i in range(9)]
+    prepare("folder", folder("image,label,split", *rows))
+    said = "the 3 {} photos are judged by their known labels, as not all of their labels are told"
+    output = capsys.readouterr().out
+    assert all(said.format(title) in output for title in ("validation", "test"))
 
 
 def test_pictures_that_are_nearly_the_same_are_told_across_splits(folder, capsys):
@@ -253,13 +307,17 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
     root = folder("image,label", "0.PNG,cat", "a\\1.png,dog", "2,cat", "3.png,dog", "gone.png,cat")
     assert main(["prepare", "folder", "--root", str(root)]) == 1
     output = capsys.readouterr().out
-    assert "line 2 names 0.PNG, which is not there; 0.png is meant (the name has another case)" in output
-    assert (
-        "line 3 names a\\1.png, which is not there; 1.png is meant (the name has folders that are not below the root)" in output
-    )
-    assert "line 4 names 2, which is not there; 2.png is meant (the name has no suffix)" in output
+    said = "2 photos are called otherwise than the table says: line 2, 0.PNG is 0.png (another case); line 4, 2 is 2.png ("
+    assert said in output
     command = f"python run.py import {root}/labels.csv --root {root} --replace"
-    assert f"3 names are written otherwise; to write them anew: {command}" in output
+    assert (
+        "1 names are of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
+        f"to take these: {command}\n"
+    ) in output
+    data = load(root, on_bad_image="quarantine")
+    assert [split.images.name(i) for split in (data.train, data.val) for i in range(len(split))] == ["0.png", "2.png", "3.png"]
+    with pytest.raises(DataError, match=r"a.1\.png: .* no such file; 1\.png is meant .the name has folders .*; 2 of 4 training"):
+        load(root)
     assert main(command.split()[2:]) == 1  # gone.png is left out
     assert main(["prepare", "folder", "--root", str(root)]) == 0
 
@@ -286,5 +344,5 @@ def test_the_table_may_have_another_name(folder):
     (root / "labels.csv").rename(root / "mine.csv")
     assert FolderConfig(name="folder", table="mine.csv").table == "mine.csv"
     assert len(load(root, table="mine.csv").train) == 4
-    with pytest.raises(DataError, match=r"labels\.csv: no such file\. Expected"):
+    with pytest.raises(DataError, match=r"labels\.csv: no such file; it names the photos of dataset\.root"):
         load(root)

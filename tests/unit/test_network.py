@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from aevlp import network
+from aevlp.cli import main
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.vision_language.encoder import BUNDLED, EncoderConfig, locate
 
@@ -140,3 +141,37 @@ def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
     assert locate(EncoderConfig(source="bundled")) == BUNDLED
     (tmp_path / "config.json").write_text("{}")
     assert locate(EncoderConfig(source=str(tmp_path))) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (
+            "openai/clip-vit-base-patch16",
+            "encoder openai/clip-vit-base-patch16 is not on this machine either; set labeler.encoder.",
+        ),
+        ("/no/where", "labeler.encoder.source: '/no/where' is neither a folder here nor a hub id"),
+        ("bundled", None),
+    ],
+)
+def test_a_run_tells_all_that_is_missing_at_once(source, told, hub, monkeypatch, tmp_path, capsys):
+    """By the command, as settings are read without importing the encoder."""
+    hub(refused_address())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("aevlp.models.resnet.require_reachable", _unreachable)
+    words = [
+        "dataset.num_train=8",
+        "dataset.num_val=8",
+        "dataset.num_test=8",
+        "model=resnet50",
+        f"labeler.encoder.source={source}",
+    ]
+    assert main(["--exp", "digits_gpr", "--tracking", "off", "--set", *words]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == "error: weights are not here"
+    assert [line.startswith(f"error: {told}") for line in errors[1:]] == [True] * (told is not None)
+    assert not list((tmp_path / "runs").glob("*/config.yaml"))
+
+
+def _unreachable(*_):
+    raise UnavailableError("weights are not here")

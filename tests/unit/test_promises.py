@@ -113,7 +113,7 @@ IMAGE = torch.zeros(3, 40, 40, dtype=torch.uint8)
         ({"image": None}, r"gray 0 is a NoneType of \? \(\)"),
         ({"observed": LABELS[:20]}, "observed labels of the training split: has 20 rows for 30 images"),
         ({"observed": LABELS[:, :2]}, "observed labels of the training split: has 2 columns, but the class list names 3 classes"),
-        ({"observed": LABELS * 2}, "observed labels of the training split: row 0, column 0 holds 2; labels must be 0 or 1"),
+        ({"observed": LABELS * 2}, "observed labels of the training split: row 0, column 0 holds 2; labels must be -1, 0 or 1"),
         ({"targets": LABELS / 2}, "full labels of the training split: row 0, column 0 holds 0.5; labels must be 0 or 1"),
         ({"prompts": ["one"]}, "the dataset has 1 prompt names for 3 classes"),
     ],

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.config.schema import Known
+from aevlp.data import protocol
+from aevlp.data.protocol import draw_known, draw_single_positives, observe, split_train_val
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -99,3 +101,84 @@ def test_split_is_fixed_by_its_seed():
     first, second, other = split_train_val(100), split_train_val(100, 0.2, 1200), split_train_val(100, seed=7)
     np.testing.assert_array_equal(first[1], second[1])
     assert list(first[1]) != list(other[1])
+
+
+def named(rows, classes):
+    return [f"photo {i}" for i in range(rows)], [f"class {j}" for j in range(classes)]
+
+
+SHARES = [Known(share=share) for share in (0.01, 0.1, 0.3, 0.9, 1.0)]
+NUMBERS = [Known(positives=p, negatives=n) for p, n in ((0, 1), (1, 0), (1, 5), (2, 5), ("all", 5), ("all", "all"))]
+
+
+@pytest.mark.parametrize("draw", ["uniform", "frequent", "rare"])
+def test_what_is_known_is_true_and_what_more_of_it_knows_as_well(draw):
+    labels = toy_labels()
+    for chain in (SHARES, NUMBERS[1:], NUMBERS[:1] + NUMBERS[2:]):
+        less = np.zeros(labels.shape)
+        for known in chain:
+            observed = draw_known(labels, *named(*labels.shape), known, draw)
+            assert observed.dtype == np.int8
+            assert ((observed > 0) <= (labels == 1)).all()
+            assert ((observed < 0) <= (labels == 0)).all()
+            assert (observed[less != 0] == less[less != 0]).all()
+            less = observed
+        np.testing.assert_array_equal(less, np.where(labels == 1, 1, -1))
+
+
+@pytest.mark.parametrize("known", NUMBERS)
+def test_numbers_of_known_labels_are_those_asked_for_or_all_there_are(known):
+    labels = toy_labels(share=0.4)
+    observed = draw_known(labels, *named(*labels.shape), known)
+    for sign, most, there in ((1, known.positives, labels == 1), (-1, known.negatives, labels == 0)):
+        expected = there.sum(axis=1) if most == "all" else np.minimum(there.sum(axis=1), most)
+        np.testing.assert_array_equal((observed == sign).sum(axis=1), expected)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_share_is_that_share_of_positives_and_of_negatives_in_each_class_and_image(share):
+    labels = toy_labels(rows=4000, classes=20)
+    observed = draw_known(labels, *named(*labels.shape), Known(share=share))
+    for there in (labels == 1, labels == 0):
+        assert (observed != 0)[there].mean() == pytest.approx(share, abs=5 * (share * (1 - share) / there.sum()) ** 0.5)
+    known = observed != 0
+    assert known.mean(axis=0).std() == pytest.approx((share * (1 - share) / 4000) ** 0.5, rel=0.5)
+    assert known.mean(axis=1).std() == pytest.approx((share * (1 - share) / 20) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("known", [*SHARES, *NUMBERS])
+def test_an_entry_hangs_on_seed_image_and_class_alone(known, monkeypatch):
+    labels = toy_labels()
+    names, classes = named(*labels.shape)
+    whole = draw_known(labels, names, classes, known)
+    rows = np.random.default_rng(0).permutation(len(labels))[:70]
+    np.testing.assert_array_equal(draw_known(labels[rows], [names[i] for i in rows], classes, known), whole[rows])
+    columns = np.random.default_rng(1).permutation(len(classes))
+    moved = draw_known(labels[:, columns], names, [classes[j] for j in columns], known)
+    np.testing.assert_array_equal(moved, whole[:, columns])
+    monkeypatch.setattr(protocol, "ROWS", 7)
+    np.testing.assert_array_equal(draw_known(labels, names, classes, known), whole)
+    if known not in (Known(share=1.0), Known(positives="all", negatives="all")):
+        assert (draw_known(labels, names, classes, known, seed=1) != whole).any()
+
+
+@pytest.mark.parametrize(("draw", "power"), [("uniform", 0), ("frequent", 1), ("rare", -1)])
+def test_positives_are_drawn_in_proportion_to_the_number_of_images_of_their_class_or_its_inverse(draw, power):
+    rows = 20_000
+    labels = np.zeros((rows, 3), dtype=np.uint8)
+    labels[: rows // 2] = [1, 1, 0]  # 10,000 images have both classes, 10,000 more have the first alone
+    labels[rows // 2 :, 0] = 1
+    observed = observe(labels, *named(rows, 3), Known(positives=1), draw)[: rows // 2]
+    expected = 2.0**power / (2.0**power + 1)
+    assert (observed[:, 0] == 1).mean() == pytest.approx(expected, abs=0.02)
+    np.testing.assert_array_equal(observed.sum(axis=1), 1)
+
+
+def test_the_published_draw_is_taken_where_nothing_else_is_asked_for():
+    labels = toy_labels()
+    words = named(*labels.shape)
+    np.testing.assert_array_equal(observe(labels, *words), draw_single_positives(labels))
+    np.testing.assert_array_equal(observe(labels, *words, "given"), np.where(labels == 1, 1, -1))
+    np.testing.assert_array_equal(
+        observe(labels, *words, "single", "rare"), draw_known(labels, *words, Known(positives=1), "rare")
+    )

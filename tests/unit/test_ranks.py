@@ -9,6 +9,7 @@ import many_ranks
 import pytest
 import small_runs as runs
 import torch
+from loss_params import PARAMS
 
 from aevlp import ranks
 from aevlp.batch_mean import weight_of_share
@@ -102,6 +103,38 @@ def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path
         torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-6, atol=0)
         torch.testing.assert_close(found["gradient"], expected["gradient"], rtol=1e-5, atol=1e-8)
         assert torch.equal(found["table"], logits > 0)
+
+
+@pytest.mark.processor
+def test_every_loss_is_that_of_one_process_whatever_is_known(tmp_path):
+    """But for LL-R, LL-Ct and LL-Cp, which look for suspects in the share of each rank."""
+    numbers = torch.Generator().manual_seed(0)
+    logits, pseudo = torch.randn(7, 5, generator=numbers), torch.randint(-1, 2, (7, 5), generator=numbers, dtype=torch.int8)
+    observed = torch.randint(-1, 2, (7, 5), generator=numbers, dtype=torch.int8)
+    observed[0], observed[3], observed[6] = 0, -1, 1
+
+    def values(rows: slice, weight: float) -> dict[str, torch.Tensor]:
+        found = {}
+        for name in registry.names("losses"):
+            torch.manual_seed(0)
+            loss = build(name, num_classes=5, num_samples=7, **PARAMS.get(name, {}))
+            own = logits.clone().requires_grad_()
+            with weight_of_share(weight):
+                value = loss(own[rows], observed[rows], pseudo[rows], epoch=2, num_epochs=8, index=torch.arange(7)[rows])
+            (value * weight * ranks.count()).backward()
+            found[f"{name} value"] = ranks.add_up(value.detach() * weight)
+            found[f"{name} gradient"] = ranks.add_up(own.grad / ranks.count())
+        return {key: value for key, value in found.items() if not key.startswith("ll_")}
+
+    def share() -> dict[str, torch.Tensor]:
+        rows = ranks.share(7)
+        return values(rows, (rows.stop - rows.start) / 7)
+
+    expected = values(slice(0, 7), 1.0)
+    for found in many_ranks.on_ranks(2, tmp_path, share):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_ranks_read_their_shares_of_one_order_and_stop_together(tmp_path):

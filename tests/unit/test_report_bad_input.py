@@ -11,7 +11,8 @@ import pytest
 
 from aevlp.cli import main
 from aevlp.reporting import report
-from aevlp.reporting.page import embedded, render
+from aevlp.reporting.budget import embedded
+from aevlp.reporting.page import render
 from aevlp.reporting.report import report_data
 
 HOSTILE = ["</script><script>alert(1)</script>", "😀 <b>&amp;", "\u202eevil", '=HYPERLINK("x")', "line\u2028break"]

@@ -74,18 +74,20 @@ def test_classes_add_up_to_the_quality_of_all(judged):
     assert 100 * counts["correct"].sum() / counts["actual"].sum() == pytest.approx(whole["recall"])
 
 
-def test_pseudo_positives_are_summed_over_seeds_and_long_runs_keep_both_ends(tmp_path):
-    runs = []
-    for seed in range(2):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        lines = [f'{epoch},"a, b",{epoch},1,5\n{epoch},c,0,0,2\n' for epoch in range(1, 51)]
-        (folder / "pseudo_per_class.csv").write_text("epoch,class,assigned,correct,actual\n" + "".join(lines))
-        runs.append(Run(folder))
-    found = pseudo_positives(runs)
+def test_pseudo_positives_are_those_of_one_run_and_long_runs_keep_both_ends(tmp_path):
+    lines = [f'{epoch},"a, b",{epoch},1,5\n{epoch},c,0,0,2\n' for epoch in range(1, 51)]
+    (tmp_path / "pseudo_per_class.csv").write_text("epoch,class,assigned,correct,actual\n" + "".join(lines))
+    found = pseudo_positives(Run(tmp_path))
     assert (found["epochs"][0], found["epochs"][-1], len(found["epochs"])) == (1, 50, 12)
     assert found["classes"] == ["a, b", "c"]
-    assert (found["assigned"][-1], found["correct"][-1], found["actual"][-1]) == ([100, 0], [2, 0], [10, 4])
+    assert (found["assigned"][-1], found["correct"][-1], found["actual"][-1]) == ([50, 0], [1, 0], [5, 2])
+
+
+def test_without_full_labels_pseudo_positives_are_counted_and_not_judged(tmp_path):
+    run = stored(tmp_path)
+    np.savez(tmp_path / "pseudo_labels.npz", pseudo=np.array([[1, -1, 0], [1, 0, 1], [1, 0, 0]], np.int8), epoch=3)
+    found = pseudo_positives(run)
+    assert (found["classes"], found["assigned"], found["correct"], found["actual"]) == (["a", "b", "c"], [[3, 0, 1]], None, None)
 
 
 def stored(folder, **changes):
@@ -101,8 +103,8 @@ def stored(folder, **changes):
 
 
 def test_samples_travel_as_lists_and_bytes_and_equal_pictures_once(tmp_path):
-    images = Images()
-    found = samples(stored(tmp_path), images)
+    run, images = stored(tmp_path), Images()
+    found = samples(run, run.arrays("samples.npz"), images)
     assert (found["pictures"], len(images.uris)) == ([0, 0], 1)
     assert base64.b64decode(images.uris[0].partition(",")[2]) == JPEG
     assert (found["observed"], found["positive"], found["negative"], found["targets"]) == (
@@ -125,5 +127,5 @@ def test_samples_travel_as_lists_and_bytes_and_equal_pictures_once(tmp_path):
 )
 def test_damaged_samples_are_named_and_left_out(tmp_path, changes, problem):
     run = stored(tmp_path, **changes)
-    assert samples(run, Images()) is None
+    assert samples(run, run.arrays("samples.npz"), Images()) is None
     assert problem in run.problems[-1]

@@ -63,7 +63,7 @@ def test_a_report_reads_whole_only_the_runs_it_shows_whole_and_says_so(many, rea
     data = report_data([many(60, 12)])
     assert (len(data["runs"]), len(data["groups"])) == (60, 12)
     assert sum("curves" in run for run in data["runs"]) == 10
-    baseline = data["groups"][data["baseline"]]
+    baseline = data["groups"][data["tables"][0]["baseline"]]
     assert all("curves" in data["runs"][number] for number in baseline["runs"])
     assert reads["environment.json"] <= 10 + 3
     assert reads["samples.npz"] <= 3

@@ -16,8 +16,9 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.images import ArrayImages
-from aevlp.inference.evaluate import evaluate, write_evaluation
-from aevlp.inference.label_file import COLUMNS
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.evaluation_tables import write_evaluation
+from aevlp.inference.label import COLUMNS
 from aevlp.inference.open import open_trained
 from aevlp.reporting.compare import _csv, sheets
 from aevlp.reporting.comparison import compare_groups
@@ -32,6 +33,8 @@ from aevlp.tracking.metrics import EPOCH_METRICS
 PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 QUALITY = [name.removeprefix("pseudo/") for name in EPOCH_METRICS if name.startswith("pseudo/")]
+
+KNOWN = ("val/known_", "val/labels_per_image", "val/agreement")
 
 
 def defined(section: str) -> list[str]:
@@ -54,9 +57,9 @@ def test_no_name_is_defined_twice_in_a_section():
 def test_the_files_of_a_run(trained_run):
     names = defined("The run folder")
     assert {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} <= set(names)
-    # Not of every run: those of `precision: auto`, of W&B, and of a labeler.
+    # Not of every run: those of `precision: auto`, of W&B, of a labeler, and of parts from outside.
     assert set(names) - {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} == {
-        "precision.json", "wandb/", "pseudo_per_class.csv",
+        "precision.json", "wandb/", "pseudo_per_class.csv", "plugins/",
     }  # fmt: skip
 
 
@@ -66,15 +69,17 @@ def test_metrics_and_summary(trained_run):
     summary = json.loads((trained_run / "summary.json").read_text())
     ends = set(defined("summary.json"))
     assert set(summary) <= ends | set(defined("metrics.jsonl"))
-    assert ends - set(summary) == {"test/labeler_mAP", *(f"test/pseudo/{name}" for name in QUALITY)}
+    by_known = {"test/mAP_observed", *(name.replace("val/", "test/") for name in EPOCH_METRICS if name.startswith(KNOWN))}
+    assert ends - set(summary) == {"test/labeler_mAP", *(f"test/pseudo/{name}" for name in QUALITY), *by_known}
 
 
 @pytest.mark.parametrize(
     ("file", "of_a_labeler"), [("val_scores.npz", ()), ("pseudo_labels.npz", ()), ("samples.npz", ("views",))]
 )
 def test_arrays(trained_run, file, of_a_labeler):
-    with np.load(trained_run / file) as arrays:
-        assert set(defined(file)) == {*arrays, *of_a_labeler}
+    for name in (file, "test_scores.npz") if file == "val_scores.npz" else (file,):
+        with np.load(trained_run / name) as arrays:
+            assert set(defined(file)) == {*arrays, *of_a_labeler}
 
 
 def test_tables_and_descriptions_of_the_run(trained_run, tmp_path):
@@ -91,7 +96,9 @@ def test_tables_and_descriptions_of_the_run(trained_run, tmp_path):
 def test_what_commands_write(trained_run, tmp_path):
     assert defined("label CSV") == list(COLUMNS)
     paths = write_evaluation(evaluate(open_trained(str(trained_run)), "test"), tmp_path)
-    assert set(defined("eval")) == {name for path in paths for name in header(path)}
+    assert set(defined("eval")) == {name for path in paths if path.suffix == ".csv" for name in header(path)}
+    with np.load(tmp_path / "test_scores.npz") as arrays:
+        assert set(defined("val_scores.npz")) == set(arrays)
 
 
 def test_what_compare_writes(trained_run):
@@ -100,7 +107,7 @@ def test_what_compare_writes(trained_run):
     data = compare_groups([group, replace(group)], group)
     told = set(defined("compare"))
     assert set(sheets(data)[0].header) <= told
-    written = _csv(data).splitlines()[0].split(",")
+    written = _csv([data | {"title": "digits"}]).splitlines()[0].split(",")
     assert {f"... {name.rpartition(' ')[2]}" if "/" in name else name for name in written} <= told
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # Each knows only of those before it. The first stands for config/ and the files beside it.
 ORDER = (
     "ground", "data", "vision_language", "metrics", "labelers", "losses", "models", "tracking", "runs", "reporting", "training",
-    "inference", "sweeps", "suites", "bench", "verbs", "cli", "__main__",
+    "inference", "review", "sweeps", "suites", "bench", "verbs", "cli", "__main__",
 )  # fmt: skip
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -10,11 +10,13 @@ import pytest
 import scipy.stats
 import suite_runs as suites
 
-from aevlp.config.finding import SUITES, files
+from aevlp.config.errors import ConfigError
+from aevlp.config.finding import EXPERIMENTS, SUITES, files
 from aevlp.reporting.sheets import NONE
 from aevlp.runs.folder import RunFolder
+from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
-from aevlp.suites.plan import find_runs, load_plan
+from aevlp.suites.plan import load_plan
 from aevlp.suites.table import as_csv, notes, sheet
 
 
@@ -102,8 +104,95 @@ def test_a_suite_may_name_the_row_that_all_are_compared_with(plan):
     assert {row["title"] for row in data["rows"] if row["difference"] is None} == {"AEVLP"}
 
 
-@pytest.mark.parametrize("name", sorted(files(SUITES)))
-def test_every_suite_is_ready_on_digits_and_no_two_rows_are_the_same(name):
-    plan = load_plan(name, "digits", 1)
+def test_table1_has_every_method_of_photos_of_ones_own():
+    methods = {name.removeprefix("folder_") for name in files(EXPERIMENTS) if name.startswith("folder_")}
+    assert {line.row.method for line in load_plan("table1", "folder", 1).lines} == methods
+
+
+def test_a_word_changes_the_rows_that_have_such_a_setting_and_this_is_said():
+    words = ("loss.expected_positives=1.4", "trainer.epochs=2")
+    plan = load_plan("table1", "folder", 1, words=words)
+    losses = {line.title: line.jobs[0].config.to_dict()["loss"] for line in plan.lines}
+    counting = {title: loss["expected_positives"] for title, loss in losses.items() if "expected_positives" in loss}
+    assert counting == dict.fromkeys(["EPR", "ROLE", "ROLE, linear start", "AEVLP"], 1.4)
+    assert all(line.jobs[0].config.trainer.epochs == 2 for line in plan.lines)
+    told = "--set loss.expected_positives=1.4 is for 4 of 23 rows: EPR, ROLE, ROLE, linear start, AEVLP"
+    assert plan.notes == [told]
+    assert plan.changes == list(words)
+
+
+@pytest.mark.parametrize("words", [("loss=mime", "model=mime"), ("model=mime", "loss=mime", "loss.beta=0.1")])
+def test_words_that_go_together_only_are_for_all_rows(words, tmp_path):
+    plan = load_plan(suites.write(tmp_path), "digits", 1, rows=["AN"], words=words)
+    assert plan.lines[0].jobs[0].config.loss.name == "mime"
+    assert plan.notes == []
+
+
+def test_a_word_that_no_row_has_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"rows\.AEVLP: --set loss\.rhoo=1: loss\.rhoo: unknown key; did you mean 'rho'"):
+        load_plan(suites.write(tmp_path), "digits", 1, words=("loss.rhoo=1",))
+
+
+def cases():
+    """Suites and datasets; each dataset where rows change single values, which it may have already."""
+    datasets = sorted({name.partition("_")[0] for name in files(EXPERIMENTS)})
+    return [
+        (name, one) for name in sorted(files(SUITES)) for one in datasets if one in ("digits", "folder") or name == "components"
+    ]
+
+
+@pytest.mark.parametrize(("name", "dataset"), cases())
+def test_every_suite_is_ready_and_no_two_rows_are_the_same(name, dataset):
+    plan = load_plan(name, dataset, 1)
     hashes = [line.jobs[0].config.hash for line in plan.lines]
     assert len(set(hashes)) == len(hashes)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A suite of two methods and two columns, with runs by hand: one row lacks a run."""
+    text = (
+        'columns: {10 %: ["dataset.known={share: 0.1}"], 90 %: ["dataset.known={share: 0.9}"]}\nrows: {AN: an, EM: em, GR: gr}\n'
+    )
+    plan = load_plan(suites.write(tmp_path, text), "digits", 3)
+    figures = {"AN, 10 %": [50, 51, 52], "AN, 90 %": [80, 82, 81], "EM, 10 %": [60, 61, 63], "EM, 90 %": [84, 83, 88],
+               "GR, 10 %": [90, 90, 90], "GR, 90 %": [99, 99]}  # fmt: skip
+    for line in plan.lines:
+        for job, figure in zip(line.jobs, figures[line.title], strict=False):
+            summary = {"state": "finished", "experiment": job.config.name, "seed": job.config.seed, "test/mAP": float(figure)}
+            RunFolder.create(job.config).write("summary.json", json.dumps(summary).encode())
+    find_runs(plan.jobs)
+    return plan
+
+
+def test_columns_are_averaged_by_seed_and_rows_ranked_by_that_mean(wide):
+    data = measure(wide)
+    assert [row["title"] for row in data["grid"]] == ["GR", "EM", "AN"]
+    assert [row["rank"] for row in data["grid"]] == [None, 1, 2]  # one that lacks a run is no rival
+    em = data["grid"][1]
+    by_seed = np.array([[60, 61, 63], [84, 83, 88]]).mean(axis=0)
+    low, high = scipy.stats.t.interval(0.95, 2, by_seed.mean(), scipy.stats.sem(by_seed))
+    assert em["cells"] == pytest.approx({"10 %": 184 / 3, "90 %": 85.0})
+    assert em["mean"] == pytest.approx({"mean": by_seed.mean(), "half": (high - low) / 2})
+    assert all(row["rank"] is None and row["difference"] is None for row in data["rows"])
+    table = sheet(data)
+    assert table.header == ["", "method", "10 %", "90 %", "mean"]
+    assert table.rows[0][1:] == ["GR (incomplete)", "90.0", "99.0", "94.5 ± 0.0"]
+    assert table.rows[2] == ["2", "AN", "51.0", "81.0", "66.0 ± 2.2"]  # 4.303 * 0.866 / sqrt(3)
+    assert notes(data)[0].startswith("test mAP: in each cell the mean over seeds, at the end the mean over columns, ± 95 %")
+    assert as_csv(data).count("\n") == 7
+
+
+def test_columns_change_the_protocol_and_can_be_chosen(wide):
+    shares = {line.column: line.jobs[0].config.dataset.known.share for line in wide.lines}
+    assert shares == {"10 %": 0.1, "90 %": 0.9}
+    chosen = load_plan("partial", "digits", 1, rows=["AN"], columns=["30 %"])
+    assert [line.title for line in chosen.lines] == ["AN, 30 %"]
+    with pytest.raises(ConfigError, match="--columns 35 %: the suite has no such column; did you mean"):
+        load_plan("partial", "digits", 1, columns=["35 %"])
+
+
+def test_a_suite_with_columns_has_no_rival_row(tmp_path):
+    text = "columns: {a: [], b: [trainer.epochs=2]}\nours: AN\nrows: {AN: an}\n"
+    with pytest.raises(ConfigError, match="such a suite ranks its rows by their mean; leave out ours"):
+        load_plan(suites.write(tmp_path, text), "digits", 1)

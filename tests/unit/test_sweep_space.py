@@ -132,3 +132,13 @@ def test_unknown_studies_and_bases_are_named(tmp_path):
     path = sweeps.write(tmp_path, "base: digits_gprr\nspace: {loss.rho: {float: [0, 1]}}")
     with pytest.raises(ConfigError, match=r"tiny.yaml:1: unknown experiment 'digits_gprr'; did you mean 'digits_gpr'"):
         Plan.load(path)
+
+
+def test_what_wandb_has_of_a_study_are_values_and_no_text_of_them(plan):
+    from aevlp.sweeps.wandb_summary import _settings
+
+    told = _settings(plan)
+    assert (told["objective"], told["seeds"]) == ({"best/val_mAP": "maximize"}, 1)
+    assert told["space"]["loss.beta[1]"] == {"float": [0, 10]}
+    assert told["space"]["labeler.negative_ratio"]["when"] == {"labeler.negatives": "on"}
+    assert told["base"]["loss"]["rho"] == load_experiment("digits_gpr").loss.rho

@@ -18,7 +18,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from aevlp.config.schema import TrackingConfig
 from aevlp.tracking import (
@@ -458,6 +460,59 @@ class TestWandb:
 
         lines = dict(tracker.closing_lines())
         assert lines == {"look": "python run.py watch run", "sync": "python run.py sync run"}
+
+    def test_name_notes_and_alert_are_in_the_run_and_none_is_sent_unasked(self, home, tmp_path):
+        for place, settings in (("asked", {"name": "first try", "notes": "why", "alert": True}), ("plain", {})):
+            tracker = WandbTracker("offline", **settings)
+            tracker.start(run_info(tmp_path / place))
+            tracker.finish("failed", {"test/mAP": 91.5})
+        files = [next((tmp_path / place / "wandb").glob("offline-run-*/*.wandb")) for place in ("asked", "plain")]
+        records = inspect(files[0].parent)
+        (run,) = (record["run"] for record in records if record["type"] == "run")
+        assert (run["display_name"], run["notes"], run["run_id"]) == ("first try", "why", "digits-1")
+        (alert,) = (record["alert"] for record in records if record["type"] == "alert")
+        assert (alert["title"], alert["text"], alert["level"]) == ("first try: failed", "test/mAP 91.50", "ERROR")
+        # The file is no text, but words stand in it as they are.
+        assert [b"test/mAP 91.50" in file.read_bytes() for file in files] == [True, False]
+
+    def test_photos_of_several_sizes_go_as_one_without_a_warning(self, home, tmp_path, caplog, capfd):
+        run_dir = tmp_path / "run"
+        run_dir.mkdir()
+        sizes = [(40, 20), (20, 40), (30, 30)]
+        files = []
+        for size in sizes:
+            buffer = io.BytesIO()
+            Image.new("RGB", size, "red").save(buffer, "JPEG")
+            files.append(buffer.getvalue())
+        photos = {
+            "names": np.array(list("xyz")), "jpeg": np.frombuffer(b"".join(files), np.uint8),
+            "offsets": np.cumsum([0, *map(len, files)]), "rows": np.arange(3),
+        }  # fmt: skip
+        observed, logits = np.eye(3, dtype=np.int8), np.array([[2.0, 1, -3], [-1, -2, -3], [0.5, -2, 3]])
+        np.savez(
+            run_dir / "samples.npz", classes=np.array(["cat", "dog", "owl"]), observed=observed, pseudo=observed,
+            scores=logits.astype(np.float16), **photos, **{f"val_{name}": array for name, array in photos.items()},
+        )  # fmt: skip
+        np.savez(run_dir / "val_scores.npz", logits=logits, observed=observed)
+        run_a_little(WandbTracker("offline"), run_dir)
+        captured = capfd.readouterr()
+        assert not any("do not match" in text for text in (captured.out, captured.err, caplog.text))
+        (table,) = (run_dir / "wandb").glob("offline-run-*/files/media/table/val/photos*.json")
+        content = json.loads(table.read_text())
+        assert content["columns"] == ["photo", "name", "known", "predicted", "false", "missed"]
+        assert [row[1:] for row in content["data"]] == [
+            ["x", "cat 88", "cat 88, dog 73", "", ""], ["y", "dog 12", "", "", "dog 12"],
+            ["z", "owl 95", "owl 95, cat 62", "", ""],
+        ]  # fmt: skip
+        staged = (run_dir / "wandb" / "data" / "artifacts" / "staging").iterdir()  # the table's own, as W&B will upload them
+        files = [*(run_dir / "wandb").glob("offline-run-*/files/media/images/samples*.jpg"), *staged]
+        pictures = [Image.open(file) for file in files if file.read_bytes().startswith(b"\xff\xd8")]
+        assert [picture.size for picture in pictures] == [(40, 40)] * 6
+
+    def test_a_run_among_the_runs_goes_by_its_id(self, home, tmp_path):
+        tracker = WandbTracker("offline")
+        run_a_little(tracker, tmp_path / "runs" / "digits-1")
+        assert dict(tracker.closing_lines())["sync"] == "python run.py sync digits-1"
 
     def test_a_resumed_run_is_synced_in_all_its_parts(self, home, tmp_path):
         for resumed_step in (None, 10):

@@ -17,7 +17,7 @@ from aevlp.data.random import epoch_order
 from aevlp.metrics import mean_average_precision
 from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Trackers, read_metrics
-from aevlp.training import trainer as trainer_module
+from aevlp.training import figures as figures_module
 from aevlp.training.run import build_trainer, registry
 from aevlp.training.signals import StopFlag
 from aevlp.training.task import Task, build_optimizer
@@ -32,10 +32,16 @@ def make_trainer(*overrides: str) -> Trainer:
     return build_trainer(config, data, RunFolder.create(config), Trackers([]), StopFlag())
 
 
+def give_maps(monkeypatch, values):
+    """Of validation in each epoch: mAP by observed labels is asked for first, then by full ones."""
+    monkeypatch.setattr(figures_module, "observed_average_precision_per_class", lambda *_: np.array([next(values)]))
+    monkeypatch.setattr(figures_module, "mean_average_precision", lambda *_: next(values))
+
+
 def train_with_maps(monkeypatch, maps: list[float], *overrides: str):
     """A run whose validation mAP in each epoch is given; the test at the end is not patched."""
     values = iter(maps)
-    monkeypatch.setattr(trainer_module, "mean_average_precision", lambda targets, scores: next(values))
+    give_maps(monkeypatch, values)
     return aevlp.train(runs.config("selection.labels=observed", f"trainer.epochs={len(maps) // 2}", *overrides))
 
 
@@ -66,7 +72,7 @@ def test_stop_rule(monkeypatch, patience, max_drop, maps, epochs, best):
 def test_selection_labels_choose_the_best_epoch(monkeypatch, labels):
     by_observed, full = [10, 20, 15], [60, 50, 70]
     values = iter([value for pair in zip(by_observed, full, strict=True) for value in pair])
-    monkeypatch.setattr(trainer_module, "mean_average_precision", lambda targets, scores: next(values))
+    give_maps(monkeypatch, values)
     result = aevlp.train(runs.config(f"selection.labels={labels}", "trainer.epochs=3"))
     assert (result.best_epoch, result.best_val_map) == ((3, 70) if labels == "clean" else (2, 20))
     rows = runs.epoch_rows(result.run_dir)
@@ -86,9 +92,20 @@ def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):
     assert mean_average_precision(test.targets, trainer.predict(test, "test")) == result.test_map
 
 
+def test_large_test_scores_are_not_kept_and_this_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("aevlp.training.trainer.MAX_TEST_SCORES", 1599)
+    result = aevlp.train(runs.config("trainer.epochs=1"))  # 40 images of ten classes: 1,600 bytes
+    assert not (result.run_dir / "test_scores.npz").exists()
+    assert "are not kept in the run; `eval -o FOLDER` writes them" in capsys.readouterr().out
+
+
 def test_metric_names(small):
     result = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "dataset.image_size=32", "trainer.epochs=1"]))
-    always = {"train/loss", "val/mAP", "val/mAP_observed", *PSEUDO, "best/val_mAP", "best/epoch", "trainer/epoch", "trainer/step"}
+    positive = [name for name in PSEUDO if "positive" in name]
+    best = {"best/val_mAP", "best/epoch"}
+    always = {"train/loss", "val/mAP", "val/mAP_observed", "val/mAP_classes", *positive, *best, "trainer/epoch", "trainer/step"}
+    always |= {"val/known_recall_1", "val/known_recall_3", "val/known_recall_5", "val/known_rank", "val/labels_per_image"}
+    always |= {"val/agreement"}
     perf = {f"perf/{key}" for key in ("images_per_second", "clip_images_encoded", "data_wait", "memory_peak_mb")}
     (row,) = runs.epoch_rows(result.run_dir)
     assert always | perf <= row.keys()
@@ -96,19 +113,30 @@ def test_metric_names(small):
     assert always | perf | {"test/mAP"} <= result.summary.keys()
     assert json.loads((result.run_dir / "summary.json").read_text()) == result.summary
     assert {"val/labeler_mAP", "test/labeler_mAP"} <= result.summary.keys()
-    held_out = {f"{split}/{name}" for split in ("val", "test") for name in PSEUDO}
-    assert held_out <= result.summary.keys()
+    assert {f"{split}/{name}" for split in ("val", "test") for name in positive} <= result.summary.keys()
+    assert "best/val_mAP_observed" not in result.summary
     assert row["perf/clip_images_encoded"] > 0
     assert row["pseudo/positive/count"] > 0
     assert (result.pseudo_labels.dtype, result.pseudo_labels.shape) == (np.int8, (64, 10))
     assert row["pseudo/positive/count"] == (result.pseudo_labels > 0).sum()
 
 
-def test_without_a_labeler_pseudo_metrics_are_null_never_zero():
-    result = aevlp.train(runs.config())
-    for row in [*runs.epoch_rows(result.run_dir), result.summary, json.loads((result.run_dir / "summary.json").read_text())]:
-        assert {name: row[name] for name in PSEUDO} == dict.fromkeys(PSEUDO)
-    assert not result.pseudo_labels.any()
+def test_what_there_is_not_is_left_out_and_null_in_the_summary_never_zero(small):
+    """Negatives that the labeler does not give; pseudo-labels without a labeler."""
+    without = aevlp.train(runs.config())
+    off, on = (
+        aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "trainer.epochs=1", f"labeler.negatives={word}"]))
+        for word in ("off", "on")
+    )
+    negative = [name for name in PSEUDO if "negative" in name]
+    for result, absent in ((without, PSEUDO), (off, negative), (on, [])):
+        for row in runs.epoch_rows(result.run_dir):
+            assert [name for name in PSEUDO if name in row] == [name for name in PSEUDO if name not in absent]
+        summary = json.loads((result.run_dir / "summary.json").read_text())
+        assert [name for name in PSEUDO if summary[name] is None] == absent
+        held_out = [name for name in summary if name.startswith(("val/pseudo/negative", "test/pseudo/negative"))]
+        assert len(held_out) == (8 if result is on else 0)
+    assert not without.pseudo_labels.any()
 
 
 def test_step_rows_hold_the_mean_loss_since_the_last_look_and_the_epoch_row_the_mean_over_images(monkeypatch):

@@ -11,14 +11,14 @@ import torch
 
 import aevlp
 from aevlp.config import registry
-from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
+from aevlp.config.errors import CheckpointError, ConfigError, DataError, TrainingError
 from aevlp.losses.an import ANLoss
 from aevlp.metrics import mean_average_precision
 from aevlp.models._classifier import Classifier
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder, find_run
 from aevlp.tracking import Trackers, read_metrics
-from aevlp.training.run import build_trainer, resume
+from aevlp.training.run import build_trainer, check_data, resume
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
 
@@ -232,3 +232,12 @@ def test_a_run_locked_by_another_process_is_refused_and_left_alone():
         os.waitpid(child, 0)
     folder.lock()  # it ended with the process
     folder.unlock()
+
+
+def test_a_training_split_without_any_known_label_is_refused():
+    config = aevlp.load_experiment("digits_an", ["dataset.num_train=4", "dataset.num_val=4", "dataset.num_test=4"]).dataset
+    data = registry.build("datasets", config)
+    check_data(data)
+    data.train.observed[:] = 0
+    with pytest.raises(DataError, match="no image of the training split has a known label, so there is nothing to learn"):
+        check_data(data)

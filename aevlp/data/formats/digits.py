@@ -33,7 +33,8 @@ def build_digits(config: DigitsConfig) -> SPMLData:
 
     def split(name: str, count: int, train_labels: str = "single") -> Split:
         scenes = draw_scenes(name, count)
-        return make_split(ArrayImages(scenes.images), scenes.targets, train_labels)
+        images = ArrayImages(scenes.images)
+        return make_split(images, scenes.targets, train_labels, class_names=CLASS_NAMES, known=config.known, draw=config.draw)
 
     return SPMLData(
         class_names=list(CLASS_NAMES),

@@ -1,8 +1,8 @@
-"""Photos of your own: a folder with images and a table of what is known of each, `labels.csv` (see `aevlp.data.table`).
+"""Photos of your own: a folder with images and a table of what is known of each (see `aevlp.data.table`).
 
 Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
-full labels if each of its rows has them; without, it is judged by its observed labels where it validates, and not at all where it
-tests. Known absences are read and checked; nothing is trained on them yet.
+full labels if each of its rows has them; without, it is judged by its known labels. With dataset.known a share, or numbers of
+labels, what is known is drawn from the full labels, which each row then needs.
 """
 
 from __future__ import annotations
@@ -12,36 +12,55 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.config.errors import ConfigError, DataError, suggest
+from aevlp.config.errors import DataError, NoFullLabelsError, suggest
 from aevlp.config.registry import register
+from aevlp.config.schema import Draw, KnownLabels, PathBelow
+from aevlp.data.as_called import TablePhotos, as_called
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, read_class_names
-from aevlp.data.images import Photos
+from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, prompt_names_of, read_class_names
 from aevlp.data.imports._guess import import_command
-from aevlp.data.protocol import draw_single_positives, split_train_val
+from aevlp.data.protocol import observe, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
-from aevlp.data.table import SPLITS, Row, Table, read_table
-from aevlp.folders import user_path
+from aevlp.data.table import SPLITS, TABLES, Row, Table, read_table
 
 
 class FolderConfig(ArraysConfig):
     """Settings of a folder of photos."""
 
-    table: str = "labels.csv"
-    """The CSV file, relative to the root or absolute."""
+    table: PathBelow | None = None
+    """The table, a CSV or Parquet file, relative to the root or absolute; null takes labels.csv or labels.parquet."""
 
 
-def table_of(root: Path, path: Path) -> Table:
-    """The table at `path`; errors as of `read_table`, or the command that makes it of the annotations in `root`."""
-    command = None if os.path.lexists(path) or not root.is_dir() else import_command(root)
+def table_path(config: FolderConfig, root: Path) -> Path:
+    """The table's file, whether there is one or not; DataError where there are two."""
+    if config.table is not None:
+        return root / config.table
+    there = [root / name for name in TABLES if os.path.lexists(root / name)]
+    if len(there) > 1:
+        raise DataError(f"{there[0]}: there is {there[1].name} too; remove one of the two")
+    return there[0] if there else root / TABLES[0]
+
+
+def table_of(config: FolderConfig, root: Path, path: Path) -> Table:
+    """The table at `path`, with the names that the photos have where they are written otherwise.
+
+    Raises:
+        DataError: as of `read_table`; there is none, but annotations that it can be made of, by a command that is told.
+    """
+    command = None if os.path.lexists(path) else import_command(root)
     if command is not None:
         raise DataError(f"{path}: no such file, but annotations that it can be made of: {command}")
-    return read_table(path)
+    return as_called(read_table(path), path, photos_folder(config, root))
+
+
+def photos_folder(config: FolderConfig, root: Path) -> Path:
+    """The folder that names in the table are relative to."""
+    return root / (config.images or "")
 
 
 def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) -> list[str]:
     """Class names: dataset.classes or classes.txt where there is one, else all labels of the table in alphabetical order."""
-    listed = root / user_path(config.classes or "classes.txt", "dataset.classes")
+    listed = root / (config.classes or "classes.txt")
     if config.classes is None and not os.path.lexists(listed):
         names = check_number(sorted({word for row in rows for word in row.words}), path)
         if not names:
@@ -56,18 +75,30 @@ def class_list(config: FolderConfig, root: Path, path: Path, rows: list[Row]) ->
     return names
 
 
-def label_arrays(rows: list[Row], class_names: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Observed labels (N,C) uint8, and the full ones, None unless every row has them.
+def label_arrays(
+    rows: list[Row], class_names: list[str], known: KnownLabels = "single", draw: Draw = "uniform"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Observed labels (N,C) int8, and the full ones uint8, None unless every row tells all.
 
-    Where all labels of a photo are told and none of them as the known one, one is drawn as in the published protocol.
+    What a photo's columns `label` and `absent` say is known. Of a photo that tells all its labels and none of them as the known
+    one, one is drawn (`single`), as in the published protocol, or all are known (`given`), there and absent. Other ways of
+    `known` draw from the full labels of every row, whatever the other columns say.
     """
     column = {name: j for j, name in enumerate(class_names)}
-    targets, known = np.zeros((2, len(rows), len(class_names)), dtype=np.uint8)
+    targets = np.zeros((len(rows), len(class_names)), dtype=np.uint8)
+    observed = np.zeros(targets.shape, dtype=np.int8)
     for i, row in enumerate(rows):
         targets[i, [column[word] for word in row.labels or row.known]] = 1
-        known[i, [column[word] for word in row.known]] = 1
-    observed = np.where(known.any(axis=1, keepdims=True), known, draw_single_positives(targets))
-    return observed, targets if all(row.labels for row in rows) else None
+        observed[i, [column[word] for word in row.known]] = 1
+        observed[i, [column[word] for word in row.absent]] = -1
+    whole = np.array([row.tells_all(len(class_names)) for row in rows], dtype=bool)
+    drawn = observe(targets, [row.image for row in rows], class_names, known, draw)
+    if not isinstance(known, str):
+        observed = drawn
+    else:
+        drawn_rows = whole if known == "given" else (observed <= 0).all(axis=1)
+        observed = np.where((observed == 0) & drawn_rows.reshape(-1, 1), drawn, observed)
+    return observed, targets if whole.all() else None
 
 
 def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
@@ -92,33 +123,33 @@ def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
 def build_folder(config: FolderConfig) -> SPMLData:
     """Read the table of `dataset.root`."""
     root = dataset_root(config)
-    path = root / user_path(config.table, "dataset.table")
-    table = table_of(root, path)
+    path = table_path(config, root)
+    table = table_of(config, root, path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
     parts = divide(rows, path)
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
-        observed, targets = label_arrays(parts[name], class_names)
-        if name == "train" and config.train_labels == "full":
-            if targets is None:
-                lacking = next(row for row in parts[name] if not row.labels)
-                raise ConfigError(
-                    f"{path}:{lacking.line}: dataset.train_labels: full needs the column `labels` in every training row"
-                )
-            observed = targets
+        observed, targets = label_arrays(parts[name], class_names, config.known, config.draw)
+        whole = name == "train" and config.train_labels == "full"
+        if targets is None and (whole or not isinstance(config.known, str)):
+            lacking = next(row for row in parts[name] if not row.tells_all(len(class_names)))
+            setting = "train_labels: full" if whole else "known: what is drawn from full labels"
+            raise NoFullLabelsError(f"{path}:{lacking.line}: dataset.{setting} needs the column `labels` in every {title} row")
+        if whole and targets is not None:
+            observed = targets.astype(np.int8)
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
-        files = Photos(root / (config.images or ""), names, np.array(lines))
+        files = TablePhotos(photos_folder(config, root), names, np.array(lines))
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
-        photos = Photos(files.root, files.names[kept].tolist(), files.rows[kept])
+        photos = TablePhotos(files.root, files.names[kept].tolist(), files.rows[kept])
         return Split(photos, observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(
         class_names=class_names,
-        prompt_names=class_names,
+        prompt_names=prompt_names_of(config, root, class_names),
         train=split("train", "training"),
         val=split("val", "validation"),
         test=split("test", "test") if parts["test"] else None,

@@ -27,6 +27,8 @@ class ImportConfig(ComponentConfig):
 
     partial: ClassVar[bool] = False
     """Whether an export names more photos than anybody has, so that those that are absent are no fault."""
+    adds: ClassVar[bool] = False
+    """Whether it adds to what a table says already, instead of making one."""
 
     @classmethod
     def recognises(cls, source: Path, files: list[str]) -> bool:

@@ -59,7 +59,7 @@ def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Re
             if not (row.split and before.row.split):
                 row = replace(row, split=before.row.split or row.split)
                 before = replace(before, row=replace(before.row, split=row.split))
-            row = merged(before.row, row, one.where, before.where)
+            row = _sorted(merged(before.row, row, one.where, before.where))
             report.notes.add(TWICE, photo)
         by_photo[photo] = Found(one.file, row)
     _tell_of_photos(photos, by_photo, places.unfit, report)
@@ -145,10 +145,13 @@ def _fit_for_a_table(word: str, where: str) -> str:
 
 
 def _renamed(row: Row, photo: str, words: dict[str, str]) -> Row:
-    known, absent, labels = (
-        tuple(sorted({words[word] for word in some})) if some else () for some in (row.known, row.absent, row.labels)
-    )
-    return Row(row.line, photo, known, absent, labels, row.split)
+    known, absent, labels = (tuple({words[word] for word in some}) for some in (row.known, row.absent, row.labels))
+    return _sorted(Row(row.line, photo, known, absent, labels, row.split))
+
+
+def _sorted(row: Row) -> Row:
+    """The same, whatever the order it was told in."""
+    return replace(row, known=tuple(sorted(row.known)), absent=tuple(sorted(row.absent)), labels=tuple(sorted(row.labels)))
 
 
 def _with_splits(rows: list[Row], report: Report) -> list[Row]:

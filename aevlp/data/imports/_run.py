@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
+from aevlp.data.imports._add import added, kept_names
 from aevlp.data.imports._base import ImportConfig, Report
 from aevlp.data.imports._collect import Collected, collect
 from aevlp.data.locate import PhotoIndex
-from aevlp.data.table import table_lines
+from aevlp.data.parquet_lines import require_parquet, write_parquet
+from aevlp.data.table import TABLES, Row, read_table, table_cells, table_lines
 from aevlp.input import open_file
-from aevlp.output import output_file, require_place
-
-TABLE = "labels.csv"
+from aevlp.output import output_files, require_place
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,55 @@ class Imported:
     report: Report
 
 
-def import_table(config: ImportConfig, source: Path, root: Path, *, replace: bool = False) -> Imported:
-    """Read `source` with the converter that `config` names, and write labels.csv into `root`.
+def import_table(
+    config: ImportConfig, source: Path, root: Path, *, name: str = TABLES[0], replace: bool = False
+) -> Imported:  # fmt: skip
+    """Read `source` with the converter that `config` names, and write the table `name` into `root`.
 
     Raises:
-        ConfigError: there is another table already, and `replace` is not set.
+        ConfigError: `name` ends neither in .csv nor in .parquet; there is another table already, and `replace` is not set.
         DataError: the source is damaged, contradicts itself, or names no photo below `root`.
     """
-    table, report = root / TABLE, Report()
+    if config.adds:
+        name = next((there for there in TABLES if (root / there).exists()), name)
+    table, report = root / name, Report()
+    adds = config.adds and table.exists()
+    if Path(name).name != name or table.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--table {name}: must be the name of a file that ends in .csv or .parquet; --root says where it lies")
+    for other in TABLES:
+        if name in TABLES and other != name and (root / other).exists():
+            raise ConfigError(f"--table {name}: {root / other} is there already, and only one is read; move it away first")
+    if table.suffix == ".parquet":
+        require_parquet()
     require_place(table, "--root")
     found = registry.build("imports", config, source=source, report=report)
-    collected = collect(found, source, PhotoIndex(root), report, partial=config.partial)
-    if not (table.exists() and _says(table, table_lines(collected.rows))):
-        if table.exists() and not replace:
+    photos = PhotoIndex(root)
+    collected = (
+        added(table, found, source, photos, report) if adds else collect(found, source, photos, report, partial=config.partial)
+    )
+    if not (table.exists() and _says(table, collected.rows)):
+        if table.exists() and not (replace or adds):
             raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")
-        with output_file(table, "--root") as path, path.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(table_lines(collected.rows))
+        with output_files(table.parent, table, "--root") as put:
+            if adds:
+                for kept, name in zip((table, source), kept_names(table), strict=True):
+                    shutil.copyfile(kept, put(name))
+                    report.sentences.append(f"kept beside the table: {name}")
+            _write(put(table.name), collected.rows, parquet=table.suffix == ".parquet")
     return Imported(table, collected, report)
 
 
-def _says(path: Path, lines: Iterable[str]) -> bool:
+def _write(path: Path, rows: list[Row], *, parquet: bool) -> None:
+    if parquet:
+        write_parquet(path, table_cells(rows))
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(table_lines(rows))
+
+
+def _says(path: Path, rows: list[Row]) -> bool:
+    if path.suffix == ".parquet":
+        return list(table_cells(read_table(path).rows)) == list(table_cells(rows))
+    lines = table_lines(rows)
     with open_file(path) as file:
         return all(file.read(len(line)) == line for line in map(str.encode, lines)) and not file.read(1)

@@ -37,10 +37,10 @@ class CSVImport(ImportConfig):
 
     @classmethod
     def recognises(cls, source: Path, files: list[str]) -> bool:
-        """A CSV file, but for Open Images'."""
+        """A CSV file, but for Open Images' and for answers of a review."""
         if source.suffix.lower() not in (".csv", ".tsv") or not source.is_file():
             return False
-        return "ImageID" not in first_line(source)
+        return not {"ImageID", "answer"} & set(first_line(source))
 
 
 @register("imports", "csv", config=CSVImport)

@@ -9,10 +9,11 @@ from aevlp.config.errors import DataError
 from aevlp.config.registry import register
 from aevlp.data.imports._base import Found, ImportConfig, Report, split_of
 from aevlp.data.locate import is_photo, look_below
-from aevlp.data.table import Row
+from aevlp.data.prompt_names import FILE as PROMPT_NAMES
+from aevlp.data.table import TABLES, Row
 
 ANNOTATIONS = (".json", ".xml", ".csv", ".yaml", ".yml", ".names")
-OWN = ("labels.csv", "quarantine.json")  # what this program writes there
+OWN = (*TABLES, PROMPT_NAMES, "quarantine.json")  # what this program writes there, or reads
 
 
 class ImageFolderImport(ImportConfig):

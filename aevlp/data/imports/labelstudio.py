@@ -16,7 +16,7 @@ from aevlp.data.table import Row
 from aevlp.reading import read_json
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
-HEAVY = ("rle", "points", "prediction", "predictions", "drafts")
+HEAVY = ("rle", "points", "prediction", "drafts")
 
 
 class LabelStudioImport(ImportConfig):
@@ -61,6 +61,11 @@ def read_labelstudio(config: LabelStudioImport, *, source: Path, report: Report)
 def _answers(source: Path, number: int, task: dict[str, Any], report: Report) -> list[tuple[bool, tuple[str, ...]]]:
     """What each annotator says: whether by marks on the photo, and the labels. The ground truth alone, where there is one."""
     annotations = task.get("annotations", task.get("completions"))
+    if annotations is None and "predictions" in task:  # as they are before anybody has looked at them
+        annotations = task["predictions"]
+        report.notes.add(
+            "tasks have predictions and no annotations; what is predicted is read as their labels", f"task {number + 1}"
+        )
     if not isinstance(annotations, list):
         raise DataError(f"{source}: task {number + 1} has no list of annotations; export from Label Studio as JSON, not JSON-MIN")
     answers, true = [], []
@@ -119,6 +124,6 @@ def _names(url: str) -> list[str]:
 
 
 def _without_shapes(one: dict[str, Any]) -> dict[str, Any]:
-    for key in HEAVY:
+    for key in (*HEAVY, *(["predictions"] if "annotations" in one or "completions" in one else [])):
         one.pop(key, None)
     return one

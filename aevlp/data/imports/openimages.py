@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
+from aevlp.config.schema import LocalPath
 from aevlp.data.csv_lines import first_line, rows_of
 from aevlp.data.imports._base import Found, ImportConfig, Report, split_in
 from aevlp.data.locate import look_below
@@ -22,7 +23,7 @@ CONFIDENCES = {"1": True, "0": False, "1.0": True, "0.0": False}
 class OpenImagesImport(ImportConfig):
     """What the classes are called."""
 
-    names: str | None = None
+    names: LocalPath | None = None
     """CSV file with the name of each label; by itself, the *class-descriptions*.csv that lie beside."""
 
     partial: ClassVar[bool] = True
@@ -91,7 +92,7 @@ def _tables(source: Path, files: list[str]) -> list[Path]:
 def _names(config: OpenImagesImport, source: Path, report: Report) -> dict[str, str]:
     """Name by label. Two labels of one name keep their label in it."""
     folder = source if source.is_dir() else source.parent
-    paths = [Path(config.names).expanduser()] if config.names else sorted(folder.glob(f"*{DESCRIPTIONS}*.csv"))
+    paths = [Path(config.names)] if config.names else sorted(folder.glob(f"*{DESCRIPTIONS}*.csv"))
     names: dict[str, str] = {}
     for path in paths:
         try:

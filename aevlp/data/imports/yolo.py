@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
+from aevlp.config.schema import LocalPath
 from aevlp.data.imports._base import Found, ImportConfig, Report
 from aevlp.data.imports._yolo_files import NAMES, has_names, is_yaml, labelled_photos, mapping, names_in, stem, yolo_splits
 from aevlp.data.locate import PhotoIndex, is_photo, look_below
@@ -17,7 +18,7 @@ from aevlp.reading import read_text
 class YOLOImport(ImportConfig):
     """Where the names of the classes stand."""
 
-    names: str | None = None
+    names: LocalPath | None = None
     """data.yaml, or a text file with a class a line; by itself, the one that lies there."""
 
     @classmethod
@@ -36,7 +37,7 @@ def read_yolo(config: YOLOImport, *, source: Path, report: Report) -> Iterator[F
     folder = source if source.is_dir() else source.parent
     listing = look_below(folder)
     paths = [source] if source.is_file() else [folder / name for name in _files_of_names(folder, listing.files)]
-    classes = _names([Path(config.names).expanduser()] if config.names else paths, folder)
+    classes = _names([Path(config.names)] if config.names else paths, folder)
     labelled = labelled_photos(listing.files)
     split = yolo_splits(PhotoIndex(folder, listing), [mapping(path) for path in paths if is_yaml(path.name)], set(labelled))
     for file, photo in labelled.items():

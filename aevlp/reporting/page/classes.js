@@ -1,6 +1,6 @@
 // Test AP by class, and the gain over the baseline.
 function classRows(index) {
-  const group = data.groups[index], other = data.groups[baseline.index];
+  const group = data.groups[index], other = data.groups[baselineOf(index)];
   const bySeed = (one) => new Map(one.finished.map((run) => data.runs[run]).filter(isWhole).map((run) => [run.seed, run.classes]));
   const here = bySeed(group), there = bySeed(other);
   const mean = (values) => { const have = values.filter(known); return have.length ? have.reduce((a, b) => a + b, 0) / have.length : null; };
@@ -11,7 +11,7 @@ function classRows(index) {
     positives: [...here.values()].map((classes) => classes[name]?.positives).find(known) ?? null,
     AP: mean([...here.values()].map((classes) => classes[name]?.AP)),
     base: mean([...there.values()].map((classes) => classes[name]?.AP)),
-    gain: index === baseline.index ? null : mean(common.map((seed) => { const a = here.get(seed)[name]?.AP, b = there.get(seed)[name]?.AP; return known(a) && known(b) ? a - b : null; })),
+    gain: index === baselineOf(index) ? null : mean(common.map((seed) => { const a = here.get(seed)[name]?.AP, b = there.get(seed)[name]?.AP; return known(a) && known(b) ? a - b : null; })),
   }));
 }
 
@@ -19,6 +19,7 @@ function classRows(index) {
 function gainBar(row) {
   const graph = svg("svg", { viewBox: "0 0 200 20", width: "100%", height: 20, preserveAspectRatio: "none", "aria-hidden": "true" });
   graph.append(svg("rect", { x: 0, y: 9, width: 200, height: 2, fill: "var(--line)" }));
+  if (!known(row.AP)) return graph;
   const from = known(row.base) && known(row.gain) ? row.base : 0, low = Math.min(from, row.AP), wide = Math.abs(row.AP - from);
   if (from) graph.append(svg("rect", { x: 0, y: 7, width: 2 * low, height: 6, fill: "var(--soft)", "fill-opacity": 0.35 }));
   graph.append(svg("rect", { x: 2 * low, y: 7, width: 2 * wide, height: 6, fill: row.AP >= from ? "var(--accent)" : "var(--bad)" }));
@@ -28,7 +29,7 @@ function gainBar(row) {
 
 function classes() {
   const have = options((group) => group.finished.some((run) => isWhole(data.runs[run]) && Object.keys(data.runs[run].classes).length));
-  if (!have.length) return section("classes", "Classes", null, empty("No finished run has a per_class.csv."));
+  if (!have.length) return nothing("Classes", "No finished run was tested against full labels (per_class.csv).");
   let index = have[0][0], word = "";
   const rows = () => classRows(index).filter((row) => row.name.toLowerCase().includes(word));
   const columns = [

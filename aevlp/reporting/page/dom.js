@@ -42,8 +42,8 @@ function numbers(text, Kind) {
   return Kind === Uint8Array ? bytes : new Kind(bytes.buffer);
 }
 
-// columns: {title, left, value: row => sort key, cell: row => node or text, wide, wrap, plain, start: "descending"}
-function table(columns, rows, { sortBy = null, ascending = false, limit = 60, rowClass = () => null, label = "" } = {}) {
+// columns: {title, left, value: row => sort key, cell: row => node or text, wide, wrap, plain}; rows that are `below` stay there
+function table(columns, rows, { sortBy = null, ascending = false, limit = 60, rowClass = () => null, below = () => false, label = "" } = {}) {
   let sort = sortBy, up = ascending, all = false;
   const body = el("tbody");
   const heads = columns.map((column, i) => {
@@ -63,6 +63,7 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
         return (typeof x === "string" ? x.localeCompare(y) : x - y) * (up ? 1 : -1);
       });
     }
+    sorted.sort((a, b) => below(a) - below(b));
     const shown = all ? sorted : sorted.slice(0, limit);
     body.replaceChildren(...shown.map((row) => el("tr", { class: rowClass(row) }, columns.map((column) =>
       el("td", { class: [column.left && "left", column.wide && "wide", column.wrap && "wrap", column.plain && "plain", column.roomy && "hide-small"].filter(Boolean).join(" ") || null }, column.cell(row))))));
@@ -75,8 +76,11 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
   return outer;
 }
 
+// options: [value, text, title of its part where there are several]
 function picker(label, options, onChange, chosen = 0) {
-  const select = el("select", { onchange: () => onChange(Number(select.value)) }, options.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+  const parts = [...new Set(options.map(([, , part]) => part))], option = ([value, text]) => el("option", { value, selected: value === chosen }, text);
+  const select = el("select", { onchange: () => onChange(Number(select.value)) }, parts.length > 1 ?
+    parts.map((part) => el("optgroup", { label: part }, options.filter(([, , other]) => other === part).map(option))) : options.map(option));
   return el("label", {}, label, select);
 }
 
@@ -93,10 +97,5 @@ function section(id, title, note, ...content) {
 }
 
 const empty = (text) => el("p", { class: "empty" }, text);
-const colour = (i) => `var(--s${i % 8})`;
-// The groups that can be chosen from, as options of a picker.
-const options = (has) => data.groups.map((group, i) => [i, group.name]).filter(([i]) => has(data.groups[i]));
-
-// The experiment that differences are taken against; sections listen.
-const baseline = { index: data.baseline, listeners: [] };
-function setBaseline(index) { baseline.index = index; baseline.listeners.forEach((listen) => listen()); }
+// A section that has nothing to show is a line.
+const nothing = (title, text) => el("p", { class: "nothing" }, el("strong", {}, title), text);

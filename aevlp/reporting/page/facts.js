@@ -2,19 +2,21 @@
 const text = (value) => (value === null || value === undefined ? NONE : typeof value === "string" ? value : JSON.stringify(value));
 
 function settings() {
-  const rows = Object.entries(data.settings), shown = data.groups.slice(0, rows.length ? rows[0][1].length : 0), more = data.groups.length - shown.length;
-  const note = `Only what is not the same everywhere; the settings of a component that just one experiment has are left out.${more ? ` Of the first ${shown.length} experiments in the ranking; ${more} more are left out.` : ""}`;
-  if (data.groups.length < 2) return section("settings", "Settings", null, empty("One experiment: nothing to compare."));
-  if (!rows.length) return section("settings", "Settings", null, empty("No setting differs."));
-  const columns = [{ title: "Setting", left: true, value: ([path]) => path, cell: ([path]) => named(path) },
-    ...shown.map((group, i) => ({ title: shortened(group.name, 28), left: true, cell: ([, values]) => named(text(values[i])) }))];
-  return section("settings", "Settings", note, table(columns, rows, { limit: 80, label: "Settings that differ" }));
+  const told = data.tables.filter((one) => Object.keys(one.settings).length);
+  if (!told.length) return nothing("Settings", data.tables.some((one) => one.groups.length > 1) ? "No setting differs." : "One experiment: nothing to compare.");
+  return section("settings", "Settings", "Only what is not the same everywhere; settings of a component are compared among its users.", told.map((one) => {
+    const rows = Object.entries(one.settings), shown = one.groups.slice(0, rows[0][1].length), more = one.groups.length - shown.length;
+    const columns = [{ title: "Setting", left: true, value: ([path]) => path, cell: ([path]) => named(path) },
+      ...shown.map((group, i) => ({ title: shortened(data.groups[group].name, 28), left: true, cell: ([, values]) => named(text(values[i])) }))];
+    return [data.tables.length > 1 ? el("h3", { class: "apart" }, named(one.title)) : null,
+      more ? el("p", { class: "note" }, `Of the first ${shown.length} experiments in the ranking; ${more} more are left out.`) : null, table(columns, rows, { limit: 80, label: "Settings that differ" })];
+  }));
 }
 
 function environment() {
   const told = data.runs.filter((run) => isWhole(run) && Object.keys(run.environment).length);
   const keys = [...new Set(told.flatMap((run) => Object.keys(run.environment)))];
-  if (!told.length) return section("environment", "Environment", null, empty("No run has an environment.json."));
+  if (!told.length) return nothing("Environment", "No run has an environment.json.");
   const same = keys.filter((key) => told.every((run) => run.environment[key] === told[0].environment[key])), other = keys.filter((key) => !same.includes(key));
   const facts = el("dl", { class: "facts" }, same.flatMap((key) => [el("dt", {}, named(key)), el("dd", {}, named(told[0].environment[key]))]));
   const columns = [{ title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
@@ -37,12 +39,12 @@ function cost() {
 }
 
 function runs() {
+  const figures = [["Test mAP", TEST], ["Test mAP (known labels)", "test/mAP_observed"], ["Best val mAP", VAL], ["Best val mAP (known labels)", VAL_KNOWN]];
   const columns = [
     { title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
     { title: "Seed", value: (run) => run.seed, cell: (run) => String(run.seed) },
     { title: "State", left: true, value: (run) => run.state, cell: (run) => el("span", { class: { finished: "state", running: "state on" }[run.state] ?? "state off" }, named(run.state)) },
-    { title: "Test mAP", value: (run) => run.summary[TEST], cell: (run) => fixed(run.summary[TEST], 2) },
-    { title: "Best val mAP", value: (run) => run.summary[VAL], cell: (run) => fixed(run.summary[VAL], 2) },
+    ...figures.filter(([, metric]) => data.runs.some((run) => known(run.summary[metric])) || metric === TEST).map(([title, metric]) => ({ title, value: (run) => run.summary[metric], cell: (run) => fixed(run.summary[metric], 2) })),
     { title: "at epoch", value: (run) => run.summary["best/epoch"], cell: (run) => text(run.summary["best/epoch"]) },
     { title: "What is missing", left: true, wrap: true, cell: (run) => (run.problems.length ? run.problems.map((line) => el("div", {}, named(line))) : el("span", { class: "soft" }, "nothing")) },
   ];

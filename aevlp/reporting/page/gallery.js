@@ -56,9 +56,9 @@ function cardView(card, packed, preferred, overlay) {
 
 function gallery() {
   const have = options((group) => group.samples);
-  if (!have.length) return section("gallery", "Images", null, empty("No run has sample images (samples.npz); they are written when a run ends."));
+  if (!have.length) return nothing("Images", "No run has sample images (samples.npz); they are written when a run ends.");
   const withPseudo = have.find(([i]) => data.groups[i].samples.positive.some((found) => found.length)) || have[0];
-  let group = data.groups[withPseudo[0]], filter = 0, only = null, overlay = true, all = false;
+  let group = data.groups[withPseudo[0]], filter = 0, only = null, overlay = false, all = false;
   const more = el("button", { type: "button", class: "more", onclick: () => { all = true; draw(); } });
   const cards = el("div", { class: "cards" }), count = el("span", { class: "soft", "aria-live": "polite" }), byClass = el("select", { "aria-label": "Class", onchange: () => { only = byClass.value === "" ? null : Number(byClass.value); draw(); } });
   const kinds = [(card) => card.observed.concat(card.right, card.wrong, card.unknown, card.missed), (card) => card.missed, (card) => card.wrong];
@@ -77,9 +77,11 @@ function gallery() {
     draw();
   }
   choose(withPseudo[0]);
-  const box = el("input", { type: "checkbox", checked: true, onchange: () => { overlay = box.checked; draw(); } });
-  const key = [["observed", "observed"], ["right", "right pseudo-positive"], ["wrong", "false pseudo-positive"], ["missed", "missed positive"]].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
-  return section("gallery", "Images", "A fixed sample of the training images, the same for every run on a dataset. Choose a label to see how probable the labeler finds it in each tile: bright tiles are probable.",
-    el("div", { class: "controls" }, picker("Experiment", have, choose, withPseudo[0]), choice("Show", ["All", "Missed positives", "False pseudo-positives"], (i) => { filter = i; draw(); }), byClass, el("label", {}, box, "Tiles"), count),
+  const box = el("input", { type: "checkbox", onchange: () => { overlay = box.checked; draw(); } });
+  const judged = have.some(([i]) => data.groups[i].samples.targets);  // without full labels nothing is right or false
+  const kindsShown = judged ? [["right", "right pseudo-positive"], ["wrong", "false pseudo-positive"], ["missed", "missed positive"]] : [["unknown", "pseudo-positive"]];
+  const key = [["observed", "observed"], ...kindsShown].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
+  return section("gallery", "Images", "A fixed sample of the training images, the same for every run on a dataset. Choose a label, and Tiles, to see how probable the labeler finds it in each tile: bright tiles are probable.",
+    el("div", { class: "controls" }, picker("Experiment", have, choose, withPseudo[0]), judged ? choice("Show", ["All", "Missed positives", "False pseudo-positives"], (i) => { filter = i; draw(); }) : null, byClass, el("label", {}, box, "Tiles"), count),
     el("div", { class: "samples" }, key), cards, el("p", {}, more));
 }

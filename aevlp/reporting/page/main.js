@@ -1,24 +1,12 @@
-// The page: sections in order, their links, the theme.
+// The page: sections in order, and their links.
 const main = document.getElementById("main"), links = document.getElementById("sections");
-const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const themeButton = document.getElementById("theme");
-let theme = dark.matches ? "dark" : "light";
-function setTheme(next) {
-  theme = next;
-  document.documentElement.dataset.theme = theme;
-  themeButton.textContent = theme === "dark" ? "Light" : "Dark";
-  themeButton.setAttribute("aria-label", `Switch to the ${theme === "dark" ? "light" : "dark"} theme`);
-}
-setTheme(theme);
-themeButton.addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));
-dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 
 main.append(headline());
 const ofRuns = data.runs.length > 0, searched = data.studies.length ? [studies] : [];
-for (const make of ofRuns ? [ranking, curves, pseudo, classes, thresholds, gallery, together, ...searched, settings, environment, cost, runs] : searched) {
+for (const make of ofRuns ? [ranking, curves, pseudo, classes, mistakes, gallery, thresholds, together, ...searched, settings, environment, cost, runs] : searched) {
   const part = make();
   main.append(part);
-  links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
+  if (part.id) links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
 }
 const spy = new IntersectionObserver((entries) => entries.forEach((entry) => {
   if (!entry.isIntersecting) return;

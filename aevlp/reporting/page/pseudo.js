@@ -12,6 +12,7 @@ const coloured = (value) => el("span", { class: !known(value) || Math.abs(value)
 
 function pseudoRows(group) {
   const { epochs, classes, assigned, correct, actual } = group.pseudo;
+  if (!correct) return classes.map((name, j) => ({ name, assigned: assigned.at(-1)[j] }));
   return classes.map((name, j) => {
     const over = (share) => epochs.map((_, e) => share(e));
     const precision = over((e) => percent(correct[e][j], assigned[e][j])), recall = over((e) => percent(correct[e][j], actual[e][j]));
@@ -22,11 +23,17 @@ function pseudoRows(group) {
 
 function pseudo() {
   const hundred = { range: [0, 100] };
-  const charts = curveCharts([["Precision of pseudo-positives", "pseudo/positive/precision", hundred], ["Recall of pseudo-positives", "pseudo/positive/recall", hundred], ["F1 of pseudo-positives", "pseudo/positive/f1", hundred]]);
-  const note = "Measured on the training images where no label was observed. The true labels are read by this meter only, never by training.";
-  if (!charts) return section("pseudo", "Pseudo-labels", note, empty("None of these runs uses pseudo-labels, or their true labels are not known."));
-  const have = options((group) => group.pseudo);
+  const unjudged = data.runs.every((run) => !curve(run, "pseudo/positive/precision").some(known));
+  const charts = curveCharts([["Precision of pseudo-positives", "pseudo/positive/precision", hundred], ["Recall of pseudo-positives", "pseudo/positive/recall", hundred], ["F1 of pseudo-positives", "pseudo/positive/f1", hundred],
+    ["Model and labeler agree, percent", "val/agreement", { byKnown: true }], ...(unjudged ? [["Pseudo-positives", "pseudo/positive/count", { digits: 0 }]] : [])]);
+  const have = options((group) => group.pseudo), judged = have.some(([i]) => data.groups[i].pseudo.correct);
+  const note = judged ? "Measured on the training images where no label was observed. The true labels are read by this meter only, never by training." : "Full labels are not known: pseudo-labels can be counted, but not judged.";
+  if (!charts && !have.length) return nothing("Pseudo-labels", "None of these runs uses pseudo-labels.");
   if (!have.length) return section("pseudo", "Pseudo-labels", note, charts);
+  const counted = [
+    { title: "Class", left: true, value: (row) => row.name, cell: (row) => named(row.name) },
+    { title: "Assigned", value: (row) => row.assigned, cell: (row) => grouped(row.assigned) },
+  ];
   const columns = [
     { title: "Class", left: true, value: (row) => row.name, cell: (row) => named(row.name) },
     { title: "To find", value: (row) => row.actual, cell: (row) => grouped(row.actual) },
@@ -38,7 +45,12 @@ function pseudo() {
     { title: "F1", value: (row) => row.f1.at(-1), cell: (row) => fixed(row.f1.at(-1)) },
     { title: "over epochs", left: true, cell: (row) => sparkline(row.f1) },
   ];
-  const sheet = table(columns, pseudoRows(data.groups[have[0][0]]), { sortBy: 7, ascending: true, limit: 20, label: "Pseudo-positives by class" });
-  return section("pseudo", "Pseudo-labels", note, charts, el("br"),
-    el("div", { class: "controls" }, picker("By class, last epoch, all seeds of", have, (i) => sheet.show(pseudoRows(data.groups[i])), have[0][0])), sheet);
+  const place = el("div"), run = el("span", { class: "soft" });
+  const show = (i) => {
+    const group = data.groups[i], whole = Boolean(group.pseudo.correct);
+    place.replaceChildren(table(whole ? columns : counted, pseudoRows(group), { sortBy: whole ? 7 : 1, ascending: whole, limit: 20, label: "Pseudo-positives by class" }));
+    run.replaceChildren("run ", named(group.pseudo.run));
+  };
+  show(have[0][0]);
+  return section("pseudo", "Pseudo-labels", note, charts, el("br"), el("div", { class: "controls" }, picker("By class, last epoch, of", have, show, have[0][0]), run), place);
 }

@@ -1,10 +1,12 @@
-// Headline and leaderboard.
-const leader = data.groups[0];
-const TEST = "test/mAP", VAL = "best/val_mAP";
+// Headline and leaderboards, one for each set of images and labels that experiments were judged on.
+const TEST = "test/mAP", VAL = "best/val_mAP", VAL_KNOWN = "best/val_mAP_observed";
+// What a table is ranked by: the first of these that is known.
+const deciding = (one) => [[TEST, "test mAP"], ["test/mAP_observed", "test mAP (known labels)"], [VAL, "validation mAP"], [VAL_KNOWN, "validation mAP (known labels)"]]
+  .find(([metric]) => one.groups.some((i) => data.groups[i].metrics[metric])) ?? [TEST, "test mAP"];
 
 // Paired over common seeds, with the half width of the 95 % interval; as `paired_difference` of reporting/statistics.py.
-function difference(i, j) {
-  const here = data.groups[i].metrics[TEST]?.values ?? {}, there = data.groups[j].metrics[TEST]?.values ?? {};
+function difference(metric, i, j) {
+  const here = data.groups[i].metrics[metric]?.values ?? {}, there = data.groups[j].metrics[metric]?.values ?? {};
   const seeds = Object.keys(here).filter((seed) => Object.hasOwn(there, seed)), n = seeds.length;
   if (!n) return null;
   const gaps = seeds.map((seed) => here[seed] - there[seed]), mean = gaps.reduce((a, b) => a + b, 0) / n;
@@ -20,17 +22,19 @@ function headline() {
   const warnings = [...data.notes, ...(count || studies.length > 1 ? studies : []).flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
   const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
   if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
-  if (data.datasets.length > 1) warnings.push("These runs are on several datasets: differences between them mean nothing.");
-  return el("div", {}, title, leader ? leaderLine() : null, warnings.map((text) => el("p", { class: "warning" }, named(text))));
+  return el("div", {}, title, data.tables.map(leaderLine), warnings.map((text) => el("p", { class: "warning" }, named(text))));
 }
 
 // Who leads, and whether by more than seed noise.
-function leaderLine() {
-  const lead = el("p", { class: "lead" }), metric = leader.metrics[TEST] ? TEST : VAL, best = leader.metrics[metric];
+function leaderLine(one) {
+  const [metric, word] = deciding(one), first = one.groups[0], leader = data.groups[first], best = leader.metrics[metric];
+  const lead = el("p", { class: "lead" }), place = data.tables.length > 1 ? [named(one.title), ": "] : [];
   const draw = () => {
-    if (!best) { lead.replaceChildren("None of these runs has finished; what they hold so far is below."); return; }
-    const parts = [el("strong", {}, named(leader.name)), ` leads with ${withHalf(best)} ${metric === TEST ? "test" : "validation"} mAP`];
-    const other = baseline.index === 0 ? null : data.groups[baseline.index], gap = other && difference(0, baseline.index);
+    if (!best || leader.bound) { lead.replaceChildren(...place, best ? "nothing but runs that were trained with all labels." : "None of these runs has finished; what they hold so far is below."); return; }
+    const others = one.groups.slice(1).map((i) => data.groups[i]).filter((group) => !group.bound && group.metrics[metric]), alike = others.filter((group) => group.metrics[metric].mean === best.mean);
+    const says = alike.length ? [" and ", named(alike[0].name), " are even at "] : [others.length ? " leads with " : " has "];
+    const parts = [...place, el("strong", {}, named(leader.name)), ...says, `${withHalf(best)} ${word}`];
+    const other = baselineOf(first) === first ? null : data.groups[baselineOf(first)], gap = other && difference(metric, first, baselineOf(first));
     if (gap) {
       parts.push(`, ${signed(gap.mean)}${known(gap.half) ? ` \u00b1 ${fixed(gap.half)}` : ""} against `, named(other.name));
       parts.push(!known(gap.half) ? ". One common seed cannot tell the difference from seed noise." :
@@ -43,26 +47,32 @@ function leaderLine() {
   return lead;
 }
 
-function ranking() {
-  const bounds = data.groups.flatMap((group) => { const value = group.metrics[TEST]; return value ? [value.mean - (value.half || 0), value.mean + (value.half || 0)] : []; });
+function rankingTable(one) {
+  const [metric] = deciding(one), first = one.groups[0], base = () => baselineOf(first);
+  const bounds = one.groups.flatMap((i) => { const value = data.groups[i].metrics[metric]; return value ? [value.mean - (value.half || 0), value.mean + (value.half || 0)] : []; });
   const low = Math.max(0, Math.floor(Math.min(...bounds) / 5) * 5), high = Math.min(100, Math.ceil(Math.max(...bounds) / 5) * 5);
-  const scale = bounds.length ? `${low} to ${high}` : "";
-  const against = (i) => difference(i, baseline.index);
-  const metricColumn = ([title, name]) => ({ title, value: ([group]) => group.metrics[name]?.mean, cell: ([group]) => withHalf(group.metrics[name]), plain: true });
-  const columns = [
-    { title: "Experiment", left: true, value: ([group]) => group.name, cell: ([group]) => named(group.name) },
-    { title: "Seeds", roomy: true, value: ([group]) => group.seeds.length, cell: ([group]) => String(group.seeds.length), plain: true },
-    { title: "Test mAP", value: ([group]) => group.metrics[TEST]?.mean, cell: ([group]) => withHalf(group.metrics[TEST]) },
-    { title: scale, left: true, wide: true, roomy: true, cell: ([group, i]) => intervalPlot(group.metrics[TEST], [low, high], { first: i === 0, guide: data.groups[baseline.index].metrics[TEST]?.mean ?? null }) },
-    { title: "Difference", value: ([, i]) => (i === baseline.index ? 0 : against(i)?.mean), plain: true,
-      cell: ([, i]) => (i === baseline.index ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) },
-    ...Object.entries(data.metrics).slice(1).map(metricColumn),
-  ];
-  columns[5].title = "Val mAP"; columns[6].title = "Pseudo P"; columns[7].title = "Pseudo R"; columns[8].title = "Labeler";
-  const rows = data.groups.map((group, i) => [group, i]);
-  const sheet = table(columns, rows, { sortBy: 2, rowClass: ([, i]) => (i === 0 ? "first" : null), label: "Ranking" });
+  const against = (i) => difference(metric, i, base()), of = (i) => data.groups[i];
+  const figure = ([title, name]) => ({ title: title[0].toUpperCase() + title.slice(1), plain: name !== metric, value: (i) => of(i).metrics[name]?.mean,
+    cell: (i) => (name.endsWith("/count") ? grouped(of(i).metrics[name]?.mean) : withHalf(of(i).metrics[name])) });
+  const columns = Object.entries(one.metrics), [main, others] = [columns.filter(([, name]) => name === metric), columns.filter(([, name]) => name !== metric)];
+  const sheet = table([
+    { title: "Experiment", left: true, value: (i) => of(i).name, cell: (i) => named(of(i).name) },
+    { title: "Seeds", roomy: true, value: (i) => of(i).seeds.length, cell: (i) => String(of(i).seeds.length), plain: true },
+    ...main.map(figure),
+    { title: bounds.length ? `${low} to ${high}` : "", left: true, wide: true, roomy: true, cell: (i) => intervalPlot(of(i).metrics[metric], [low, high], { first: i === first, guide: of(base()).metrics[metric]?.mean ?? null }) },
+    ...(one.groups.length < 2 ? [] : [{ title: "Difference", value: (i) => (i === base() ? 0 : against(i)?.mean), plain: true,
+      cell: (i) => (i === base() ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) }]),
+    ...others.map(figure),
+  ], one.groups, { sortBy: 2, below: (i) => of(i).bound, rowClass: (i) => (of(i).bound ? "bound" : i === first ? "first" : null), label: "Ranking" });
   baseline.listeners.push(sheet.redraw);
+  const several = data.tables.length > 1, has = one.groups.some((i) => of(i).bound);
+  return [several ? el("h3", { class: "apart" }, named(one.title)) : null, one.notes.map((line) => el("p", { class: "note" }, named(line))),
+    one.groups.length > 1 ? el("div", { class: "controls" }, picker("Baseline", one.groups.map((i) => [i, of(i).name]), setBaseline, base())) : null, el("div", { class: columns.length > 6 ? "dense" : null }, sheet),
+    has ? el("p", { class: "note below" }, "Grey, below the ranking: trained with all labels, which is what one label can hope for, and no competitor.") : null];
+}
+
+function ranking() {
   return section("ranking", "Ranking",
-    "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent. Differences are paired over common seeds; coloured where the interval leaves 0 out. Labeler is the test mAP of its own scores.",
-    el("div", { class: "controls" }, picker("Baseline", options(() => true), setBaseline, baseline.index)), sheet);
+    "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent. Differences are paired over common seeds; coloured where the interval leaves 0 out. Labeler is the test mAP of its own scores."
+    + (data.tables.length > 1 ? " Experiments that were judged on other images or labels have a table of their own." : ""), data.tables.map(rankingTable));
 }

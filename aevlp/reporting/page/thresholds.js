@@ -21,7 +21,7 @@ function scoresOf(group) {
 
 function thresholds() {
   const have = options((group) => group.scored), title = "Thresholds";
-  if (!have.length) return section("thresholds", title, null, empty("No run has validation scores with true labels (val_scores.npz)."));
+  if (!have.length) return nothing(title, "No run has validation scores with true labels (val_scores.npz).");
   let group = data.groups[have[0][0]], chosen = 0;
   const chart = el("div"), run = el("span", { class: "soft" });
   const columns = [
@@ -34,9 +34,9 @@ function thresholds() {
   const sheet = table(columns, scoresOf(group), { limit: 20, rowClass: (row) => (row.j === chosen ? "chosen" : null), label: "Best threshold of each class" });
   function draw() {
     const row = scoresOf(group)[chosen], points = data.thresholds.map((_, k) => row.at(k));
-    const line = (name, key, i) => ({ name, colour: colour(i), x: data.thresholds, y: points.map((point) => point[key]) });
+    const line = (name, key, i) => ({ name, colour: hue(i), x: data.thresholds, y: points.map((point) => point[key]) });
     const marks = [{ x: 0.5, text: row.best === 0.5 ? "" : "0.5" }, { x: row.best, text: `best ${row.best.toFixed(2)}`, strong: true }];
-    const keys = ["F1", "Precision", "Recall"].map((name, i) => { const key = el("span", { class: "key" }); key.style.background = colour(i); return el("span", {}, key, ` ${name}\u2003`); });
+    const keys = ["F1", "Precision", "Recall"].map((name, i) => { const key = el("span", { class: "key" }); key.style.background = hue(i); return el("span", {}, key, ` ${name}\u2003`); });
     chart.replaceChildren(lineChart(shortened(row.name, 60), [line("F1", "f1", 0), line("Precision", "precision", 1), line("Recall", "recall", 2)], { range: [0, 100], xName: "threshold", whole: false, marks, height: 270 }),
       el("p", { class: "samples" }, keys));
     run.replaceChildren("scores of ", named(group.scored.run), `, ${grouped(group.scored.images)} images`);

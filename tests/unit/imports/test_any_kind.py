@@ -223,7 +223,7 @@ def test_a_source_that_is_none_is_one_line_and_nothing_is_written(kind, strange,
         (["mine.csv", "--root", "photos", "--image", "fil"], 2, "--image fil: mine.csv has no such column; did you mean 'file'?"),
         (["mine.csv", "--root", "photos", "--names", "x"], 2, "--names x: names: unknown key"),
         (["mine.csv", "--root", "photos", "--set", "x"], 2, "--set x: must be key=value"),
-        (["photos", "--root", "photos"], 2, "photos: looks like no export that is known; say which: --from coco|csv|"),
+        (["photos", "--root", "photos"], 2, "photos: looks like no export that is known; say which: --from answers|coco|csv|"),
         (
             ["other.csv", "--root", "photos"],
             1,

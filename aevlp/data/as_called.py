@@ -1,0 +1,86 @@
+r"""A table whose names of photos are those that the files have.
+
+A table that was written on another system may say `a\1.JPG` of `a/1.jpg`. Where one photo is meant, and its name differs in
+nothing but case, Unicode form, the direction of slashes or the suffix, it is taken, and told. Of other names it is only told
+which photo they may mean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from aevlp.command import COMMAND
+from aevlp.data.images import Photos
+from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, UNICODE, Meant, PhotoIndex
+from aevlp.data.table import Row, Table, one_a_photo
+
+SAME = (CASE, UNICODE, SLASHES, NO_SUFFIX)
+SHOWN = 3
+
+
+class TablePhotos(Photos):
+    """Photos that a table names: of one that is absent it is told which other may be meant."""
+
+    _index: PhotoIndex | None = None
+
+    def _problem(self, row: int, error: Exception) -> str:
+        problem = super()._problem(row, error)
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return problem
+        if self._index is None:
+            self._index = PhotoIndex(self.root)
+        meant = self._index.find(self.name(row))
+        if len(meant.photos) == 1:
+            return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
+        several = f"{' or '.join(meant.photos[:3])}{', ...' if len(meant.photos) > 3 else ''}"
+        return f"{problem}; it may mean {several}" if meant.photos else problem
+
+
+def as_called(table: Table, path: Path, photos: Path) -> Table:
+    """The table at `path` with the names of the files below `photos`, and notes of those that it has otherwise.
+
+    Raises:
+        DataError: two rows mean the same photo, and contradict each other.
+    """
+    below = os.fspath(photos)
+    absent = [row for row in table.rows if not os.path.lexists(os.path.join(below, row.image))]
+    if not absent:
+        return table
+    index = PhotoIndex(photos)
+    meant = {row.image: index.find(row.image) for row in absent}
+    names = {name: one.photos[0] for name, one in meant.items() if _is_same(name, one)}
+    notes = [*table.notes, *_notes(absent, meant, names, path, photos)]
+    if not names:
+        return Table(table.rows, notes)
+    rows, merged = one_a_photo(path, [replace(row, image=names.get(row.image, row.image)) for row in table.rows])
+    return Table(rows, notes + merged)
+
+
+def _is_same(name: str, meant: Meant) -> bool:
+    folders = len(re.findall(r"[/\\]", name))
+    return len(meant.photos) == 1 and meant.differs in SAME and meant.photos[0].count("/") == folders
+
+
+def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], path: Path, photos: Path) -> Iterator[str]:
+    taken = [
+        f"line {row.line}, {row.image} is {names[row.image]} ({meant[row.image].differs})" for row in absent if row.image in names
+    ]
+    if taken:
+        yield f"{len(taken)} photos are called otherwise than the table says: {_some(taken)}"
+    likely = [
+        f"line {row.line}, {row.image} may be {meant[row.image].photos[0]} ({meant[row.image].differs})"
+        for row in absent if row.image not in names and len(meant[row.image].photos) == 1
+    ]  # fmt: skip
+    if likely:
+        table, folder = (shlex.quote(str(place)) for place in (path, photos))
+        command = f"; to take these: {COMMAND} import {table} --root {folder} --replace" if path.suffix == ".csv" else ""
+        yield f"{len(likely)} names are of photos elsewhere: {_some(likely)}{command}"
+
+
+def _some(lines: list[str]) -> str:
+    return "; ".join(lines[:SHOWN]) + ("; ..." if len(lines) > SHOWN else "")

@@ -1,0 +1,62 @@
+"""What is added to a table that is there: all of it, or, where anything does not fit, nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from aevlp.config.errors import DataError, suggest
+from aevlp.data.imports._base import Found, Report
+from aevlp.data.imports._collect import Collected, collect
+from aevlp.data.locate import PhotoIndex
+from aevlp.data.table import Table, read_table
+
+
+def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report) -> Collected:
+    """The rows of a table with what was found; the report is told how much is new.
+
+    Raises:
+        DataError: what was found names a photo or a class that is not there, or contradicts the table.
+    """
+    from aevlp.data.formats.arrays import read_class_names  # which imports torch
+
+    before = read_table(table)
+    listed = table.with_name("classes.txt")
+    names = read_class_names(listed) if os.path.lexists(listed) else sorted({word for row in before.rows for word in row.words})
+    rows = itertools.chain(_as_found(table, before), _of_known_classes(found, names, table))
+    misfits = Report()  # what it notes of photos and their mentions is known of the table
+    collected = collect(rows, source, photos, misfits)
+    for line in misfits.left_out.lines():
+        raise DataError(f"{source}: {line}; nothing was changed. Are these the answers of another folder?")
+    gains = [
+        f"{sum(len(getattr(row, of)) for row in collected.rows) - sum(len(getattr(row, of)) for row in before.rows):,} {of}"
+        for of in ("known", "absent")
+    ]
+    report.sentences.append(f"new labels: {', '.join(gains)}")
+    return collected
+
+
+def kept_names(table: Path) -> tuple[str, str]:
+    """Names, not yet taken beside a table, for it as it was and for what is added to it."""
+    for number in itertools.count(1):
+        names = f"{table.stem}.before-{number}{table.suffix}", f"{table.stem}.added-{number}.csv"
+        if not any(os.path.lexists(table.with_name(name)) for name in names):
+            break
+    return names
+
+
+def _as_found(table: Path, before: Table) -> Iterator[Found]:
+    # Those of no split of their own train; what is found may move them to another.
+    return (Found(table, replace(row, split="" if row.split == "train" else row.split)) for row in before.rows)
+
+
+def _of_known_classes(found: Iterable[Found], names: list[str], table: Path) -> Iterator[Found]:
+    known = set(names)
+    for one in found:
+        for word in one.row.words:
+            if word not in known:
+                raise DataError(f"{one.where}: class {word!r} is not in {table}{suggest(word, names)}; nothing was changed")
+        yield one

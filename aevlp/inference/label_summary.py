@@ -1,0 +1,39 @@
+"""What a labeler assigned, class by class: a curtain taken for hundreds of dogs is to show before training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aevlp.inference.label import Labeled
+from aevlp.layout import NONE, Sheet
+from aevlp.terminal import Terminal
+
+ROWS = 12  # of the table
+FAR, FEW = 10, 10  # times as often as it is known, and photos from which on that is told
+
+
+def print_labeled(found: Labeled, console: Terminal) -> None:
+    """A table of the classes, those first that are assigned most often for how often they are known."""
+    order = np.argsort(-(found.assigned + 1) / (found.known + 1), kind="stable")
+    shown = order if len(order) <= ROWS else order[: ROWS - 1]
+    titles = ["class", "assigned", "known", "share %"]
+    more = {"precision %": _percent(found.correct, found.assigned)} if found.correct is not None else {}
+    if found.absent.any():
+        more["absent"] = list(map(str, found.absent))
+    share = _percent(found.assigned, np.full_like(found.assigned, found.num_images))
+    rows = [
+        [found.class_names[j], str(found.assigned[j]), str(found.known[j]), share[j], *(values[j] for values in more.values())]
+        for j in shown
+    ]
+    if len(shown) < len(order):
+        rows.append([f"... {len(order) - len(shown)} more", *[""] * (len(titles) + len(more) - 1)])
+    console.table(Sheet("", [*titles, *more], rows))
+    far = [j for j in order if found.assigned[j] >= max(FEW, FAR * found.known[j])]
+    if far:
+        told = [f"{found.class_names[j]} assigned to {found.assigned[j]} photos, known in {found.known[j]}" for j in far[:3]]
+        others = f"; and {len(far) - 3} more classes" if len(far) > 3 else ""
+        console.tell(f"far beyond what is known, so look at these before you train: {'; '.join(told)}{others}")
+
+
+def _percent(part: np.ndarray, whole: np.ndarray) -> list[str]:
+    return [f"{100 * a / b:.1f}" if b else NONE for a, b in zip(part, whole, strict=True)]

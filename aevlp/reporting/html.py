@@ -1,0 +1,45 @@
+"""One HTML file of a template, styles, scripts and data, in which nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aevlp.reporting.budget import embedded
+
+ASSETS = Path(__file__).with_name("page")
+
+
+def html_page(data: dict[str, Any], template: str, scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """A page of these assets, by name, about `data`, which its scripts find in the element `data`.
+
+    Its content security policy allows its own style and script by hash, images as data, and nothing else.
+    """
+    style = "\n".join(_asset(f"{name}.css") for name in styles)
+    code = "\n".join(_asset(f"{name}.js") for name in scripts)
+    script = f'"use strict";\n(() => {{\n{code}\n}})();\n'
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = _asset("head.html") + _asset(f"{template}.html")
+    parts = {"TITLE": template, "POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": embedded(data)}
+    before, *rest = page.split("{{")
+    pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
+    return before + "".join(parts[name] + after for name, after in pieces)
+
+
+def jpeg_uri(jpeg: bytes) -> str:
+    """A JPEG file as the address of an image."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

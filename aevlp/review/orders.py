@@ -1,0 +1,84 @@
+"""Which unknown labels to ask for first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from aevlp.data.random import REVIEW, generator
+
+Order = Literal["value", "confident", "random"]
+EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What is known of the labels of N photos, and what is believed of the others."""
+
+    observed: np.ndarray
+    """(N,C) in {-1,0,1}; 0 can be asked for."""
+    model: np.ndarray
+    """(N,C) float32, probability by the trained model."""
+    labeler: np.ndarray | None
+    """(N,C) float32, score in [0,1] by the labeler; None where there is none."""
+
+    @property
+    def together(self) -> np.ndarray:
+        """(N,C): the mean of both."""
+        return self.model if self.labeler is None else (self.model + self.labeler) / 2
+
+
+def ask(beliefs: Beliefs, order: Order, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, int64 (K,), of the unknown labels to ask for, the first first; K is `count`, or as many as there are.
+
+    random: each as likely as any other.
+    confident: the most probable first, by the mean of model and labeler. For a label that is taken for absent this is the order
+    of cleanlab's self-confidence (Northcutt et al., JAIR 2021), which ranks given labels by how little a model believes them.
+    value: the entropy of that mean, which is high where the two are unsure and where they disagree (it is the mean of their
+    entropies plus their Jensen-Shannon divergence), times what a class needs and a photo still tells: 1 / sqrt(1 + known
+    positives of the class), halved for each question about the photo that comes before, and divided by sqrt(1 + questions about
+    the class that come before).
+    """
+    unknown = beliefs.observed == 0
+    if order == "random":
+        worth = generator(REVIEW, seed).random(unknown.shape)
+    elif order == "confident":
+        worth = beliefs.together
+    else:
+        worth = _value(beliefs, unknown)
+    rows, columns = np.nonzero(unknown)
+    first = np.argsort(-worth[rows, columns], kind="stable")[:count]
+    return rows[first], columns[first]
+
+
+def complete(beliefs: Beliefs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of all unknown labels of these rows, photo by photo, the most probable of each first."""
+    asked = [
+        (row, column)
+        for row in rows.tolist()
+        for column in np.argsort(-beliefs.together[row], kind="stable").tolist()
+        if beliefs.observed[row, column] == 0
+    ]
+    pairs = np.array(asked, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def draw_photos(rows: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """`count` of these rows, each as likely as any other, ascending."""
+    return np.sort(generator(REVIEW, seed).permutation(rows)[:count])
+
+
+def _value(beliefs: Beliefs, unknown: np.ndarray) -> np.ndarray:
+    p = np.clip(beliefs.together, EPSILON, 1 - EPSILON).astype(np.float64)
+    worth = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    worth = np.where(unknown, worth / np.sqrt(1 + (beliefs.observed > 0).sum(axis=0)), 0)
+    by_photo, by_class = _places(worth, axis=1), _places(worth, axis=0)
+    return worth * 0.5**by_photo / np.sqrt(1 + by_class)
+
+
+def _places(worth: np.ndarray, axis: int) -> np.ndarray:
+    """How many along the axis are worth more than each."""
+    order = np.argsort(-worth, axis=axis, kind="stable")
+    return np.argsort(order, axis=axis, kind="stable")

@@ -1,0 +1,96 @@
+"""What the terminal shows of a run's metrics: the columns of the epoch table, and the lines at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aevlp.tracking.base import Row
+
+MISSING = "–"  # noqa: RUF001  (a value that is not known; a minus would read as a number)
+EPOCH_WIDTH, TIME_WIDTH = 9, 9
+CHOSE = 1  # the column beside which the mark of the best epoch stands
+KNOWN_LABELS = "(known labels)"
+Column = tuple[str, int, str, int]
+"""Title, width, and the metric with its digits."""
+Result = tuple[str, str, str]
+"""Label, figure, and what else there is to say."""
+
+
+def columns(row: Row) -> list[Column]:
+    """Columns between the epoch and its time: of what the first row of a run tells.
+
+    Where known labels choose the epoch, it is their mAP. Of pseudo-labels the precision and recall where these are known, else
+    the number, and nothing without a labeler.
+    """
+    known = row.get("best/val_mAP_observed") is not None
+    loss: Column = ("loss", 8 if known else 10, "train/loss", 4)
+    chose: Column = (f"val mAP {KNOWN_LABELS}", 23, "val/mAP_observed", 2) if known else ("val mAP", 10, "val/mAP", 2)
+    pseudo: list[Column] = []
+    if {"pseudo/positive/precision", "pseudo/positive/recall"} & row.keys():
+        pseudo = [("precision", 11, "pseudo/positive/precision", 1), ("recall", 8, "pseudo/positive/recall", 1)]
+    elif row.get("pseudo/positive/count") is not None:
+        pseudo = [("pseudo-labels", 15, "pseudo/positive/count", 0)]
+    return [loss, chose, *pseudo, ("images/s", 10, "perf/images_per_second", 0)]
+
+
+def header(shown: list[Column]) -> tuple[str, str]:
+    """The line of titles, and the one above it: what the mark means, and of what precision and recall are."""
+    titles = [f"{title:>{width}}" for title, width, _, _ in shown]
+    line = _line("epoch", titles, "time", "")
+    mark = EPOCH_WIDTH + sum(map(len, titles[: CHOSE + 1])) + len(" *")
+    above = " " * (mark - 1) + "* best"
+    if "recall" in line:
+        above += "pseudo-labels".rjust(line.index("recall") + len("recall") - len(above))
+    return line, above
+
+
+def cells(epoch: str, row: Row, time: str, shown: list[Column], best: bool) -> str:
+    """The figures of an epoch below their titles."""
+    return _line(epoch, [f"{number(row.get(metric), digits):>{width}}" for _, width, metric, digits in shown], time, "*" * best)
+
+
+def _line(epoch: str, texts: list[str], time: str, mark: str) -> str:
+    between = [text + f"{mark:>2}" * (place == CHOSE) for place, text in enumerate(texts)]
+    return f"{epoch:>{EPOCH_WIDTH}}{''.join(between)}{time:>{TIME_WIDTH}}"
+
+
+def results(state: str, summary: dict[str, Any], num_classes: int) -> list[Result]:
+    """What a run came to; of one that did not finish, the test is left out."""
+    found: list[Result] = []
+    if state == "finished":
+        known = summary.get("test/mAP") is None and summary.get("test/mAP_observed") is not None
+        found.append(_mean("test mAP", "test/mAP_observed" if known else "test/mAP", known, summary, num_classes))
+    known = summary.get("best/val_mAP_observed") is not None
+    if summary.get("best/epoch") is not None:
+        found.append(_mean("best val mAP", "best/val_mAP", known, summary, num_classes))
+    if known and summary.get("val/known_recall_1") is not None:
+        first, three, five = (number(summary.get(f"val/known_recall_{k}"), 1) for k in (1, 3, 5))
+        found.append(("known labels", first, f"percent come first, {three} in the first 3, {five} in 5; last epoch"))
+    if summary.get("val/agreement") is not None and known:
+        found.append(("agreement", number(summary["val/agreement"], 1), "F1 of model and labeler"))
+    if summary.get("test/labeler_mAP") is not None:
+        found.append(("labeler alone", number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))
+    if summary.get("pseudo/positive/precision") is not None:
+        precision, recall = (number(summary.get(f"pseudo/positive/{name}"), 1) for name in ("precision", "recall"))
+        found.append(("pseudo-labels", precision, f"precision, {recall} recall"))
+    elif summary.get("pseudo/positive/count") is not None:
+        found.append(("pseudo-labels", number(summary["pseudo/positive/count"], 0), "in the last epoch"))
+    if summary.get("perf/images_per_second") is not None:
+        found.append(("images/s", number(summary["perf/images_per_second"], 0), ""))
+    return found
+
+
+def _mean(title: str, metric: str, known: bool, summary: dict[str, Any], num_classes: int) -> Result:
+    """A mean over classes: whether it is by known labels, of which epoch, and over how many classes where not over all."""
+    split = title.split()[-2]
+    other = known and summary.get(f"{split}/mAP") is not None  # the number of classes is that of full labels
+    classes = None if other else summary.get(f"{split}/mAP_classes")
+    remarks = [f"at epoch {summary['best/epoch']}"] if metric.startswith("best/") else []
+    remarks += ["a lower bound"] if known else []
+    remarks += [f"over {classes} of {num_classes} classes"] if classes is not None and classes < num_classes else []
+    return f"{title} {KNOWN_LABELS}" if known else title, number(summary.get(metric), 2), ", ".join(remarks)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A figure, or a dash."""
+    return MISSING if value is None else f"{value:.{digits}f}"

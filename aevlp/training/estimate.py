@@ -1,0 +1,120 @@
+"""What many runs will take: runs that cost alike are rehearsed once, and the whole is added up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aevlp.config.errors import AevlpError
+from aevlp.config.loading import from_dict
+from aevlp.config.schema import ExperimentConfig
+from aevlp.machine import Machine
+from aevlp.tracking.base import duration
+from aevlp.training.dry_run import UNCOUNTED, Rehearsal, count_views, rehearse
+
+_COSTLY = ("batch_size", "eval_batch_size", "optimizer", "precision", "channels_last", "compile", "num_workers", "threads",
+           "ema_decay", "image_cache")  # fmt: skip
+CHECKPOINTS = 3
+"""Kept of a run, at most."""
+
+
+@dataclass(frozen=True)
+class _Views:
+    """To be encoded for runs of one labeler, encoder and grid on one dataset."""
+
+    labeler: str
+    missing: int | None
+    seconds: float
+    """A view."""
+
+
+@dataclass
+class Estimate:
+    """Runs to come on one machine. Nothing is kept of the rehearsals."""
+
+    machine: Machine
+    notify: Callable[[str], None]
+    """Told of each rehearsal, which may take minutes."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why the runs of a title cannot be made, in the order in which they were found."""
+    disk_mb: float = 0.0
+    """Of all checkpoints, where none is removed."""
+    _rehearsals: dict[str, Rehearsal | str] = field(default_factory=dict)
+    _views: dict[str, _Views] = field(default_factory=dict)
+    _seconds: list[float] = field(default_factory=list)
+
+    def rehearsal(self, title: str, config: ExperimentConfig) -> Rehearsal | None:
+        """Of this run or of one that costs alike; None where it fails."""
+        values = config.to_dict()
+        values["trainer"]["threads"] = self.machine.threads(config)
+        key = _cost(values) + _encoding(values)
+        if key not in self._rehearsals:
+            self.notify(f"rehearses {title}")
+            try:
+                self._rehearsals[key] = rehearse(from_dict(values, "dry run"))
+            except AevlpError as error:
+                self._rehearsals[key] = str(error)
+        found = self._rehearsals[key]
+        if isinstance(found, str):
+            self.failures[title] = found
+            return None
+        return found
+
+    def add(self, title: str, config: ExperimentConfig, runs: int) -> None:
+        """Count `runs` of a configuration."""
+        found = self.rehearsal(title, config) if runs else None
+        if found is None:
+            return
+        self._seconds += [found.training_seconds(config.trainer)] * runs
+        self.disk_mb += runs * CHECKPOINTS * found.checkpoint_mb
+        self._views.setdefault(_encoding(config.to_dict()), _Views(config.labeler.name, found.missing, found.view_seconds))
+
+    def add_views(self, config: ExperimentConfig, like: Rehearsal) -> None:
+        """Count what a configuration has to encode, at the pace of another's rehearsal."""
+        key = _encoding(config.to_dict())
+        if key not in self._views:
+            self._views[key] = _Views(config.labeler.name, count_views(config), like.view_seconds)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Title and text of what all runs take together."""
+        if not self._seconds:
+            return []
+        workers, views = self.machine.workers, self._views.values()
+        missing = sum(one.missing or 0 for one in views)
+        uncounted = [UNCOUNTED.format(one.labeler) for one in views if one.missing is None]
+        encode = sum(one.seconds * (one.missing or 0) for one in views)
+        whole = encode + max(sum(self._seconds) / workers, *self._seconds)
+        at_a_time = f", {workers} at a time" if workers > 1 else ""
+        known = [found for found in self._rehearsals.values() if isinstance(found, Rehearsal)]
+        memory = max(found.memory_mb for found in known)
+        all_memory = f", {workers * memory:,.0f} MB for {workers} at a time" if workers > 1 else ""
+        return [
+            ("encode", ", ".join([f"{missing:,} views that are not cached, about {duration(encode)}", *uncounted])),
+            ("time", f"about {duration(whole)}{at_a_time}, and some seconds to start each; less where runs stop early"),
+            ("memory", f"{memory:,.0f} MB a run{all_memory}"),
+            ("rests on", f"{len(known)} rehearsal{'s' * (len(known) != 1)} of two steps and one validation batch, on this "
+                         "machine; runs alike in data, model, batch, encoder and grid share one"),
+        ]  # fmt: skip
+
+
+def costs_alike(first: ExperimentConfig, second: ExperimentConfig) -> bool:
+    """Whether two runs take the same time, apart from what they encode."""
+    return first.trainer.epochs == second.trainer.epochs and _cost(first.to_dict()) == _cost(second.to_dict())
+
+
+def _cost(values: dict[str, Any]) -> str:
+    """What the time of a step and of an image hangs on."""
+    return json.dumps([_images(values), values["model"], {name: values["trainer"][name] for name in _COSTLY}], sort_keys=True)
+
+
+def _encoding(values: dict[str, Any]) -> str:
+    """What hangs together with which views are encoded."""
+    labeler = [values["labeler"].get(name) for name in ("name", "encoder", "grid")]
+    return json.dumps([_images(values), values["trainer"]["evaluate_labeler"], labeler], sort_keys=True)
+
+
+def _images(values: dict[str, Any]) -> dict[str, Any]:
+    """The dataset without what is known of it, which costs no time."""
+    return {name: value for name, value in values["dataset"].items() if name not in ("known", "draw", "train_labels")}

@@ -1,0 +1,96 @@
+"""What a split tells of the model and of pseudo-labels: metrics by name. What cannot be computed is left out, never 0."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from aevlp.config.errors import DataError
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.metrics import (
+    known_label_quality,
+    mean_average_precision,
+    mean_over_classes,
+    num_occurring,
+    observed_average_precision_per_class,
+    pseudo_label_quality,
+)
+from aevlp.metrics.observed import judged_where_known
+
+NAMED = 5  # classes in a note
+Figures = dict[str, float]
+UNKNOWN: dict[str, None] = dict.fromkeys((
+    "val/mAP", "test/mAP",
+    *(f"pseudo/{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")),
+))  # fmt: skip
+"""Names that are in every summary.json, null where they are not known."""
+
+
+def by_known_labels(config: ExperimentConfig, data: SPMLData) -> bool:
+    """Whether known labels choose the epoch: where validation has no others, or `selection.labels` says so."""
+    return data.val.targets is None or config.selection.labels == "observed"
+
+
+def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarray | None = None) -> Figures:
+    """mAP by full and by known labels, and `known_label_quality`, of logits (N,C); `pseudo` is what a labeler says."""
+    observed = mean_over_classes(observed_average_precision_per_class(split.observed, logits))
+    full = None if split.targets is None else mean_average_precision(split.targets, logits)
+    labels = split.observed if split.targets is None else split.targets
+    found = {"mAP": full, "mAP_observed": observed, "mAP_classes": num_occurring(labels)}
+    found |= known_label_quality(logits, split.observed, pseudo)
+    return {f"{name}/{key}": value for key, value in found.items() if value is not None and not math.isnan(value)}
+
+
+def pseudo_figures(prefix: str, split: Split, pseudo: np.ndarray) -> Figures:
+    """Quality of pseudo-labels (N,C) against full labels, their number alone where these are not known.
+
+    Negatives are left out where there are none, as of a labeler that does not give any, and so is the precision of no positive.
+    """
+    if split.targets is None:
+        assigned = pseudo * (split.observed == 0)
+        quality: dict[str, dict[str, float]] = {
+            "positive": {"count": int((assigned > 0).sum())}, "negative": {"count": int((assigned < 0).sum())},
+        }  # fmt: skip
+    else:
+        quality = pseudo_label_quality(pseudo, split.observed, split.targets)
+    if not quality["negative"]["count"]:
+        del quality["negative"]
+    return {
+        f"{prefix}/{sign}/{key}": value
+        for sign, values in quality.items()
+        for key, value in values.items()
+        if key != "precision" or values["count"]
+    }
+
+
+def require_choice(config: ExperimentConfig, data: SPMLData) -> None:
+    """DataError where no validation image has a label that could choose an epoch."""
+    labels = data.val.observed if data.val.targets is None or by_known_labels(config, data) else data.val.targets
+    if not num_occurring(labels):
+        raise DataError("no image of the validation split has a label, so no epoch can be chosen; give some images labels")
+
+
+def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
+    """What has to be said of the figures before they come."""
+    found = []
+    if by_known_labels(config, data):
+        why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
+        assumed = num_occurring(data.val.observed) - int(judged_where_known(data.val.observed).sum())
+        bound = (
+            ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
+        )
+        found.append(f"{why}: the epoch is chosen by val mAP (known labels){bound}")
+    for title, split in (("validation", data.val), ("test", data.test)):
+        if split is None:
+            continue
+        if title == "test" and split.targets is None:
+            found.append("not all labels of the test images are known: test mAP (known labels) is a lower bound as well")
+        labels = split.observed if split.targets is None else split.targets
+        absent = [data.class_names[j] for j in np.flatnonzero((labels <= 0).all(axis=0))]
+        if absent:
+            names = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED} more" if len(absent) > NAMED else "")
+            count, why = len(data.class_names), "without an image" if split.targets is not None else "known in no image"
+            found.append(f"mAP on {title} is over {count - len(absent)} of {count} classes; {why}: {names}")
+    return found

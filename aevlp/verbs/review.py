@@ -1,0 +1,100 @@
+"""`review`: a page that asks for the labels worth most."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aevlp.command import COMMAND
+from aevlp.config.errors import ConfigError
+from aevlp.text import say
+from aevlp.verbs._experiment import add_experiment
+
+if TYPE_CHECKING:
+    from aevlp.review.questions import Questions
+
+HELP = "one page that asks a person for the labels worth most: yes or no, a key each; opens without a network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parser.add_argument("source", metavar="RUN|FILE", help="run folder, id or `latest`; or a CSV file that `predict` wrote")
+    parser.add_argument(
+        "-o", "--output", default=None, metavar="FILE", help="the page (default: review.html; answers.csv with --simulate)"
+    )
+    parser.add_argument("--count", type=_number, default=200, metavar="N", help="questions (default: 200)")
+    parser.add_argument("--order", choices=("value", "confident", "random"), default="value",
+                        help="first what changes most, what is most probable, or by chance (default: value)")  # fmt: skip
+    parser.add_argument("--complete", type=_number, default=0, metavar="N",
+                        help="ask for every class of N photos drawn at random, for a split with full labels")  # fmt: skip
+    parser.add_argument("--becomes", choices=("val", "test"), default="test", help="the split that these are for (default: test)")
+    parser.add_argument(
+        "--simulate", action="store_true", help="answer from the full labels, where they are known, to measure an order"
+    )
+    add_experiment(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Choose, write, and say what to do with the page."""
+    from aevlp.output import require_place
+
+    target = Path(arguments.output or ("answers.csv" if arguments.simulate else "review.html"))
+    require_place(target)
+    asked, source, take_in = _of_predictions(arguments) if arguments.source.endswith(".csv") else _of_run(arguments)
+    from aevlp.review.page import write_review
+    from aevlp.review.simulate import write_answers
+
+    for note in asked.notes:
+        say(note, error=True)
+    if arguments.simulate:
+        yes = write_answers(asked, source, target)
+        say(f"answers  {target}  {len(asked.rows):,} from the full labels, {yes:,} of them yes")
+        return
+    written = write_review(asked, source, take_in, target)
+    say(
+        f"review   {target}  {written.size / 1e6:.1f} MB",
+        f"asks     {len(asked.rows):,} questions about {written.photos:,} photos, at most {written.side} pixels each",
+        "then     open it in a browser, answer by y and n, save answers.csv",
+        f"and      {take_in}",
+    )
+
+
+def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
+    """Questions, what is written beside each answer, and how the answers are taken in."""
+    from aevlp.inference.sources import find_trained
+
+    found = str(find_trained(arguments.source, arguments.overrides, arguments.exp))
+    from aevlp.inference.open import open_trained
+    from aevlp.review.questions import questions
+
+    trained = open_trained(found, arguments.overrides, arguments.exp)
+    asked = questions(
+        trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
+        seed=arguments.seed or 0,
+    )  # fmt: skip
+    dataset = trained.config.dataset
+    root = getattr(dataset, "root", None) if dataset.name == "folder" else None
+    again = f"{COMMAND} --exp {trained.config.name} --set dataset.answers=answers.csv"
+    return asked, Path(trained.source).name, again if root is None else _import(root)
+
+
+def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
+    from aevlp.review.predictions import questions_of_predictions
+
+    if arguments.complete or arguments.simulate:
+        raise ConfigError("--complete and --simulate go with a run, not with predictions")
+    path = Path(arguments.source)
+    asked = questions_of_predictions(path, order=arguments.order, count=arguments.count, seed=arguments.seed or 0)
+    return asked, path.name, _import("FOLDER")
+
+
+def _import(root: str) -> str:
+    return f"{COMMAND} import answers.csv --root {shlex.quote(root)}"
+
+
+def _number(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, is {word!r}")
+    return int(word)

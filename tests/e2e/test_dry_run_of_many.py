@@ -1,0 +1,105 @@
+"""`suite --dry-run` and `sweep run --dry-run`: what is there, what is left, what it takes; nothing is trained."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import suite_runs as suites
+import sweep_runs as sweeps
+
+from aevlp.cli import main
+from aevlp.folders import runs_root
+from aevlp.sweeps.study import study_folder
+from aevlp.training import estimate
+
+ROWS = "rows: {AN: an, WAN: wan, AEVLP: gpr, SMILE: smile}\n"
+
+
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """Names of the experiments that were rehearsed."""
+    names, rehearse = [], estimate.rehearse
+    monkeypatch.setattr(estimate, "rehearse", lambda config: names.append(config.name) or rehearse(config))
+    return names
+
+
+def test_a_suite_tells_what_is_there_and_what_the_rest_takes_and_trains_nothing(tmp_path, rehearsed, capsys):
+    path = suites.write(tmp_path, ROWS)
+    assert main(["--exp", "digits_an", "--set", *suites.SMALL, "tracking.mode=off"]) == 0
+    before = sorted(runs_root().rglob("*"))
+    capsys.readouterr()
+    assert suites.run(path, "--dry-run", "--workers", "2") == 0
+    out = capsys.readouterr().out
+    assert sorted(runs_root().rglob("*")) == before
+    assert rehearsed == ["digits_an", "digits_gpr", "digits_smile"]  # what costs alike, once
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.split()[:1] and line.split()[0] in ROWS}
+    assert rows["AN"][1:4] == ["1", "1", "1"]  # done, to begin, epochs
+    assert rows["WAN"][1:4] == ["0", "2", "1"]
+    assert rows["AN"][4] == rows["WAN"][4]
+    assert re.search(r"time +about \d+:\d\d, 2 at a time", out)
+    one, two = re.search(r"memory +([\d,]+) MB a run, ([\d,]+) MB for 2 at a time", out).groups()
+    assert int(two.replace(",", "")) == pytest.approx(2 * int(one.replace(",", "")), abs=1)
+    assert "rests on  3 rehearsals of two steps and one validation batch" in out
+    assert re.search(r"disk +at most [1-9]\d* MB of checkpoints", out)
+
+
+def test_a_suite_that_is_done_rehearses_nothing(tmp_path, rehearsed, monkeypatch, capsys):
+    path = suites.write(tmp_path, "rows: {AN: an}\n")
+    suites.InThisProcess(monkeypatch)
+    assert suites.run(path, seeds=1) == 0
+    assert suites.run(path, "--dry-run", seeds=1) == 0
+    assert rehearsed == []
+    assert "no run is left" in capsys.readouterr().out
+
+
+def test_every_row_that_cannot_run_is_told_at_once(tmp_path, capsys):
+    rows = [f"{title}: {{method: {method}, set: [labeler.encoder.source={source}]}}"
+            for title, method, source in (("AEVLP", "gpr", "no/one"), ("VLPL", "vlpl", "no/two"))]  # fmt: skip
+    text = f"rows: {{AN: an, {', '.join(rows)}}}"
+    assert suites.run(suites.write(tmp_path, text), "--dry-run", seeds=1) == 1
+    said = capsys.readouterr()
+    for title, source in (("AEVLP", "no/one"), ("VLPL", "no/two")):
+        assert f"{title} cannot run: encoder {source} is not in the local cache" in said.out
+    assert "2 of 3 rows cannot run" in said.err
+    assert re.search(r"^AN +0 +1", said.out, re.MULTILINE)
+
+
+def test_trials_of_tuning_are_counted(tmp_path, capsys):
+    assert suites.run(suites.write(tmp_path, "rows: {AN: an}\n"), "--dry-run", "--tune", "4", seeds=2) == 0
+    assert re.search(r"^AN +0 +2 +6 ", capsys.readouterr().out, re.MULTILINE)
+    assert not runs_root().exists()
+
+
+def test_a_study_tells_its_trials_and_what_changes_their_cost(tmp_path, rehearsed, capsys):
+    space = "space:\n  trainer.epochs: {int: [1, 40]}\n  labeler.grid: {int: [2, 3]}\n"
+    path = sweeps.write(tmp_path, f"base: digits_gpr\nset: [{', '.join(suites.SMALL)}]\n{space}sampler: random\ntrials: 3\n")
+    assert main(["sweep", "run", path, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert not study_folder("tiny").exists()
+    assert re.search(r"trials +3: 0 done, 3 left", out)
+    low, high = re.search(r"(\d+:\d\d) to (\d+:\d\d) by trainer.epochs", out).groups()
+    assert low < high
+    assert "by labeler.grid" not in out  # it changes what is encoded, and not a step
+    views = re.search(r"encode +([\d,]+) views", out)
+    assert int(views[1].replace(",", "")) > 0
+    assert len(rehearsed) == 1
+
+
+def test_a_dry_run_of_a_study_knows_what_was_done_and_refuses_what_the_study_would(tmp_path, capsys):
+    path = sweeps.write(tmp_path)
+    assert sweeps.run(path, "--trials", "1") == 0
+    capsys.readouterr()
+    assert sweeps.run(path, "--dry-run") == 0
+    assert re.search(r"trials +3: 1 done, 2 left", capsys.readouterr().out)
+    assert sweeps.run(path, "--dry-run", "--set", "trainer.epochs=3") == 2
+    assert "begun with another space, base or objective" in capsys.readouterr().err
+
+
+def test_what_is_known_of_the_images_is_not_rehearsed_twice(tmp_path, rehearsed, capsys):
+    text = "columns: {any: [dataset.draw=uniform], rare: [dataset.draw=rare]}\nrows: {AN: an, AEVLP: gpr}\n"
+    assert suites.run(suites.write(tmp_path, text), "--dry-run", seeds=1) == 0
+    assert rehearsed == ["digits_an", "digits_gpr"]
+    views = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("AEVLP")]
+    assert len(views) == 2
+    assert views[0] == views[1]

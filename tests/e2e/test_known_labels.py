@@ -1,0 +1,180 @@
+"""Photos of which not all labels are known: what a run and `eval` tell of them, and that it is called what it is."""
+
+import csv
+import json
+import re
+import signal
+
+import numpy as np
+import pytest
+from miniatures import MAKE
+from small_runs import epoch_rows
+
+import aevlp
+from aevlp.cli import main
+from aevlp.config import registry
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.evaluation_tables import print_evaluation
+from aevlp.inference.open import open_trained
+from aevlp.labelers.damp import DAMP
+from aevlp.metrics import mean_average_precision
+from aevlp.training.signals import RunStopped
+
+WORDS = (
+    "dataset.image_size=32", "model=small_cnn", "trainer.epochs=2", "trainer.batch_size=8", "trainer.num_workers=0",
+    "trainer.precision=fp32", "tracking.mode=off",
+)  # fmt: skip
+KNOWN = ("known_recall_1", "known_recall_3", "known_recall_5", "known_rank", "labels_per_image")
+
+
+def photos(folder, known_only=("train", "val", "test"), without_green=()):
+    """`labels.csv` of which the splits named tell one label a photo, and no label green in others."""
+    root = MAKE["folder"](folder, train=24, test=6)
+    rows = list(csv.DictReader((root / "labels.csv").open()))
+    for i, row in enumerate(rows):
+        row["split"] = ("train", "val", "test")[0 if i < 18 else 1 if i < 24 else 2]
+        if row["split"] in without_green:
+            row["labels"] = "|".join({"red", *row["labels"].split("|")} - {"green"})
+            row["label"] = row["labels"].split("|")[0]
+        if row["split"] in known_only:
+            row["labels"] = ""
+    with (root / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, encoder):
+    """A finished run on photos with one label each, with a labeler; and what it said."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("known")
+        patch.setenv("AEVLP_RUNS", str(folder / "runs"))
+        patch.setenv("AEVLP_CACHE", str(folder / "cache"))
+        words = [
+            *WORDS,
+            f"dataset.root={photos(folder / 'photos')}",
+            f"labeler.encoder.source={encoder}",
+            "labeler.threshold=0.2",
+        ]
+        return aevlp.train(aevlp.load_experiment("folder_gpr", words)).run_dir
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_epoch_is_told_by_known_labels_and_what_is_not_known_is_left_out(run):
+    for row in epoch_rows(run):
+        assert {f"val/{name}" for name in (*KNOWN, "mAP_observed", "mAP_classes", "agreement")} <= row.keys()
+        assert row["best/val_mAP_observed"] == row["best/val_mAP"]
+        assert row["pseudo/positive/count"] > 0
+        assert not {"val/mAP", "pseudo/positive/precision", "pseudo/negative/count", "val/labeler_mAP"} & row.keys()
+        assert None not in row.values()
+    summary = json.loads((run / "summary.json").read_text())
+    assert {f"test/{name}" for name in (*KNOWN, "mAP_observed", "mAP_classes", "agreement")} <= summary.keys()
+    assert summary["test/mAP"] is None
+    assert summary["val/mAP"] is None
+    assert not (run / "per_class.csv").exists()  # which is by full labels
+    with np.load(run / "test_scores.npz") as scores:
+        assert mean_average_precision(scores["observed"], scores["logits"]) == summary["test/mAP_observed"]
+
+
+def test_the_terminal_says_once_what_the_figures_are(tmp_path, encoder, capsys):
+    root = photos(tmp_path / "photos")
+    words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
+    assert main(["--exp", "folder_gpr", "--set", *words]) == 0
+    output = capsys.readouterr().out
+    assert (
+        output.count("not all labels of the validation images are known: the epoch is chosen by val mAP (known labels), a") == 1
+    )
+    header = next(line for line in output.splitlines() if line.strip().startswith("epoch"))
+    assert re.split(r"  +", header.strip()) == ["epoch", "loss val mAP (known labels)", "pseudo-labels", "images/s", "time"]
+    assert len(header) <= 80
+    assert re.search(r"\n  test mAP \(known labels\) +\d+\.\d\d  a lower bound", output)
+    assert re.search(r"\n  best val mAP \(known labels\) +\d+\.\d\d  at epoch \d, a lower bound", output)
+    assert re.search(r"\n  agreement +\d", output)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_eval_judges_any_split_by_its_known_labels(run, split, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AEVLP_CACHE", str(run.parents[1] / "cache"))
+    assert main(["eval", str(run), "--split", split, "-o", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "not all labels of these images are known: mAP by the known ones is a lower bound" in output.replace("\n", " ")
+    found = evaluate(open_trained(str(run)), split)
+    assert f"\nmAP (known labels) {found.mean_average_precision:.2f}" in output
+    for part in ("% come first", "in the first 3", "mean rank", "labels predicted an image", "agreement with the labeler"):
+        assert part in output
+    summary = json.loads((run / "summary.json").read_text())
+    if split == "test":
+        assert found.mean_average_precision == summary["test/mAP_observed"]
+        assert {name: summary[f"test/{name}"] for name in found.known} == found.known
+    for row in read(tmp_path / f"{split}_per_class.csv"):
+        assert row["precision"] == row["F1"] == ""
+        assert (row["AP"] == "") == (row["recall"] == "") == (row["positives"] == "0")
+    with np.load(tmp_path / f"{split}_scores.npz") as scores:
+        assert set(scores) == {"logits", "observed"}
+        assert mean_average_precision(scores["observed"], scores["logits"]) == found.mean_average_precision
+
+
+def test_a_labeler_that_cannot_be_asked_is_told_and_the_rest_stands(run, monkeypatch, capsys):
+    trained = open_trained(str(run))
+    config = trained.config.to_dict()
+    config["labeler"]["encoder"]["source"] = "/gone/clip"
+    trained = trained.__class__(**{**vars(trained), "config": aevlp.config.loading.from_dict(config, "test")})
+    found = evaluate(trained, "val")
+    assert "agreement" not in found.known
+    print_evaluation(found, "run")
+    assert "agreement with the labeler is not told: " in capsys.readouterr().out
+
+
+def test_a_signal_while_the_labeler_is_asked_ends_eval(run, monkeypatch):
+    def stop(*_):
+        raise RunStopped(signal.SIGTERM)
+
+    monkeypatch.setattr(DAMP, "evaluate", stop)
+    with pytest.raises(RunStopped):
+        evaluate(open_trained(str(run)), "val")
+
+
+def test_full_labels_of_test_alone_are_used_there_and_absent_classes_have_no_figure(tmp_path, capsys):
+    root = photos(tmp_path / "photos", known_only=("train", "val"), without_green=("test",))
+    assert main(["--exp", "folder_an", "--set", *WORDS, f"dataset.root={root}"]) == 0
+    output = capsys.readouterr().out
+    assert "mAP on test is over 2 of 3 classes; without an image: green" in output
+    assert re.search(r"\n  test mAP +\d+\.\d\d  over 2 of 3 classes\n", output)
+    assert "pseudo" not in output
+    assert main(["eval", "latest", "-o", str(tmp_path / "out")]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"\nmAP \d+\.\d\d over 2 of 3 classes\n", output)
+    assert re.search(r"\ngreen +0 +– +\S+ +– +– +–\n", output)  # noqa: RUF001
+    (run,) = (path.parent for path in (tmp_path / "runs").glob("*/summary.json"))
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["test/mAP_classes"] == 2
+    assert not [name for name in summary if name.startswith("test/known")]
+    table = {row["class"]: row["test_AP"] for row in read(run / "per_class.csv")}
+    assert table["green"] == ""
+    assert summary["test/mAP"] == pytest.approx((float(table["blue"]) + float(table["red"])) / 2, abs=1e-3)
+    assert main(["compare", str(run)]) == 0
+    assert main(["report", str(run), "-o", str(tmp_path / "page.html")]) == 0
+    assert "per_class.csv has not" not in capsys.readouterr().out
+
+
+def test_a_validation_split_that_could_choose_nothing_is_refused(tmp_path, monkeypatch, capsys):
+    build = registry.get("datasets", "digits").build
+
+    def unlabelled(config):
+        data = build(config)
+        data.val.observed[:], data.val.targets[:] = 0, 0
+        return data
+
+    component = registry.get("datasets", "digits")
+    monkeypatch.setitem(
+        registry._components["datasets"], "digits", component.__class__(**{**vars(component), "build": unlabelled})
+    )
+    small = ["dataset.num_train=20", "dataset.num_val=20", "dataset.num_test=20"]
+    assert main(["--exp", "digits_an", "--set", *WORDS, *small]) == 1
+    assert "no image of the validation split has a label, so no epoch can be chosen" in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""From a trained run to better labels: the page that asks, its answers, the table they are added to, the next run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import browser
+import pytest
+from miniatures import draw
+
+import aevlp
+from aevlp.cli import main
+from aevlp.data.build import build_dataset
+from aevlp.data.table import read_table
+
+CLASSES = ("bird", "cup", "猫", "orange", "red, round")
+QUICK = (
+    "dataset.image_size=32", "trainer.batch_size=16", "trainer.eval_batch_size=32", "trainer.num_workers=0", "trainer.epochs=1",
+    "tracking.mode=off", "model=small_cnn",
+)  # fmt: skip
+PHOTOS = 60
+
+
+def make_folder(root: Path) -> Path:
+    rows = ["image,label,split"]
+    for i in range(PHOTOS):
+        draw(root / f"sub {i % 3}" / f"photo {i}.jpg", i)
+        label = CLASSES[i % len(CLASSES)] if i % 10 else ""  # a tenth has none
+        rows.append(f'sub {i % 3}/photo {i}.jpg,"{label}",{"val" if 0 < i % 12 < 2 else "train"}')
+    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory, encoder):
+    """A folder of photos, a run on it, the page, and the data in it."""
+    base = tmp_path_factory.mktemp("review")
+    root = make_folder(base / "photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEVLP_RUNS", str(base / "runs"))
+        words = [f"dataset.root={root}", f"labeler.encoder.source={encoder}", *QUICK]
+        run = aevlp.train(aevlp.load_experiment("folder_gpr", words)).run_dir
+        page = base / "review.html"
+        assert main(["review", str(run), "--count", "200", "-o", str(page)]) == 0
+    return root, run, page, json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
+
+
+def test_a_page_asks_only_for_what_is_unknown_and_once(reviewed):
+    root, run, page, data = reviewed
+    table = {row.image: row for row in read_table(root / "labels.csv").rows}
+    asked = {(data["photos"][photo]["name"], data["classes"][column]) for photo, column, *_ in data["questions"]}
+    assert len(asked) == len(data["questions"]) == 200
+    assert all(name not in table[photo].words for photo, name in asked)
+    assert {table[photo].split for photo, _ in asked} == {"train"}
+    assert any(not table[photo].words for photo, _ in asked)  # photos without any label, too
+    assert data["source"] == run.name
+    assert page.stat().st_size < 2_000_000
+
+
+def test_200_questions_by_keyboard_across_two_visits_undone_saved_and_imported(reviewed, tmp_path, capsys):
+    browser.require_chromium()
+    root, _, page, data = reviewed
+    before = (root / "labels.csv").read_bytes()
+    with browser.chromium(tmp_path / "profile") as driver:
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+        visit(driver, page, 1280)
+        press(driver, "y" * 60 + "n" * 38 + "u" * 2)
+        assert shown(driver) == "100 of 200"
+        driver.get("about:blank")
+        visit(driver, page, 390)
+        assert shown(driver) == "100 of 200"
+        press(driver, "zzz")  # across the visits: the unsure ones and a no
+        assert shown(driver) == "97 of 200"
+        press(driver, "uys" + "n" * 99)
+        assert shown(driver) == "199 of 200"
+        driver.find_element("css selector", "[data-answer=yes]").click()
+        assert "That was all" in driver.find_element("id", "main").text
+        driver.find_element("id", "save").click()
+        answers = saved(tmp_path / "answers.csv")
+        assert (browser.requests(driver), driver.get_log("browser")) == ([page.as_uri()] * 2, [])
+    expected = ["yes"] * 60 + ["no"] * 37 + ["unsure", "yes", None] + ["no"] * 99 + ["yes"]
+    assert [(row["image"], row["class"], row["answer"]) for row in answers] == [
+        (data["photos"][photo]["name"], data["classes"][column], answer)
+        for (photo, column, *_), answer in zip(data["questions"], expected, strict=True)
+        if answer is not None
+    ]
+    known = {row.image: row for row in read_table(root / "labels.csv").rows}
+    assert main(["import", str(tmp_path / "answers.csv"), "--root", str(root)]) == 0
+    after = {row.image: row for row in read_table(root / "labels.csv").rows}
+    for row in answers:
+        assert (row["class"] in after[row["image"]].known) == (row["answer"] == "yes")
+        assert (row["class"] in after[row["image"]].absent) == (row["answer"] == "no")
+    assert all(set(row.known) <= set(after[name].known) and row.split == after[name].split for name, row in known.items())
+    assert (root / "labels.before-1.csv").read_bytes() == before
+    assert (root / "labels.added-1.csv").read_bytes() == (tmp_path / "answers.csv").read_bytes()
+    assert "by which nothing is known: 1" in capsys.readouterr().err
+    table = (root / "labels.csv").read_bytes()
+    assert main(["import", str(tmp_path / "answers.csv"), "--root", str(root)]) == 0  # a second time changes nothing
+    assert (root / "labels.csv").read_bytes() == table
+    assert not (root / "labels.before-2.csv").exists()
+
+
+def visit(driver, page, width):
+    browser.resize(driver, width)
+    driver.get(page.as_uri())
+    assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
+    size = driver.execute_script("const d = document.documentElement; return [d.scrollWidth, d.scrollHeight, innerHeight]")
+    assert size[0] <= width
+    assert size[1] <= size[2]  # photo, question and keys on one screen
+
+
+def press(driver, keys):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(driver).send_keys(keys).perform()
+
+
+def shown(driver):
+    return driver.find_element("id", "count").text
+
+
+def saved(path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(None, 10).until(lambda _: path.exists() and path.stat().st_size)
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("gone.jpg,cup,yes,,run", "gone.jpg"),
+        ("sub 1/photo 1.jpg,cupp,yes,,run", "did you mean 'cup'"),
+        ("sub 1/photo 1.jpg,cup,maybe,,run", "the answer is 'maybe'"),
+        ("sub 1/photo 1.jpg,cup,no,,run", "'cup' is said to be there, and to be absent"),
+        ("sub 1/photo 1.jpg,bird,yes,,run\nsub 1/photo 1.jpg,bird,no,,run", "answers.csv:3"),
+        ("sub 1/photo 1.jpg,bird,yes,,run,more", "has 6 fields instead of 5"),
+    ],
+)
+def test_answers_that_do_not_fit_change_nothing_and_are_told_in_a_line(line, message, tmp_path, capsys):
+    root = make_folder(tmp_path / "photos")
+    answers = tmp_path / "answers.csv"
+    answers.write_text(f"image,class,answer,split,source\n{line}\n")
+    before = {path: path.read_bytes() for path in root.iterdir() if path.is_file()}
+    assert main(["import", str(answers), "--root", str(root)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "answers.csv" in error
+    assert message in error
+    assert {path: path.read_bytes() for path in root.iterdir() if path.is_file()} == before
+
+
+def test_photos_drawn_to_be_completed_become_a_split_with_full_labels(tmp_path, reviewed, capsys):
+    photos, run, _, _ = reviewed
+    page = tmp_path / "complete.html"
+    assert main(["review", str(run), "--complete", "4", "-o", str(page)]) == 0
+    asked = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
+    assert len(asked["photos"]) == 4
+    rows = {row.image: row for row in read_table(photos / "labels.csv").rows}
+    known = sum(len(rows[photo["name"]].words) for photo in asked["photos"])
+    assert len(asked["questions"]) == 4 * len(CLASSES) - known
+    assert f"{len(asked['questions'])} questions about 4 photos" in capsys.readouterr().out
+    root = shutil.copytree(photos, tmp_path / "photos")
+    rows = [
+        [asked["photos"][photo]["name"], asked["classes"][column], "yes" if column % 2 else "no", asked["split"], run.name]
+        for photo, column, *_ in asked["questions"]
+    ]
+    with (tmp_path / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["image", "class", "answer", "split", "source"], *rows])
+    assert main(["import", str(tmp_path / "answers.csv"), "--root", str(root)]) == 0
+    table = read_table(root / "labels.csv").rows
+    assert {row.image for row in table if row.split == "test"} == {photo["name"] for photo in asked["photos"]}
+    assert all(set(row.known) | set(row.absent) == set(CLASSES) for row in table if row.split == "test")
+    test = build_dataset(aevlp.load_experiment("folder_an", [f"dataset.root={root}"]).dataset).test
+    assert test.targets.tolist() == (test.observed > 0).astype(int).tolist()
+
+
+def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_path, monkeypatch, capsys):
+    run = reviewed[1]
+    root = tmp_path / "new"
+    for i in range(3):
+        draw(root / f"{i}.jpg", i)
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(run), "new", "-o", "scores.csv"]) == 0
+    assert main(["review", "scores.csv", "--order", "confident", "--count", "7"]) == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("review.html").read_text(), re.S)[1])
+    with Path("scores.csv").open(newline="", encoding="utf-8") as file:
+        scores = [(float(row[name]), row["image"], name) for row in csv.DictReader(file) for name in CLASSES]
+    asked = [(data["photos"][photo]["name"], data["classes"][column]) for photo, column, *_ in data["questions"]]
+    assert asked == [(image, name) for _, image, name in sorted(scores, key=lambda one: -one[0])[:7]]
+    answers = [f'{image},"{name}",{"yes" if i % 2 else "no"},,scores.csv' for i, (image, name) in enumerate(asked)]
+    Path("answers.csv").write_text("image,class,answer,split,source\n" + "\n".join(answers) + "\n")
+    assert main(["import", "answers.csv", "--root", "new"]) == 0
+    rows = read_table(root / "labels.csv").rows
+    assert sum(len(row.known) for row in rows) == 3
+    assert sum(len(row.absent) for row in rows) == 4
+    capsys.readouterr()
+    Path("other.csv").write_text("a,b\n1,2\n")
+    assert main(["review", "other.csv"]) == 1
+    assert "other.csv:1: is no CSV file that `predict` wrote" in capsys.readouterr().err
+    assert main(["review", "gone.csv"]) == 1
+    assert capsys.readouterr().err == "error: gone.csv: no such file\n"

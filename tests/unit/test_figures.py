@@ -1,0 +1,77 @@
+"""A classifier that is never wrong scores 100 on every folder, by whatever labels its splits are judged."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import aevlp
+from aevlp.config import registry
+from aevlp.config.errors import DataError
+from aevlp.data.formats.folder import FolderConfig
+from aevlp.training.figures import by_known_labels, notes, pseudo_figures, require_choice, split_figures
+
+CLASSES = ("ant", "bee", "cat", "dog", "elk")
+HUNDRED = pytest.approx(100, abs=1e-9)
+
+
+@st.composite
+def folders(draw):
+    """Rows of a labels.csv, and the true labels of each photo: any split, any part known, full labels of any split."""
+    numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    full = {split: draw(st.booleans()) for split in ("train", "val", "test")}
+    absent = {split: draw(st.sampled_from(["", *CLASSES])) for split in full}  # a class that the split does not show
+    rows, truth = [], {}
+    for i in range(draw(st.integers(6, 24))):
+        split = draw(st.sampled_from(["train", "train", "val", "test"]))
+        labels = [name for name in CLASSES if name != absent[split] and numbers.random() < 0.4]
+        labels = labels or [next(name for name in CLASSES if name != absent[split])]
+        known = [name for name in labels if numbers.random() < 0.6] or labels[:1]
+        known = [] if split == "train" and not full[split] and numbers.random() < 0.2 else known
+        truth[f"{i}.png"] = labels
+        rows.append([f"{i}.png", "|".join(known), split, "|".join(labels) if full[split] else ""])
+    return rows, truth
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(folders())
+def test_a_perfect_classifier_scores_100_on_every_folder(tmp_path, folder):
+    rows, truth = folder
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "label", "split", "labels"], *rows])
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    for name in truth:
+        (tmp_path / name).touch()  # nothing is decoded
+    try:
+        data = registry.build("datasets", FolderConfig(name="folder", root=str(tmp_path)))
+    except DataError as error:
+        assume("is left to" not in str(error))  # nothing to train on, or to validate with
+        raise
+    config = aevlp.load_experiment("folder_an")
+    require_choice(config, data)
+    told = " ".join(notes(config, data))
+    assert ("validation images are known" in told) == (data.val.targets is None) == by_known_labels(config, data)
+    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
+        if split is None:
+            continue
+        files = [Path(split.images.name(row)).name for row in range(len(split))]
+        actual = np.array([[label in truth[file] for label in CLASSES] for file in files])
+        logits = np.where(actual, 1.0, -1.0) + np.linspace(-0.5, 0.5, actual.size).reshape(actual.shape)
+        found = split_figures(name, split, logits, actual.astype(np.int8))
+        assert found[f"{name}/labels_per_image"] == actual.sum() / len(files)
+        assert found.get(f"{name}/agreement", 100) == 100
+        assert found[f"{name}/known_recall_5"] == 100  # of five classes
+        if split.targets is None:
+            assert f"{name}/mAP" not in found
+            assert found[f"{name}/mAP_observed"] <= 100 + 1e-9
+        else:
+            assert found[f"{name}/mAP"] == HUNDRED
+            assert found[f"{name}/mAP_classes"] == actual.any(axis=0).sum()
+            quality = pseudo_figures("pseudo", split, actual.astype(np.int8))
+            assert quality.get("pseudo/positive/precision", 100) == 100
+        if ((split.observed > 0) == actual).all():
+            assert found[f"{name}/mAP_observed"] == HUNDRED
+            assert found[f"{name}/known_recall_1"] == 100

@@ -1,0 +1,216 @@
+"""What is compared with what: one table for each set of images and labels, names by what differs, and the bound apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+
+import pytest
+
+import aevlp
+from aevlp.cli import main
+from aevlp.config.yaml_reading import write_yaml
+from aevlp.data.fingerprint import Fingerprint, SplitFingerprint
+from aevlp.reporting.compare import compare
+from aevlp.reporting.report import report_data
+from aevlp.reporting.statistics import group_runs
+from aevlp.reporting.tables import arrange
+from aevlp.runs.collect import collect
+from aevlp.terminal import Terminal
+
+
+def split(name, images=10, targets=True):
+    return SplitFingerprint(images, f"names of {name}", f"observed of {name}", f"targets of {name}" if targets else None)
+
+
+def data(name="digits", images=100, **splits):
+    return Fingerprint(10, f"classes of {name}", "prompts", *(
+        splits.get(part, split(f"{name} {part}", images if part == "train" else 10)) for part in ("train", "val", "test")
+    ))  # fmt: skip
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Make a finished run of an experiment, without training it; `.root` is the folder of all."""
+    numbers = itertools.count()
+
+    def make(experiment, *words, value=90.0, seed=0, on=None, **summary):
+        config = aevlp.load_experiment(experiment, [*words, f"seed={seed}"])
+        folder = make.root / f"{experiment}-20260101-{next(numbers):06d}-abcdef"
+        folder.mkdir(parents=True)
+        found = on or data()
+        told = {
+            "state": "finished", "experiment": experiment, "seed": seed, "name": config.tracking.name, "config_hash": config.hash,
+            "data_fingerprint": found.hash, "test/mAP": value, "best/val_mAP": value, "val/mAP": value, "val/mAP_observed": 20.0,
+        }  # fmt: skip
+        (folder / "config.yaml").write_text(write_yaml(config.to_dict()))
+        (folder / "data.json").write_text(json.dumps(found.to_dict()))
+        (folder / "summary.json").write_text(json.dumps(told | summary))
+        return folder
+
+    make.root = tmp_path / "runs"
+    return make
+
+
+def tables(finished, baseline=None):
+    return arrange(group_runs(collect([finished.root]).runs), baseline)
+
+
+def names(table):
+    return [group.name for group in table.groups]
+
+
+def told(finished, capsys, *words):
+    assert main(["compare", str(finished.root), *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_nothing_is_compared_between_two_datasets_nor_two_folders_of_one_name(finished, capsys):
+    for on, root in ((data("cats"), "/a/mine"), (data("dogs"), "/b/mine")):
+        for name in ("folder_an", "folder_gpr"):
+            finished(name, f"dataset.root={root}", on=on)
+    finished("digits_an")
+    assert [(table.title, sorted(names(table))) for table in tables(finished)] == [
+        ("folder, /a/mine", ["folder_an", "folder_gpr"]), ("folder, /b/mine", ["folder_an", "folder_gpr"]),
+        ("digits", ["digits_an"]),
+    ]  # fmt: skip
+    output = told(finished, capsys)
+    assert output.count("against folder_an") == 2
+    found = json.loads(told(finished, capsys, "--json"))
+    assert [entry["table"] for entry in found["experiments"]] == [0, 0, 1, 1, 2]
+    assert [entry["difference"] is None for entry in found["experiments"]] == [True, False, True, False, True]
+    report = report_data([finished.root])
+    assert [len(table["groups"]) for table in report["tables"]] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("change", [{"images": 9}, {"names": "others"}, {"targets": "others"}, {"targets": None}])
+def test_what_is_judged_on_other_images_or_labels_stands_apart(finished, part, change):
+    finished("digits_an")
+    finished("digits_em", on=data(**{part: dataclasses.replace(split(f"digits {part}"), **change)}))
+    assert len(tables(finished)) == 2
+
+
+def test_other_training_images_epochs_and_choices_are_told_above_the_table(finished, capsys):
+    finished("digits_an")
+    finished("digits_em", on=data(images=50))
+    finished("digits_gr", "trainer.epochs=3")
+    finished("digits_an_ls", "selection.labels=observed")
+    (table,) = tables(finished)
+    assert table.notes == [
+        "rows differ in training images: 100 (digits_an, digits_gr trainer.epochs=3, digits_an_ls selection.labels=observed); "
+        "50 (digits_em)",
+        "rows differ in epochs: 8 (digits_an, digits_em, digits_an_ls selection.labels=observed); 3 (digits_gr trainer.epochs=3)",
+        "rows differ in labels that chose the checkpoint: full (digits_an, digits_em, digits_gr trainer.epochs=3); "
+        "known (digits_an_ls selection.labels=observed)",
+    ]
+    for form in ((), ("--markdown",), ("--latex",)):
+        output = told(finished, capsys, *form).replace("\\", "")
+        assert output.index("rows differ in epochs: 8") < output.index("experiment")
+
+
+def test_map_by_known_labels_is_never_set_against_map_by_full_ones(finished, capsys):
+    for seed in range(3):
+        finished("digits_gpr", seed=seed, value=90.0 + seed)
+        finished("digits_gpr", "selection.labels=observed", seed=seed, value=90.0 + seed, **{"best/val_mAP": 78.0 + seed})
+    found = json.loads(told(finished, capsys, "--json"))["experiments"]
+    by_full, by_known = sorted(found, key=lambda entry: entry["name"])
+    assert by_full["metrics"]["best/val_mAP_observed"] is None
+    assert by_known["metrics"]["best/val_mAP"] is None
+    assert by_known["metrics"]["best/val_mAP_observed"]["mean"] == 79.0
+    for entry in found:
+        differences = entry["difference"] or {}
+        assert differences.get("best/val_mAP") is None
+        assert differences.get("best/val_mAP_observed") is None
+    output = told(finished, capsys)
+    assert "val mAP (known labels)" in output
+    assert "12.0" not in output
+
+
+def test_runs_are_called_by_what_they_have_otherwise_than_their_experiment(finished):
+    finished("digits_gpr", value=9.0)
+    finished("digits_gpr", "loss.rho=0.8", value=8.0)
+    finished("digits_gpr", "loss=an_ls", value=7.0)
+    finished("digits_gpr", "loss=an_ls", "loss.smoothing=0.2", value=6.0)
+    finished("digits_gpr", "loss.beta=[0,1,-2,-2]", "trainer.epochs=2", "seed=1", value=5.0)
+    finished("digits_gr", "trainer.threads=1", value=4.0)
+    finished("digits_an", "labeler=damp", "loss=gpr", "trainer.batch_size=8", "trainer.epochs=4", value=3.0)
+    (table,) = tables(finished)
+    assert names(table) == [
+        "digits_gpr", "digits_gpr loss.rho=0.8", "digits_gpr loss=an_ls loss.smoothing=0.1",
+        "digits_gpr loss=an_ls loss.smoothing=0.2", "digits_gpr loss.beta=[0.0,1.0,-2.0,-2.0] trainer.epochs=2", "digits_gr",
+        "digits_an labeler=damp loss=gpr trainer.epochs=4 and 1 more",
+    ]  # fmt: skip
+
+
+def test_what_all_runs_share_is_in_no_name(finished):
+    for name in ("digits_gpr", "digits_an"):
+        finished(name, "trainer.epochs=2", "dataset.num_train=50")
+    assert sorted(names(tables(finished)[0])) == ["digits_an", "digits_gpr"]
+
+
+def test_without_the_definition_runs_are_told_from_each_other(finished):
+    for rho in (0.9, 0.8):
+        folder = finished("digits_gpr", f"loss.rho={rho}", value=rho)
+        for name in ("config.yaml", "summary.json"):
+            path = folder / name
+            path.write_text(path.read_text().replace("digits_gpr", "lost"))
+    assert names(tables(finished)[0]) == ["lost loss.rho=0.9", "lost loss.rho=0.8"]
+
+
+def test_a_given_name_is_the_name_and_parts_what_would_be_one(finished):
+    for seed in range(2):
+        finished("digits_gpr", "tracking.name=before", seed=seed, value=80.0)
+        finished("digits_gpr", "tracking.name=after", seed=seed, value=90.0)
+        finished("digits_an", *(["tracking.name=AN"] if seed else []), seed=seed, value=70.0)
+    (table,) = tables(finished)
+    assert [(group.name, sorted(group.by_seed)) for group in table.groups] == [
+        ("after", [0, 1]), ("before", [0, 1]), ("AN", [0, 1])
+    ]  # fmt: skip
+
+
+def test_the_flag_names_a_run_whatever_yaml_makes_of_the_word():
+    from aevlp.cli import build_parser
+    from aevlp.verbs._experiment import overrides
+
+    for word in ("first try", "1e3", "null", "[a]", 'a "b"', "x: y"):
+        words = overrides(build_parser().parse_args(["--exp", "digits_gpr", "--name", word]))
+        assert aevlp.load_experiment("digits_gpr", words).tracking.name == word
+
+
+def test_what_saw_all_labels_is_below_the_ranking_and_never_the_baseline(finished):
+    finished("digits_gpr", value=80.0)
+    finished("digits_bce", value=60.0)
+    finished("digits_em", value=70.0)
+    (table,) = tables(finished)
+    assert ([group.name for group in table.ranked], [group.name for group in table.bounds]) == (
+        ["digits_gpr", "digits_em"],
+        ["digits_bce"],
+    )
+    assert table.baseline.name == "digits_em"
+    text = io.StringIO()
+    compare([finished.root], Terminal(file=text, width=80, force_terminal=True, color_system=None))
+    assert text.getvalue().index("digits_em") < text.getvalue().index("not ranked") < text.getvalue().index("digits_bce")
+    assert [group["bound"] for group in report_data([finished.root])["groups"]] == [False, False, True]
+
+
+def test_a_baseline_holds_in_the_tables_that_have_it(finished, capsys):
+    finished("digits_gpr")
+    finished("digits_em")
+    finished("folder_gpr", on=data("dogs"))
+    finished("folder_an", on=data("dogs"))
+    assert [table.baseline.name for table in tables(finished, "digits_gpr")] == ["digits_gpr", "folder_an"]
+    assert main(["compare", str(finished.root), "--baseline", "digits_gp"]) == 2
+    assert "did you mean 'digits_gpr'" in capsys.readouterr().err
+
+
+def test_settings_that_differ_are_few_at_eighty_columns(finished):
+    for method in ("an", "an_ls", "an_pl", "bce", "em", "gpr", "gr", "asl", "hill", "splc"):
+        finished(f"digits_{method}")
+    text = io.StringIO()
+    compare([finished.root], Terminal(file=text, width=80, force_terminal=True, color_system=None))
+    settings = text.getvalue().partition("settings that differ")[2]
+    assert len(settings.splitlines()) < 60
+    assert max(map(len, text.getvalue().splitlines())) <= 80
