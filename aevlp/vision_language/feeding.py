@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 AHEAD = 4  # images a thread that are cut and wait: of 17 views 2.5 MB each
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result]:
     """`function` of each item, in order, computed by `workers` threads as the results are asked for; by none, one by one.
 
     Threads, because Pillow and torch let go of Python's lock while they decode and resize. An error is raised in its turn.
