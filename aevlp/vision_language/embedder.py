@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
-from aevlp.system import usable_cores
+from aevlp.system import keep_memory, usable_cores
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
@@ -107,6 +107,7 @@ class Embedder:
         notify: Notify | None = None,
         build: Callable[[], DualEncoder] | None = None,
     ):
+        keep_memory()
         self.config, self.device = config, torch.device(device)
         self.batch_size = config.batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
         self.workers = usable_cores() if config.workers == "auto" else config.workers
