@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from aevlp.metrics import (
     pseudo_label_quality,
 )
 from aevlp.metrics.observed import judged_where_known
+from aevlp.tracking.metrics import BY_KNOWN
 
 NAMED = 5  # classes in a note
 Figures = dict[str, float]
@@ -41,6 +44,11 @@ def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarra
     found = {"mAP": full, "mAP_observed": observed, "mAP_classes": num_occurring(labels)}
     found |= known_label_quality(logits, split.observed, pseudo)
     return {f"{name}/{key}": value for key, value in found.items() if value is not None and not math.isnan(value)}
+
+
+def of_best_epoch(row: Mapping[str, Any], prefix: str) -> Figures:
+    """Figures by known labels, which `row` has under `prefix`, by their names of the best epoch."""
+    return {f"best/val_{name}": row[prefix + name] for name in BY_KNOWN if row.get(prefix + name) is not None}
 
 
 def pseudo_figures(prefix: str, split: Split, pseudo: np.ndarray) -> Figures:
