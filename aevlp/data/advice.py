@@ -44,7 +44,7 @@ def advice(
         photos = f"{len(parts['train'])} training photos"
         yield (
             f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
-            f"--set trainer.epochs={epochs} trainer.patience=null or trainer.learning_rate=1e-4"
+            f"--set trainer.epochs={epochs} trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4"
         )
     yield from _known(rows, len(class_names))
     read = _some(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)

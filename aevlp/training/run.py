@@ -41,6 +41,7 @@ from aevlp.training.task import Task
 from aevlp.training.trainer import Progress, Trainer
 from aevlp.vision_language.encoder import missing_too
 
+_UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"
 _UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
 
@@ -140,8 +141,8 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
     progress = Progress.of(checkpoint.state())
     if progress.stopped_early:
         raise ConfigError(
-            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train; "
-            "start a new run with trainer.patience=null trainer.max_drop=null"
+            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train: "
+            f"{progress.stop_rule(folder.read_config().trainer)}; {_UNENDED}"
         )
     if epochs < progress.epochs_done:
         raise ConfigError(f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs")
@@ -227,8 +228,11 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     for note in data.notes + known_notes(data.train) + figures.notes(config, data) + cached + decided:
         trackers.message(note)
     if trainer.is_over:
+        progress = trainer.progress
+        early = f", where the run stopped early: {progress.stop_rule(config.trainer)}; {_UNENDED}"
         trackers.message(
-            f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
+            f"nothing is left to train after epoch {progress.epochs_done}{early if progress.stopped_early else ''}; "
+            "the best weights are tested again"
         )
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
             labeler.prepare(blind(data.train), _progress(trackers, stop))

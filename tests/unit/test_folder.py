@@ -253,7 +253,8 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
         "fewer than 10 training photos: cat (7), dog (1)",
         "the 2 validation photos are judged by their known labels, as not all of their labels are told",
         "no row has split test",
-        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs",
+        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs or a higher rate: --set "
+        "trainer.epochs=500 trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4",
         "1 of 11 photos have no label",
         "1 of 11 photos have several known labels",
         "1 known absences: each is a negative in training",
