@@ -14,7 +14,7 @@ from PIL import Image
 
 from aevlp.cli import main
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.data import decoding
 from aevlp.data.table import read_table
 from aevlp.inference import predict as predicting
@@ -80,7 +80,7 @@ def test_a_class_may_be_called_as_a_column_of_a_table_is(form, trained_run, phot
     assert list(row) == ["image", *(f"{name} (probability)" for name in names[:8]), "dog", "cat", "labels"]
     if form == "csv":
         assert main(["import", str(file), "--root", str(photos), "--set", "image=image"]) == 0
-        assert set(read_table(photos / "labels.csv").rows[0].labels) == set(names)
+        assert set(read_table(photos / "labels.csv").rows[0].known) == set(names)
         (photos / "labels.csv").unlink()
 
 
@@ -111,7 +111,7 @@ def test_one_threshold_for_all(trained_run, photos, tmp_path):
         assert len(row["labels"].split("|") if row["labels"] else []) == count
 
 
-def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path, monkeypatch):
+def test_what_is_predicted_goes_in_again_as_known_labels(trained_run, photos, tmp_path, monkeypatch):
     copy, labels = shutil.copytree(photos, tmp_path / "copy"), {}
     monkeypatch.chdir(copy)
     for form in ("csv", "labelstudio", "jsonl", "fiftyone"):
@@ -127,12 +127,19 @@ def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path
         else:
             file = file.rename(file.with_suffix({"csv": ".csv", "labelstudio": ".json"}[form]))
             assert main(["import", str(file), "--root", str(copy), "--replace"]) == 0
-            labels[form] = {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows}
+            rows = read_table(copy / "labels.csv").rows
+            labels[form] = {row.image: set(row.known) for row in rows}
+            assert not any(row.labels for row in rows)  # a model's guesses are never all labels
     assert len(labels["csv"]) == 40
     assert any(len(found) > 1 for found in labels["csv"].values())
     assert labels["csv"] == labels["labelstudio"] == labels["jsonl"] == labels["fiftyone"]
     shutil.copy(tmp_path / "found.csv", copy / "labels.csv")
-    assert {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
+    with pytest.raises(
+        DataError, match=r"is what `predict` wrote, a model's guesses.*: python run\.py (import .* --replace)"
+    ) as told:
+        read_table(copy / "labels.csv")
+    assert main(str(told.value).partition("run.py ")[2].split()) == 0
+    assert {row.image: set(row.known) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
 
 
 def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
