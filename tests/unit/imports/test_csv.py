@@ -3,6 +3,9 @@
 import pytest
 from exports import row
 
+from aevlp.cli import main
+from aevlp.data.table import read_table
+
 GUESSED = "a model's guesses, not what a person said; they are taken as known labels, never as all there are"
 
 
@@ -61,3 +64,33 @@ def test_a_path_through_another_folder_is_told(name, put, imported):
         f"1 named with folders that are not below the root: {name} is sub/a.jpg"
         in imported(source.parent / "mine.csv", root=source)[1]
     )
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "/elsewhere/a.jpg", "C:\\photos\\a.jpg"])
+def test_the_folder_of_a_file_is_the_root_where_its_photos_lie_there(name, put, capsys):
+    source = put(**{"a.jpg": None, "sub/a.jpg": None, "mine.csv": f"filename,class\ngone.jpg,dog\n{name},cat\n"})
+    assert main(["import", str(source / "mine.csv")]) == 1  # gone.jpg is left out
+    capsys.readouterr()
+    assert len(read_table(source / "labels.csv").rows) == 1
+
+
+@pytest.mark.parametrize("header", ["filename,class", "PATH,tags"])
+def test_a_table_of_other_columns_is_told_with_a_command_that_works(header, put, capsys):
+    source = put(**{"labels.csv": f"{header}\n{''.join(f'{i}.jpg,cat' + chr(10) for i in range(5))}"} | {
+        f"{i}.jpg": None for i in range(5)
+    })  # fmt: skip
+    assert main(["prepare", "folder", "--root", str(source)]) == 1
+    command = capsys.readouterr().err.partition("have it made into one: python run.py ")[2].split()
+    assert command == ["import", f"{source}/labels.csv", "--from", "csv", "--root", str(source), "--replace"]
+    assert main(["import", str(source)]) == 2
+    error = capsys.readouterr().err
+    assert f"holds labels.csv; import that: python run.py import {source}/labels.csv --root {source}\n" in error
+    assert main(command) == 0
+    assert main(["prepare", "folder", "--root", str(source)]) == 0
+
+
+def test_columns_that_nobody_can_guess_have_to_be_told(put, capsys):
+    source = put(**{"labels.csv": "photo,what\na.jpg,cat\n", "a.jpg": None})
+    assert main(["prepare", "folder", "--root", str(source)]) == 1
+    assert "tell what the columns are called: python run.py import" in (error := capsys.readouterr().err)
+    assert error.endswith("--image NAME --label NAME --replace\n")
