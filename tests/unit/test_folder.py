@@ -315,6 +315,7 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
         "1 names are of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
         f"to take these: {command}\n"
     ) in output
+    assert f"{root}/gone.png: listed in {root}/labels.csv:6, but there is no such file" in output
     data = load(root, on_bad_image="quarantine")
     assert [split.images.name(i) for split in (data.train, data.val) for i in range(len(split))] == ["0.png", "2.png", "3.png"]
     with pytest.raises(DataError, match=r"a.1\.png: .* no such file; 1\.png is meant .the name has folders .*; 2 of 4 training"):
