@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"left out  {problem}", error=True)
     count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
     left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
-    say(f"{count} images scored{left_out}{where}", error=output is None)
+    say(f"{count} image{'' if count == 1 else 's'} scored{left_out}{where}", error=output is None)
     return int(any(os.path.normpath(path) in bad for path in arguments.images))
 
 
@@ -68,6 +68,9 @@ def _passed_over(names: list[str]) -> str:
 
     kinds = Counter(os.path.splitext(name)[1].lower() or "none" for name in names).most_common(10)
     told = ", ".join(f"{suffix} {count}" for suffix, count in kinds)
-    return (
-        f"{len(names)} files are passed over, as their names do not end as those of photos do ({told}): {some(names, len(names))}"
+    what = (
+        "1 file is passed over, as its name does not end"
+        if len(names) == 1
+        else f"{len(names)} files are passed over, as their names do not end"
     )
+    return f"{what} as those of photos do ({told}): {some(names, len(names))}"

@@ -227,6 +227,8 @@ def test_files_that_are_not_named_as_photos_are_told(trained_run, photos, tmp_pa
         "note  3 files are passed over, as their names do not end as those of photos do (none 1, .txt 1, .cr2 1): "
         f"{folder}/README, {folder}/notes.txt, {folder}/below/raw.CR2\n"
     )
+    assert main([*command[:-1], str(folder / "below")]) == 0
+    assert "note  1 file is passed over, as its name does not end as those of photos do (.cr2 1): " in capsys.readouterr().err
     assert main([*command, str(folder / "notes.txt")]) == 1  # named by itself, it is tried
     assert "notes.txt: cannot be read as an image" in capsys.readouterr().err
 
@@ -258,7 +260,7 @@ def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_p
     shutil.copy(photos / "000.png", tmp_path / "links")
     assert main(["predict", str(trained_run), str(tmp_path / "links"), "-o", str(tmp_path / "s.csv")]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("1 images scored: ")
+    assert out.startswith("1 image scored: ")
     assert [line.split(":")[0] for line in err.splitlines()] == [f"note  {tmp_path}/links/{n}" for n in ("elsewhere", "round")]
 
 

@@ -348,3 +348,30 @@ def test_the_table_may_have_another_name(folder):
     assert len(load(root, table="mine.csv").train) == 4
     with pytest.raises(DataError, match=r"labels\.csv: no such file; it names the photos of dataset\.root"):
         load(root)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train"] * 3 + ["trian"], "'trian' (1) of 'train' (3)"),
+        (["person"] * 6 + ["persom", "perso"], "'perso' (1) of 'person' (6), 'persom' (1) of 'person' (6)"),
+        (["train"] * 3 + ["brain"] * 3, ""),  # both frequent
+        (["cat"] * 6 + ["car"], ""),  # three letters
+        (["train"] * 2 + ["trian"], ""),  # none is frequent
+        (["room 1"] * 6 + ["room 2"], ""),
+        (["chair"] * 6 + ["chairs"], ""),  # told as a plural
+        (["train"] * 6 + ["grain elevator"], ""),
+    ],
+)
+def test_prepare_tells_of_a_rare_word_that_may_be_a_frequent_one_misspelt(folder, capsys, words, said):
+    root = folder("image,label", *(f"{i}.png,{word}" for i, word in enumerate(words)))
+    prepare("folder", root)
+    told = [line for line in capsys.readouterr().out.splitlines() if "may be a misspelling" in line]
+    assert (said in told[0] and "classes.txt" in told[0]) if said else not told
+
+
+def test_prepare_says_how_a_class_gets_validated(folder, capsys):
+    prepare("folder", folder("image,label", *(f"{i}.png,{'cat' if i else 'dog'}" for i in range(7))))
+    output = capsys.readouterr().out
+    assert "no validation photo of " in output
+    assert "is not measured there; give some val in the column split, or label more\n" in output
