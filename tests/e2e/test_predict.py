@@ -23,6 +23,8 @@ from aevlp.inference.predict import find_images
 from aevlp.inference.trained import Scorer
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
 
+THRESHOLDS = "labels by the run's thresholds, chosen on 40 validation photos; --threshold 0.5 sets one"
+
 
 @pytest.fixture(scope="module")
 def photos(trained_run, tmp_path_factory):
@@ -55,7 +57,7 @@ def read_csv(path):
 
 def test_scores_are_the_runs_own_and_labels_follow_the_thresholds(trained_run, photos, tmp_path, capsys):
     assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv"), "--batch-size", "7"]) == 0
-    assert capsys.readouterr().out == f"40 images scored: {tmp_path}/s.csv\n"
+    assert capsys.readouterr().out.startswith(f"40 images scored: {tmp_path}/s.csv\n{THRESHOLDS}\n")
     rows = read_csv(tmp_path / "s.csv")
     names = json.loads((trained_run / "classes.json").read_text())
     assert list(rows[0]) == ["image", *names, "labels"]
@@ -98,9 +100,10 @@ def test_parquet_holds_the_same_as_csv(trained_run, photos, tmp_path):
 def test_on_standard_output_there_is_nothing_but_the_labels(trained_run, mixed, tmp_path, capsys):
     command = ["predict", str(trained_run), str(mixed), "--on-bad-image", "quarantine", "-o"]
     assert main([*command, str(tmp_path / "s.csv")]) == 0
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    told = out.partition("\n")[2]
     assert main([*command, "-"]) == 0
-    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n")
+    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n{told}")
 
 
 def test_one_threshold_for_all(trained_run, photos, tmp_path):
@@ -167,7 +170,7 @@ def test_quarantine_counts_and_lists_bad_images(trained_run, mixed, photos, tmp_
     command = ["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine"]
     assert main([*command, "--batch-size", "3"]) == 0
     out, err = capsys.readouterr()
-    assert out == f"40 images scored, 10 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert out.startswith(f"40 images scored, 10 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n")
     assert err.count("left out  ") == 10
     assert [row["image"] for row in read_csv(tmp_path / "s.csv.quarantine.csv")] == [f"{mixed}/bad{n}.png" for n in range(10)]
     assert all(row["problem"] for row in read_csv(tmp_path / "s.csv.quarantine.csv"))
@@ -210,7 +213,7 @@ def test_a_folder_that_may_not_be_read_is_an_image_that_cannot(trained_run, clos
     assert not (tmp_path / "s.csv").exists()
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
     out, err = capsys.readouterr()
-    assert out == f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert out.startswith(f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n")
     assert err.endswith(f"notes.txt\nleft out  {said}\n")
     assert read_csv(tmp_path / "s.csv.quarantine.csv") == [{"image": f"{closed}/below", "problem": said}]
     assert main([*command[:2], str(closed / "below"), *command[3:]]) == 1
@@ -370,3 +373,19 @@ def test_run_from_before_class_names_were_kept(trained_run, photos, tmp_path, ca
     (old / "val_scores.npz").unlink()
     assert main(["predict", str(old), str(photos / "000.png"), "-o", str(tmp_path / "s.csv")]) == 2
     assert "give --threshold T" in capsys.readouterr().err
+
+
+def test_by_which_thresholds_labels_are_chosen_is_told_and_how_far_to_trust_them(trained_run, photos, tmp_path, capsys):
+    command = ["predict", "-o", str(tmp_path / "s.csv"), str(trained_run), str(photos / "000.png")]
+    with np.load(trained_run / "val_scores.npz") as scores:
+        few = int((scores["targets"].sum(axis=0) < 10).sum())
+    assert 0 < few < 10
+    assert main(command) == 0
+    warning = f"note  {few} of 10 classes have fewer than 10 of these photos: thresholds from so few are chance"
+    assert capsys.readouterr().out.splitlines()[1:] == [THRESHOLDS, warning]
+    assert main([*command, "--threshold", "0.5"]) == 0
+    assert capsys.readouterr().out == f"1 image scored: {tmp_path}/s.csv\n"
+    assert main(["export", str(trained_run), "-o", str(tmp_path / "model")]) == 0
+    capsys.readouterr()
+    assert main([*command[:3], str(tmp_path / "model"), command[-1]]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["labels by the run's thresholds; --threshold 0.5 sets one"]
