@@ -40,10 +40,11 @@ def is_of_predict(path: Path, header: Sequence[str]) -> bool:
     if (image, labels) != ("image", "labels") or TAKEN & {name.casefold() for name in classes}:
         return False
     names = {name.removesuffix(" (probability)") for name in classes} | set(classes)
-    for _, (_, *values, cell) in itertools.islice(rows_of(path), 1, None):
+    for _, words in itertools.islice(rows_of(path), 1, None):
+        cell = words[-1]
         if (
-            len(values) != len(classes)
-            or not all(map(_is_probability, values))
+            len(words) != len(header)
+            or not all(map(_is_probability, words[1:-1]))
             or (cell and not names.issuperset(cell.split("|")))
         ):
             return False

@@ -94,3 +94,11 @@ def test_columns_that_nobody_can_guess_have_to_be_told(put, capsys):
     assert main(["prepare", "folder", "--root", str(source)]) == 1
     assert "tell what the columns are called: python run.py import" in (error := capsys.readouterr().err)
     assert error.endswith("--image NAME --label NAME --replace\n")
+
+
+@pytest.mark.parametrize("line", ["a.jpg", "a.jpg,0.1", "a.jpg,0.1,cat,dog"])
+def test_a_line_of_another_length_is_told_as_in_any_file(line, put, refused):
+    source = put(**{"scores.csv": f"image,cat,labels\n{line}\n", "a.jpg": None})
+    assert refused(source / "scores.csv", root=source).startswith(
+        f"{source}/scores.csv:2: has {line.count(',') + 1} fields instead"
+    )
