@@ -46,7 +46,7 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal)
         console.tell(
             f"{'to tune':<9} {trials} trials a row and its seeds again, counted whole and as if none was there", indent=10
         )
-    for line in estimate.failure_lines():
-        console.tell(line, style="red", indent=2)
+    for text in estimate.failure_lines():
+        console.tell(text, style="red", indent=2)
     if estimate.failures:
         raise TrainingError(f"{len(estimate.failures)} of {len(plan.lines)} rows cannot run; mend that before the suite begins")

@@ -207,3 +207,17 @@ def test_a_suite_with_columns_has_no_rival_row(tmp_path):
     text = "columns: {a: [], b: [trainer.epochs=2]}\nours: AN\nrows: {AN: an}\n"
     with pytest.raises(ConfigError, match="such a suite ranks its rows by their mean; leave out ours"):
         load_plan(suites.write(tmp_path, text), "digits", 1)
+
+
+def test_a_title_has_the_changes_there_is_room_for_and_the_rest_is_told_below(plan):
+    data = measure(plan)
+    data["changes"] = ["trainer.epochs=2"]
+    assert sheet(data).title == "tiny on digits (trainer.epochs=2)"
+    assert not [note for note in notes(data) if "trainer.epochs" in note]
+    data["changes"] = [f"trainer.setting_{i}={i}" for i in range(7)]
+    assert sheet(data).title == "tiny on digits (trainer.setting_0=0, trainer.setting_1=1 and 5 more)"
+    assert f"changed in all rows that have it: {', '.join(data['changes'])}" in notes(data)
+    for length in range(1, 100):
+        data["changes"] = ["x" * length] * 3
+        assert len(sheet(data).title) <= 80
+    assert sheet(data).title == "tiny on digits (3 changes)"
