@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import math
 import multiprocessing
@@ -42,9 +44,10 @@ def usable_cores() -> int:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Set torch's threads: so many, or `own_threads`."""
+    """Set torch's threads and memory: so many, or `own_threads`."""
     import torch
 
+    keep_memory()
     torch.set_num_threads(threads or own_threads())
 
 
@@ -56,6 +59,19 @@ def own_threads() -> int:
     import torch
 
     return min(torch.get_num_threads(), usable_cores())
+
+
+@cache
+def keep_memory() -> None:
+    """Let the C library keep what is freed, up to 32 MB a piece, instead of handing it back and asking for it again.
+
+    Every page that is asked for again is cleared by the kernel: of a bf16 view of ViT-B/16 that was a third of the time.
+    glibc alone has these settings (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD); elsewhere nothing happens.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(-1, 2**30)
+        library.mallopt(-3, 2**25)
 
 
 def _quota() -> float:

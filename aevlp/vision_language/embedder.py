@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,12 +15,17 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
+from aevlp.system import keep_memory, usable_cores
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
+from aevlp.vision_language.feeding import ahead
 from aevlp.vision_language.views import cut_views
 
 ReportProgress = Callable[[int, int], None]
+ROWS = 64  # images at a time
+# On a CPU the activations of 8 views stay below the 32 MB up to which memory is kept for the next batch (`keep_memory`).
+CPU_BATCH, GPU_BATCH = 8, 64
 
 
 @dataclass
@@ -33,14 +38,58 @@ class _Part:
 
 
 @dataclass
-class _View:
-    """A view that waits for its embedding, and where that belongs."""
+class _Rows:
+    """Consecutive images, and what is cached of each part of their views."""
+
+    rows: range
+    values: list[np.ndarray | None]
+    found: list[np.ndarray]
+
+    def missing(self, row: int) -> list[int]:
+        """Parts of an image's views that are to be encoded."""
+        return [i for i, found in enumerate(self.found) if not found[row - self.rows.start]]
+
+    @property
+    def incomplete(self) -> list[int]:
+        """Images of which anything is to be encoded."""
+        return [row for row in self.rows if self.missing(row)]
+
+
+@dataclass
+class _Views:
+    """Views that follow each other within a part of an image's views, and wait for their embeddings."""
 
     part: int
     row: int
-    number: int
+    first: int
     pixels: Tensor
     mirrored: bool
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def split(self, count: int) -> tuple[_Views, _Views]:
+        """The first `count`, and the others."""
+        return (
+            replace(self, pixels=self.pixels[:count]),
+            replace(self, first=self.first + count, pixels=self.pixels[count:]),
+        )
+
+
+def in_batches(views: Iterable[_Views], size: int) -> Iterator[list[_Views]]:
+    """Views in their order, `size` at a time."""
+    batch: list[_Views] = []
+    room = size
+    for block in views:
+        while len(block) >= room:
+            head, block = block.split(room)
+            yield [*batch, head]
+            batch, room = [], size
+        if len(block):
+            batch.append(block)
+            room -= len(block)
+    if batch:
+        yield batch
 
 
 class Embedder:
@@ -58,7 +107,10 @@ class Embedder:
         notify: Notify | None = None,
         build: Callable[[], DualEncoder] | None = None,
     ):
+        keep_memory()
         self.config, self.device = config, torch.device(device)
+        self.batch_size = config.batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
+        self.workers = usable_cores() if config.workers == "auto" else config.workers
         self.num_images_encoded = 0
         """Views that went through the encoder so far."""
         self._build = build or (lambda: DualEncoder(config, device))
@@ -123,32 +175,38 @@ class Embedder:
         """
         count = len(images)
         parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if count else []
-        chunks = [range(i, min(i + self.config.batch_size, count)) for i in range(0, count, self.config.batch_size)]
+        chunks = [range(i, min(i + ROWS, count)) for i in range(0, count, ROWS)]
         if cached and self._files is not None and chunks:
             first = random.SystemRandom().randrange(len(chunks))
             chunks = chunks[first:] + chunks[:first]
         done = 0
+        read, fed = itertools.tee(self._read(rows, parts) for rows in chunks)
+        cut = ahead(
+            lambda wanted: cut_views(images[wanted[0]], wanted[1], self.encoder.image_size),
+            self._to_cut(fed, parts, grid), self.workers,
+        )  # fmt: skip
         try:
-            for rows in chunks:
+            for known in read:
 
                 def report(more: int, done: int = done) -> None:
                     if progress:
                         progress(done + more, count)
 
-                yield rows, self._embed_rows(images, rows, parts, grid, report)
-                done += len(rows)
+                yield known.rows, self._embed_rows(images, known, parts, zip(known.incomplete, cut, strict=False), report)
+                done += len(known.rows)
         finally:
+            cut.close()
             for part in parts:
                 if part.cached is not None:
                     part.cached.close()
 
     def count_missing(self, images: ImageSource, grid: int, flip: bool) -> int:
         """Views that `embed` would have to encode."""
-        total, size = 0, self.config.batch_size
+        total = 0
         for part in self._parts(images, grid, flip, cached=True):
             missing = len(images)
             if part.cached is not None:
-                ranges = (range(i, min(i + size, len(images))) for i in range(0, len(images), size))
+                ranges = (range(i, min(i + ROWS, len(images))) for i in range(0, len(images), ROWS))
                 missing = sum(int((~part.cached.read(rows)[1]).sum()) for rows in ranges)
                 part.cached.close()
             total += missing * (part.views.stop - part.views.start)
@@ -173,62 +231,74 @@ class Embedder:
                 parts.append(_Part(part, mirrored, rows))
         return parts
 
+    def _read(self, rows: range, parts: list[_Part]) -> _Rows:
+        known = [part.cached.read(rows) if part.cached else (None, np.zeros(len(rows), dtype=bool)) for part in parts]
+        return _Rows(rows, [values for values, _ in known], [found for _, found in known])
+
+    def _to_cut(self, read: Iterable[_Rows], parts: list[_Part], grid: int) -> Iterator[tuple[int, int]]:
+        """Images that are to be encoded, in order, and the grid that they are cut by: 0 where only the whole image is missing."""
+        for known in read:
+            for row in known.incomplete:
+                _ = self.encoder  # loaded here, before threads ask for it
+                yield row, 0 if all(parts[i].views.stop == 1 for i in known.missing(row)) else grid
+
     def _embed_rows(
-        self, images: ImageSource, rows: range, parts: list[_Part], grid: int, report: Callable[[int], object]
-    ) -> Tensor:
-        values: list[np.ndarray | None] = []
-        found: list[np.ndarray] = []
-        for part in parts:
-            known = part.cached.read(rows) if part.cached else (None, np.zeros(len(rows), dtype=bool))
-            values.append(known[0])
-            found.append(known[1])
-        pending = self._pending(images, rows, parts, found, grid)
-        while batch := list(islice(pending, self.config.batch_size)):
-            embeddings = self._encode(batch)
-            self._require_usable(embeddings, [images.name(view.row) for view in batch])
-            for view, embedding in zip(batch, embeddings, strict=True):
-                part, target = parts[view.part], values[view.part]
-                num_views = part.views.stop - part.views.start
+        self, images: ImageSource, known: _Rows, parts: list[_Part], cut: Iterable[tuple[int, Tensor]],
+        report: Callable[[int], object],
+    ) -> Tensor:  # fmt: skip
+        values, start = known.values, known.rows.start
+        views = (_Views(i, row, 0, pixels[parts[i].views], parts[i].mirrored) for row, pixels in cut for i in known.missing(row))
+        for batch, embeddings in self._encoded(in_batches(views, self.batch_size)):
+            names = [images.name(block.row) for block in batch for _ in range(len(block))]
+            self._require_usable(embeddings, names)
+            place = 0
+            for block in batch:
+                part, target = parts[block.part], values[block.part]
+                num_views, end = part.views.stop - part.views.start, block.first + len(block)
                 if target is None:
-                    target = values[view.part] = np.empty((len(rows), num_views, len(embedding)), dtype=np.float16)
-                target[view.row - rows.start, view.number] = embedding
-                if part.cached is not None and view.number == num_views - 1:
-                    part.cached.write(view.row, target[view.row - rows.start])
-            report(batch[-1].row - rows.start)
-        report(len(rows))
+                    shape = (len(known.rows), num_views, embeddings.shape[1])
+                    target = values[block.part] = np.empty(shape, dtype=np.float16)
+                target[block.row - start, block.first : end] = embeddings[place : place + len(block)]
+                place += len(block)
+                if part.cached is not None and end == num_views:
+                    part.cached.write(block.row, target[block.row - start])
+            report(batch[-1].row - start)
+        report(len(known.rows))
         pairs = [(part.mirrored, value) for part, value in zip(parts, values, strict=True) if value is not None]
         plain, mirrored = ([value for is_mirrored, value in pairs if is_mirrored is flip] for flip in (False, True))
         return torch.from_numpy(np.stack([np.concatenate(views, axis=1) for views in (plain, mirrored) if views], axis=1))
 
-    def _pending(
-        self, images: ImageSource, rows: range, parts: list[_Part], found: list[np.ndarray], grid: int
-    ) -> Iterator[_View]:
-        for row in rows:
-            wanted = [i for i in range(len(parts)) if not found[i][row - rows.start]]
-            if not wanted:
-                continue
-            only_whole = all(parts[i].views.stop == 1 for i in wanted)
-            views = cut_views(images[row], 0 if only_whole else grid, self.encoder.image_size)
-            for i in wanted:
-                for number, pixels in enumerate(views[parts[i].views]):
-                    yield _View(i, row, number, pixels, parts[i].mirrored)
+    def _encoded(self, batches: Iterable[list[_Views]]) -> Iterator[tuple[list[_Views], np.ndarray]]:
+        """Batches with their embeddings, fetched one batch late: while a GPU computes, the next is put together."""
+        before: tuple[list[_Views], Tensor] | None = None
+        for batch in batches:
+            now = batch, self._encode(batch)
+            if before is not None:
+                yield before[0], before[1].cpu().numpy()
+            before = now
+        if before is not None:
+            yield before[0], before[1].cpu().numpy()
 
-    def _encode(self, views: list[_View]) -> np.ndarray:
-        channels, height, width = views[0].pixels.shape
-        batch = torch.zeros(self.config.batch_size, height, width, channels, dtype=torch.uint8).permute(0, 3, 1, 2)
-        for place, view in zip(batch, views, strict=False):
-            place.copy_(view.pixels)
-        batch = batch.to(self.device)
-        mirrored = torch.tensor([i for i, view in enumerate(views) if view.mirrored], dtype=torch.int64, device=self.device)
-        batch[mirrored] = batch[mirrored].flip(-1)
-        self.num_images_encoded += len(views)
-        embeddings = self.encoder.encode_images(batch)[: len(views)]
+    def _encode(self, batch: list[_Views]) -> Tensor:
+        channels, height, width = batch[0].pixels.shape[1:]
+        pinned = self.device.type == "cuda"
+        pixels = torch.zeros(self.batch_size, height, width, channels, dtype=torch.uint8, pin_memory=pinned).permute(0, 3, 1, 2)
+        mirrored, place = [], 0
+        for block in batch:
+            pixels[place : place + len(block)] = block.pixels
+            mirrored += list(range(place, place + len(block))) if block.mirrored else []
+            place += len(block)
+        pixels = pixels.to(self.device, non_blocking=True)
+        turned = torch.tensor(mirrored, dtype=torch.int64, device=self.device)
+        pixels[turned] = pixels[turned].flip(-1)
+        self.num_images_encoded += place
+        embeddings = self.encoder.encode_images(pixels)[:place]
         if self._text_width not in (None, embeddings.shape[-1]):
             raise ConfigError(
                 f"labeler.encoder.source: {self.config.source} gives {embeddings.shape[-1]} numbers for an image and "
                 f"{self._text_width} for a text, which cannot be compared; take an encoder whose towers project to one width"
             )
-        return embeddings.half().cpu().numpy()
+        return embeddings.half()
 
     def _require_usable(self, embeddings: np.ndarray, names: list[str]) -> None:
         wrong = np.flatnonzero(~usable(embeddings))
