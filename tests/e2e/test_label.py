@@ -188,6 +188,13 @@ def summary(found):
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("flip", ["true", "false"])
+def test_where_a_run_mirrors_photos_it_is_said_that_it_may_assign_others(tmp_path, flip, capsys):
+    assert main([*COMMAND, f"dataset.flip={flip}", "-o", str(tmp_path / "labels.csv")]) == 0
+    last = " ".join(capsys.readouterr().out.split())[-200:]
+    assert ("a run mirrors each by chance in each epoch, so it may assign a few more or fewer" in last) == (flip == "true")
+
+
 def test_the_summary_begins_with_what_is_assigned_most_beyond_what_is_known():
     lines = summary(labeled([600, 637, 0, 60, 0], [300, 12, 40, 0, 0]))
     assert lines[0].split() == ["class", "assigned", "known", "share", "%"]
