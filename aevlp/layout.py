@@ -106,11 +106,18 @@ def _widths(sheet: Sheet, width: int | None) -> list[int] | None:
     widths = [max(cell_len(sheet.header[i]), longest[i]) for i in columns]
     if width is None or _total(widths) <= width:
         return widths
-    broken = [max(longest[i], *map(cell_len, sheet.header[i].split(" "))) for i in columns]
-    tries = [*_narrowed(sheet, widths), *_narrowed(sheet, broken)]
+    most = max(len(title.split(" ")) for title in sheet.header)
+    stacked = [[max(longest[i], _stacked(sheet.header[i], lines)) for i in columns] for lines in range(1, most + 1)]
+    tries = [tried for broken in stacked for tried in _narrowed(sheet, broken)]
     found = [fitting for tried in tries if (fitting := _shrunk(sheet, tried, width)) is not None]
     sample = replace(sheet, rows=sheet.rows[:SAMPLE])
     return min(found, key=lambda tried: sum(1 for _ in _columns(sample, tried, width)), default=None)
+
+
+def _stacked(title: str, lines: int) -> int:
+    """The least width of a title in so many lines."""
+    least, full = max(map(cell_len, title.split(" "))), cell_len(title)
+    return next((width for width in range(least, full) if len(wrap(title, width)) <= lines), full)
 
 
 def _narrowed(sheet: Sheet, widths: list[int]) -> Iterator[list[int]]:

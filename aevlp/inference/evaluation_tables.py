@@ -37,11 +37,15 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
         console.tell(_known_line(found.known))
     console.say("")
     titles = [f"{mean} {word}" for mean in ("micro", "macro") for word in ("precision", "recall", "F1")]
-    by_threshold = [
-        [str(threshold), *(_shown(value, 1) for value in (*quality.micro, *quality.macro))]
-        for threshold, quality in _by_threshold(found)
-    ]
-    console.table(Sheet("", ["threshold", *titles], by_threshold))
+    told_at: list[tuple[list[str], list[str]]] = []  # thresholds, and the figures at them
+    for threshold, quality in _by_threshold(found):
+        figures = [_shown(value, 1) for value in (*quality.micro, *quality.macro)]
+        if told_at and threshold != "best" and told_at[-1][1] == figures:
+            told_at[-1][0].append(str(threshold))
+        else:
+            told_at.append(([str(threshold)], figures))
+    by_threshold = [[" to ".join(dict.fromkeys((at[0], at[-1]))), *figures] for at, figures in told_at]
+    console.table(_without_empty(["threshold", *titles], by_threshold))
     told = f"best: one threshold a class, that of the highest F1 on {found.chosen_on}"
     if found.split == "test":
         told += "; the test labels had no part in it"
@@ -71,10 +75,16 @@ def _print_classes(found: Evaluation, console: Terminal) -> None:
     shown = [_cells(found, j) for j in rows]
     if gap is not None:
         shown.insert(gap, [f"... {len(best) - 20} more", *[""] * (len(CSV_COLUMNS) - 1)])
-    console.table(Sheet("", list(CSV_COLUMNS), shown))
+    console.table(_without_empty(list(CSV_COLUMNS), shown))
     if count > MANY and len(best) < count:
         absent = [found.class_names[j] for j in np.flatnonzero(np.isnan(found.precisions))]
         console.tell(f"{'known in no image' if found.by_known else 'without an image'}: {_some(absent)}")
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> Sheet:
+    """A table without the columns of which nothing is known."""
+    kept = [j for j in range(len(header)) if any(row[j] not in ("", NONE) for row in rows)]
+    return Sheet("", [header[j] for j in kept], [[row[j] for j in kept] for row in rows])
 
 
 def _some(names: list[str]) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import SPEED_AND_METERS
-from aevlp.layout import NONE, Sheet
+from aevlp.layout import NONE, Sheet, lay_out
 from aevlp.reporting.budget import first_of
 from aevlp.reporting.comparison import METRICS, NOT_PERCENT, compare_groups
 from aevlp.reporting.sheets import as_json, escaped, latex, markdown, neutral, value
-from aevlp.reporting.statistics import group_runs
+from aevlp.reporting.statistics import BEST, BEST_KNOWN, group_runs
 from aevlp.reporting.tables import arrange
 from aevlp.runs.collect import Run, collect
 from aevlp.terminal import Terminal
@@ -28,10 +28,18 @@ TOLD = (*SPEED_AND_METERS, "dataset.train_labels", "trainer.epochs", "selection.
 SHOWN_SEEDS = 5  # one by one
 SHOWN_NOTES = 50
 BOUNDS = "trained with all labels: what one label can hope for, not ranked"
-EXPLAINED = (
-    "percent; ± half a 95 % interval over seeds; pseudo P, R: precision and recall of the pseudo-positives; "
-    "labeler: test mAP of the labeler alone"
-)
+EXPLAINED = {
+    "pseudo P": "pseudo P, R: precision and recall of the pseudo-positives",
+    "labeler": "labeler: test mAP of the labeler alone",
+    "known in top 1": "known in top 1: known labels that the model puts first",
+    "rank": "rank: the mean one of known labels, 1 is best",
+    "labels a photo": "labels a photo: how many the model predicts at probability 0.5",
+    "agreement": "agreement: F1 of model and labeler where no label is known",
+}
+"""What columns are, by title."""
+SHORT = ("test mAP (known labels)", "val mAP (known labels)", "known in top 1", "in top 3", "labels a photo", "agreement")
+"""Columns of a terminal where only known labels are there, as many as fit in WIDTH."""
+WIDTH = 80
 
 
 def compare(paths: list[Path], console: Terminal | None = None, *, form: str | None = None, baseline: str | None = None) -> None:
@@ -50,13 +58,15 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     if not groups:
         raise ConfigError("compare: none of these runs has finished")
     tables = [
-        compare_groups(table.groups, table.baseline) | {"title": table.title, "notes": table.notes}
+        compare_groups(table.groups, table.baseline) | {"title": table.title, "notes": table.caveats + table.notes}
         for table in arrange(groups, baseline)
     ]
     _say(console, "damaged", [f"{run.path.name}: {line}" for group in groups for run in group.runs for line in run.problems])
     if form is not None:
         write_out(_written(form, tables))
         return
+    if console.room is not None:  # else another program may read it
+        tables = [_fitting(table) for table in tables]
     for number, table in enumerate(tables):
         if len(tables) > 1:
             console.say("")
@@ -65,9 +75,36 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
         ranking, *others = sheets(table)
         console.table(ranking)
         if not number:
-            console.tell(EXPLAINED, style="dim")
+            console.tell(_explained(tables), style="dim")
         for sheet in others:
             console.table(sheet)
+
+
+def _fitting(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with the columns that fit beside the names, where only known labels are there; the others under `left_out`."""
+    metrics = table["metrics"]
+    if BEST_KNOWN not in metrics.values() or {"test/mAP", BEST} & set(metrics.values()):
+        return table
+    titles = [title for title in SHORT if title in metrics]
+    while len(titles) > 1 and not _is_flat(sheets(table | {"metrics": {title: metrics[title] for title in titles}})[0]):
+        titles.pop()
+    left_out = [title for title in metrics if title not in titles]
+    return table | {"metrics": {title: metrics[title] for title in titles}, "left_out": left_out}
+
+
+def _is_flat(sheet: Sheet) -> bool:
+    """Whether each row is a line, below titles of two."""
+    return len(list(lay_out(sheet, WIDTH))) <= len(sheet.rows) + 2
+
+
+def _explained(tables: list[dict[str, Any]]) -> str:
+    """What stands in these tables."""
+    shown = {title: name for table in tables for title, name in table["metrics"].items()}
+    cells = [entry["metrics"][name] for table in tables for entry in table["experiments"] for name in table["metrics"].values()]
+    left_out = list(dict.fromkeys(title for table in tables for title in table.get("left_out", ())))
+    said = ["percent"] + ["± half a 95 % interval over seeds"] * any(cell and cell["half"] is not None for cell in cells)
+    said += [text for title, text in EXPLAINED.items() if title in shown]
+    return "; ".join(said + [f"--json and --csv also have {', '.join(left_out)}"] * bool(left_out))
 
 
 def _why(run: Run) -> str:

@@ -15,6 +15,7 @@ from aevlp.reporting.statistics import (
     mean_per_class,
     paired_difference,
 )
+from aevlp.tracking.metrics import BY_KNOWN
 
 METRICS = {
     "test mAP": "test/mAP",
@@ -24,18 +25,17 @@ METRICS = {
     "pseudo P": "pseudo/positive/precision",
     "pseudo R": "pseudo/positive/recall",
     "labeler": "test/labeler_mAP",
-    "known in top 1": "val/known_recall_1",
-    "in top 3": "val/known_recall_3",
-    "in top 5": "val/known_recall_5",
-    "rank": "val/known_rank",
-    "labels a photo": "val/labels_per_image",
-    "agreement": "val/agreement",
+    "known in top 1": "best/val_known_recall_1",
+    "in top 3": "best/val_known_recall_3",
+    "in top 5": "best/val_known_recall_5",
+    "rank": "best/val_known_rank",
+    "labels a photo": "best/val_labels_per_image",
+    "agreement": "best/val_agreement",
     "pseudo-labels": "pseudo/positive/count",
 }
-"""By title. mAP by known labels alone is another figure than mAP by full ones: each has its column."""
-WITHOUT_FULL = (BEST_KNOWN, "val/known_recall_1", "val/known_recall_3", "val/known_recall_5", "val/known_rank",
-                "val/labels_per_image", "val/agreement")  # fmt: skip
-NOT_PERCENT = ("val/known_rank", "val/labels_per_image", "pseudo/positive/count")  # of which no difference is shown
+"""By title; those of validation are of the epoch that was chosen. mAP by known labels alone has a column of its own."""
+WITHOUT_FULL = (BEST_KNOWN, *(f"best/val_{name}" for name in BY_KNOWN))
+NOT_PERCENT = ("best/val_known_rank", "best/val_labels_per_image", "pseudo/positive/count")  # of which no difference is shown
 NOT_SETTINGS = ("name", "seed", "schema_version", "tracking")
 USUAL_BASELINE = "an"  # assume negative: what the literature measures gains against
 

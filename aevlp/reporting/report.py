@@ -92,6 +92,7 @@ def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, A
     kept = {path: budget.add("settings", path, partial(list, values)) for path, values in differing.items()}
     return {
         "title": table.title,
+        "caveats": table.caveats,
         "notes": [line[:MAX_TEXT] for line in table.notes],
         "metrics": shown_metrics(shown),
         "by_known": any(group.by_known for group in shown),
@@ -198,6 +199,8 @@ def _describe(run: Run, label: str, repeated: bool, by_known: bool) -> dict[str,
 
 def _problems(run: Run) -> list[str]:
     missing = [name for name in FILES if not run.has(name)]
+    if "per_class.csv" in missing and run.data is not None and (run.data.test is None or run.data.test.targets is None):
+        missing.remove("per_class.csv")  # which is by full labels of test images
     return run.problems + ([f"without {', '.join(missing)}"] if missing else [])
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aevlp.data.fingerprint import Fingerprint, SplitFingerprint
+from aevlp.reading import number
+from aevlp.reporting.caveats import caveats
 from aevlp.reporting.comparison import choose_baseline, is_bound, settings_of
 from aevlp.reporting.naming import name_groups
 from aevlp.reporting.same_data import listed, protocol
@@ -27,6 +30,8 @@ class Table:
     bounds: list[Group]
     """Those that saw all labels: what one label can hope for, and no competitor."""
     baseline: Group
+    caveats: list[str]
+    """What its figures are worth."""
     notes: list[str]
     """In what its rows differ that their names do not tell: a line each."""
 
@@ -57,7 +62,7 @@ def _table(title: str, groups: list[Group], baseline: str | None) -> Table:
     bounds = [group for group in groups if is_bound(group)]
     ranked = [group for group in groups if group not in bounds]
     against = choose_baseline(groups, baseline if baseline is not None and _is_in(baseline, groups) else None)
-    return Table(title, ranked, bounds, against, _notes(groups, ranked or bounds))
+    return Table(title, ranked, bounds, against, caveats(groups), _notes(groups, ranked or bounds))
 
 
 def _is_in(name: str, groups: list[Group]) -> bool:
@@ -116,7 +121,7 @@ def _notes(groups: list[Group], ranked: list[Group]) -> list[str]:
     """A line for each of the facts below that is not the same in all rows. Labels of training are those of the ranked alone."""
     facts: dict[str, tuple[list[Group], Callable[[Group], tuple[Any, str]]]] = {
         "training images": (groups, _training),
-        "epochs": (groups, _epochs),
+        "epochs": (groups, partial(_epochs, groups)),
         "known labels of training": (ranked, _known_labels),
         "names that the text encoder reads": (ranked, _prompts),
         "labels that chose the checkpoint": (groups, lambda group: ("known" if group.by_known else "full",) * 2),
@@ -139,9 +144,16 @@ def _note(title: str, groups: list[Group], fact: Callable[[Group], tuple[Any, st
     return f"rows differ in {title}: {told}" if len(found) > 1 else ""
 
 
-def _epochs(group: Group) -> tuple[Any, str]:
+def _epochs(groups: list[Group], group: Group) -> tuple[Any, str]:
+    """As configured, and how many were trained where runs of this number ended before."""
     epochs = settings_of(group).get("trainer.epochs")
-    return (None, "") if epochs is None else (str(epochs), str(epochs))
+    if epochs is None:
+        return None, ""
+    alike = [other for other in groups if settings_of(other).get("trainer.epochs") == epochs]
+    told = [number(run.summary.get("trainer/epoch")) for other in alike for run in other.by_seed.values()]
+    trained = sorted({value for value in told if value is not None})
+    early = f", ended after {' to '.join(f'{trained[i]:g}' for i in sorted({0, len(trained) - 1}))}" if trained else ""
+    return str(epochs), str(epochs) if trained in ([], [epochs]) else f"{epochs}{early}"
 
 
 def _training(group: Group) -> tuple[Any, str]:

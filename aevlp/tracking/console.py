@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aevlp.text import printable
 from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
-from aevlp.tracking.epoch_table import MISSING, Column, Result, cells, columns, header, results
+from aevlp.tracking.epoch_table import MISSING, Column, Result, cells, columns, header, results, warning
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -143,6 +143,8 @@ class ConsoleTracker(Tracker):
         found = results(state, summary, self._num_classes)
         self._print("")
         self._print_results(state, found)
+        if warned := warning(summary, self._num_classes):
+            self.message(warned)
         steps = self._next_steps(state) if callable(self._next_steps) else self._next_steps
         for label, text in (("run folder", shown_path(self._run_dir)), *self._closing, *steps):
             self._print_line(label, text)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from aevlp.tracking.base import Row
+from aevlp.tracking.metrics import BY_KNOWN
 
 MISSING = "–"  # noqa: RUF001  (a value that is not known; a minus would read as a number)
 EPOCH_WIDTH, TIME_WIDTH = 9, 9
 CHOSE = 1  # the column beside which the mark of the best epoch stands
 KNOWN_LABELS = "(known labels)"
+FEW_LABELS = 0.01  # predicted a photo
 Column = tuple[str, int, str, int]
 """Title, width, and the metric with its digits."""
 Result = tuple[str, str, str]
@@ -63,11 +65,7 @@ def results(state: str, summary: dict[str, Any], num_classes: int) -> list[Resul
     known = summary.get("best/val_mAP_observed") is not None
     if summary.get("best/epoch") is not None:
         found.append(_mean("best val mAP", "best/val_mAP", known, summary, num_classes))
-    if known and summary.get("val/known_recall_1") is not None:
-        first, three, five = (number(summary.get(f"val/known_recall_{k}"), 1) for k in (1, 3, 5))
-        found.append(("known labels", first, f"percent come first, {three} in the first 3, {five} in 5; last epoch"))
-    if summary.get("val/agreement") is not None and known:
-        found.append(("agreement", number(summary["val/agreement"], 1), "F1 of model and labeler"))
+    found += _by_known_labels(summary) if known else []
     if summary.get("test/labeler_mAP") is not None:
         found.append(("labeler alone", number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))
     if summary.get("pseudo/positive/precision") is not None:
@@ -78,6 +76,33 @@ def results(state: str, summary: dict[str, Any], num_classes: int) -> list[Resul
     if summary.get("perf/images_per_second") is not None:
         found.append(("images/s", number(summary["perf/images_per_second"], 0), ""))
     return found
+
+
+def _by_known_labels(summary: dict[str, Any]) -> list[Result]:
+    """Of the epoch that was chosen, as is the mAP above."""
+    found, best = [], {name: summary.get(f"best/val_{name}") for name in BY_KNOWN}
+    if best["known_recall_1"] is not None:
+        first, three, five = (number(best[f"known_recall_{k}"], 1) for k in (1, 3, 5))
+        found.append(("known labels", first, f"% first, {three} in first 3, {five} in 5"))
+        found.append(("mean rank", number(best["known_rank"], 2), "of a known label; 1 is best"))
+    if best["labels_per_image"] is not None:
+        found.append(("labels an image", number(best["labels_per_image"], 2), "predicted at probability 0.5"))
+    if best["agreement"] is not None:
+        found.append(("agreement", number(best["agreement"], 1), "F1 of model and labeler"))
+    return found
+
+
+def warning(summary: dict[str, Any], num_classes: int) -> str:
+    """That the model predicts nearly everything or nearly nothing, where no full labels show it; empty where it does not."""
+    labels = summary.get("best/val_labels_per_image")
+    if labels is None or summary.get("best/val_mAP_observed") is None:
+        return ""
+    remedy = "it has hardly learnt: take more epochs or a higher rate"
+    if labels > num_classes / 2:
+        return f"{labels:.1f} of {num_classes} classes are predicted a photo, more than half; {remedy}"
+    if labels < FEW_LABELS:
+        return f"fewer than one in a hundred photos gets a label at probability 0.5; {remedy}"
+    return ""
 
 
 def _mean(title: str, metric: str, known: bool, summary: dict[str, Any], num_classes: int) -> Result:

@@ -7,16 +7,18 @@ from typing import Literal
 Direction = Literal["maximize", "minimize"]
 
 _QUALITY = [f"{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")]
-_KNOWN = ("known_recall_1", "known_recall_3", "known_recall_5", "known_rank", "labels_per_image", "agreement")
+BY_KNOWN = ("known_recall_1", "known_recall_3", "known_recall_5", "known_rank", "labels_per_image", "agreement")
+"""What is told of a split besides mAP: `aevlp.metrics.known_label_quality`."""
 EPOCH_METRICS = (
     "best/val_mAP", "best/val_mAP_observed", "best/epoch", "val/mAP", "val/mAP_observed", "val/mAP_classes",
-    *(f"val/{name}" for name in _KNOWN), "val/labeler_mAP", "train/loss",
+    *(f"{prefix}{name}" for prefix in ("best/val_", "val/") for name in BY_KNOWN), "val/labeler_mAP", "train/loss",
     *(f"{prefix}pseudo/{name}" for prefix in ("", "val/") for name in _QUALITY),
     "perf/images_per_second", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
 )  # fmt: skip
 """Not all of every run: see docs/results.md for what each takes."""
 _SMALL_IS_GOOD = (
-    "train/loss", "best/epoch", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
+    "train/loss", "best/epoch", "best/val_known_rank", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb",
+    "perf/clip_images_encoded",
 )  # fmt: skip
 
 

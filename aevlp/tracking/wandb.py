@@ -226,12 +226,12 @@ class WandbTracker(Tracker):
         self.notify(f"W&B: tables, images and weights were not sent: {problem}; they are in {folder}")
 
     def closing_lines(self) -> list[tuple[str, str]]:
-        """Return where to look and how to upload what is only here."""
+        """Return where to look, or how to upload what is only here."""
         if self._run_folder is None:
             return []
-        run = shlex.quote(shown_run(self._info.run_dir))
-        look = ("W&B", self._url) if self._url else ("look", f"{COMMAND} watch {run}")
-        return [look] if self.online and not self._failed else [look, ("sync", f"{COMMAND} sync {run}")]
+        if self._url and self.online and not self._failed:
+            return [("W&B", self._url)]
+        return [("sync", f"{COMMAND} sync {shlex.quote(shown_run(self._info.run_dir))}")]
 
     def _guarded(self, what: str, call: Callable[..., object], *arguments: Any, **named: Any) -> None:
         """Call into W&B; the first failure is told, and then the tracker is quiet."""

@@ -127,7 +127,8 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
 def _run(
     config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
 ) -> RunResult:
-    trackers = build_trackers(config.tracking, folder.path, more_trackers) if ranks.is_main() else Trackers([])
+    photos = getattr(config.dataset, "root", None) if config.dataset.name == "folder" else None
+    trackers = build_trackers(config.tracking, folder.path, more_trackers, photos=photos) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
     try:

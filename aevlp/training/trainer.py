@@ -23,6 +23,7 @@ from aevlp.reading import number
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Tracker
+from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, pseudo_figures, split_figures
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.signals import RunStopped, StopFlag
@@ -167,15 +168,19 @@ class Trainer:
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
             self.folder.write_scores("val_scores.npz", self.data.val, logits)
-        elif epoch > self.config.trainer.linear_epochs:
-            progress.stale_epochs += 1
+            best = {f"best/val_{name}": figures[f"val/{name}"] for name in BY_KNOWN if f"val/{name}" in figures}
+        else:
+            progress.stale_epochs += epoch > self.config.trainer.linear_epochs
+            best = {
+                f"best/val_{name}": value for name in BY_KNOWN if (value := self.last_row.get(f"best/val_{name}")) is not None
+            }
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.held_out, **performance,
             "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
-            **({"best/val_mAP_observed": progress.best_map} if by_known else {}),
+            **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,
         }  # fmt: skip
         progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
         progress.stopped_early = self.should_stop(selected)

@@ -3,12 +3,16 @@
 import csv
 import json
 import re
+import shlex
+import shutil
 import signal
+from dataclasses import replace
 
+import browser
 import numpy as np
 import pytest
 from miniatures import MAKE
-from small_runs import epoch_rows
+from small_runs import epoch_rows, only_run
 
 import aevlp
 from aevlp.cli import main
@@ -18,7 +22,10 @@ from aevlp.inference.evaluation_tables import print_evaluation
 from aevlp.inference.open import open_trained
 from aevlp.labelers.damp import DAMP
 from aevlp.metrics import mean_average_precision
+from aevlp.reporting.report import report_data
+from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training.signals import RunStopped
+from aevlp.training.task import Task
 
 WORDS = (
     "dataset.image_size=32", "model=small_cnn", "trainer.epochs=2", "trainer.batch_size=8", "trainer.num_workers=0",
@@ -82,6 +89,53 @@ def test_every_epoch_is_told_by_known_labels_and_what_is_not_known_is_left_out(r
         assert mean_average_precision(scores["observed"], scores["logits"]) == summary["test/mAP_observed"]
 
 
+def test_figures_beside_those_of_the_best_epoch_are_of_it_too(tmp_path, encoder, monkeypatch, capsys):
+    step_of_task = Task.step
+
+    def spoiled_at_the_end(self, batch, *, epoch, step):
+        loss = step_of_task(self, batch, epoch=epoch, step=step)
+        if epoch == 2:  # a model that ranks nothing, so that every known label comes last
+            [weight.data.zero_() for weight in self.model.parameters()]
+        return loss
+
+    monkeypatch.setattr(Task, "step", spoiled_at_the_end)
+    root = photos(tmp_path / "photos")
+    words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
+    assert main(["--exp", "folder_gpr", "--set", *words]) == 0
+    output, run = capsys.readouterr().out, only_run()
+    summary = json.loads((run / "summary.json").read_text())
+    first, last = epoch_rows(run)
+    assert summary["best/epoch"] == 1
+    assert last["val/known_rank"] == 3 > first["val/known_rank"]
+    best = {name: summary[f"best/val_{name}"] for name in BY_KNOWN}
+    for row in (first, last):
+        assert best == {name: row[f"best/val_{name}"] for name in BY_KNOWN}
+    assert best == {name: first[f"val/{name}"] for name in BY_KNOWN}
+    assert best == evaluate(open_trained(str(run)), "val").known
+    told = re.search(r"\n  known labels +(\S+)  % first, (\S+) in first 3, (\S+) in 5\n  mean rank +(\S+)  .*"
+                     r"\n  labels an image +(\S+)  .*\n  agreement +(\S+)  ", output)  # fmt: skip
+    digits = (1, 1, 1, 2, 2, 1)
+    assert list(told.groups()) == [f"{value:.{places}f}" for value, places in zip(best.values(), digits, strict=True)]
+    assert main(["compare", str(run), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["experiments"][0]["metrics"]
+    assert best == {name: metrics[f"best/val_{name}"]["mean"] for name in BY_KNOWN}
+
+
+def test_the_last_lines_are_commands_that_do_as_they_stand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = photos(tmp_path / "my photos")
+    assert main(["--exp", "folder_an", "--set", *WORDS, f"dataset.root={root}"]) == 0
+    lines, run = capsys.readouterr().out.splitlines()[-3:], only_run()
+    assert [line.split("  ")[0].strip() for line in lines] == ["run folder", "report", "predict"]
+    for line in lines[1:]:
+        words = shlex.split(line)[1:]
+        assert words[:2] == ["python", "run.py"]
+        assert run.name in words
+        assert main(words[2:]) == 0
+    assert (tmp_path / "report.html").is_file()
+    assert len(read(tmp_path / "scores.csv")) == 30
+
+
 def test_the_terminal_says_once_what_the_figures_are(tmp_path, encoder, capsys):
     root = photos(tmp_path / "photos")
     words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
@@ -108,6 +162,9 @@ def test_eval_judges_any_split_by_its_known_labels(run, split, tmp_path, monkeyp
     assert f"\nmAP (known labels) {found.mean_average_precision:.2f}" in output
     for part in ("% come first", "in the first 3", "mean rank", "labels predicted an image", "agreement with the labeler"):
         assert part in output
+    header = [line.split() for line in output.splitlines() if line.startswith(("threshold ", "class "))]
+    assert header == [["threshold", "micro", "recall", "macro", "recall"], ["class", "positives", "AP", "threshold", "recall"]]
+    assert "precision  " not in output
     summary = json.loads((run / "summary.json").read_text())
     if split == "test":
         assert found.mean_average_precision == summary["test/mAP_observed"]
@@ -118,6 +175,16 @@ def test_eval_judges_any_split_by_its_known_labels(run, split, tmp_path, monkeyp
     with np.load(tmp_path / f"{split}_scores.npz") as scores:
         assert set(scores) == {"logits", "observed"}
         assert mean_average_precision(scores["observed"], scores["logits"]) == found.mean_average_precision
+
+
+def test_thresholds_at_which_nothing_changes_share_a_row(run, capsys):
+    found = evaluate(open_trained(str(run)), "val")
+    same, other = found.by_threshold[0.1], found.by_threshold[0.9]
+    assert same.micro[1] != other.micro[1]
+    by_threshold = {threshold: other if 0.3 < threshold < 0.9 else same for threshold in found.by_threshold}
+    print_evaluation(replace(found, by_threshold=by_threshold, at_best=same), "run")
+    rows = [re.split("  +", line)[0] for line in capsys.readouterr().out.splitlines()]
+    assert rows[rows.index("threshold") + 1 :][:4] == ["0.1 to 0.3", "0.4 to 0.8", "0.9", "best"]
 
 
 def test_a_labeler_that_cannot_be_asked_is_told_and_the_rest_stands(run, monkeypatch, capsys):
@@ -138,6 +205,51 @@ def test_a_signal_while_the_labeler_is_asked_ends_eval(run, monkeypatch):
     monkeypatch.setattr(DAMP, "evaluate", stop)
     with pytest.raises(RunStopped):
         evaluate(open_trained(str(run)), "val")
+
+
+def test_the_report_says_what_it_lacks_and_offers_nothing_that_is_not_there(run, tmp_path):
+    for place in ("first", "second"):
+        shutil.copytree(run, tmp_path / "runs" / place)
+        path = tmp_path / "runs" / place / "environment.json"
+        command = [
+            "python",
+            "run.py",
+            "--exp",
+            "folder_gpr",
+            "--set",
+            f"dataset.root=/a/{place}/{'long_' * 9}",
+            "trainer.epochs=2",
+        ]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+    page = tmp_path / "page.html"
+    assert not [line for told in report_data([tmp_path / "runs"])["runs"] for line in told["problems"] if "without" in line]
+    assert main(["report", str(tmp_path / "runs"), "-o", str(page)]) == 0
+    browser.require_chromium()
+    with browser.chromium(tmp_path / "profile") as driver:
+
+        def text(selector):
+            return " ".join(element.text for element in driver.find_elements("css selector", selector))
+
+        for width in (1280, 390):
+            browser.resize(driver, width)
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.dataset.ready") == "true"
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            assert "(known labels) is a lower bound" in text("#main > div .note")
+            assert "judged on 6 validation images" in text("#main > div .note")
+            lacking = re.findall(
+                r"(\w[\w-]*)\s*They need full labels of the validation photos: column .labels.", text(".nothing")
+            )
+            assert lacking == ["Thresholds", "Co-occurrence"]
+            assert driver.find_elements("css selector", "#mistakes .choice") == []
+            assert "false" not in text("#mistakes .samples")
+            assert " to " not in text("#ranking th")
+            fits = "const e = document.querySelector('#environment .scroll'); return e.scrollWidth <= e.clientWidth"
+            assert driver.execute_script(fits) or width == 1280
+        assert driver.execute_script("return getComputedStyle(document.querySelector('nav')).maskImage") != "none"
+        heights = "return [...document.querySelectorAll('#runs tbody tr')].map((row) => row.clientHeight)"
+        assert max(driver.execute_script(heights)) < 70  # two lines
+        assert driver.get_log("browser") == []
 
 
 def test_full_labels_of_test_alone_are_used_there_and_absent_classes_have_no_figure(tmp_path, capsys):

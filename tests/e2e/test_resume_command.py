@@ -24,7 +24,7 @@ def test_a_signal_ends_with_its_exit_code_and_prints_the_resume_command(monkeypa
         assert main(COMMAND) == 128 + number
     output = capsys.readouterr()
     (command,) = [line.split(None, 1)[1] for line in output.out.splitlines() if line.startswith("resume ")]
-    assert command == f"python run.py --resume {runs.only_run()}"
+    assert command == f"python run.py --resume {runs.only_run().name}"
     assert "Traceback" not in output.out + output.err
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM, number)] == handlers
     assert not (runs.only_run() / "summary.json").exists()

@@ -77,5 +77,5 @@ def test_it_trains_from_another_folder(site, tmp_path):
     said = call("-m", "aevlp", "--exp", "digits_gpr", "--set", *runs.FAST, cwd=tmp_path, PYTHONPATH=str(site), AEVLP_RUNS="mine")
     (run,) = (tmp_path / "mine").iterdir()
     assert len(runs.epoch_rows(run)) == 2
-    assert "python -m aevlp compare mine/" in said
+    assert f"python -m aevlp report {run.name} -o report.html" in said
     assert json.loads((run / "environment.json").read_text())["git"] is None  # not the commit of the checkout it lies in

@@ -28,13 +28,11 @@ from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.study import MARK
 from aevlp.sweeps.summary import rows
 from aevlp.tracking import read_metrics
-from aevlp.tracking.metrics import EPOCH_METRICS
+from aevlp.tracking.metrics import BY_KNOWN, EPOCH_METRICS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 QUALITY = [name.removeprefix("pseudo/") for name in EPOCH_METRICS if name.startswith("pseudo/")]
-
-KNOWN = ("val/known_", "val/labels_per_image", "val/agreement")
 
 
 def defined(section: str) -> list[str]:
@@ -69,7 +67,7 @@ def test_metrics_and_summary(trained_run):
     summary = json.loads((trained_run / "summary.json").read_text())
     ends = set(defined("summary.json"))
     assert set(summary) <= ends | set(defined("metrics.jsonl"))
-    by_known = {"test/mAP_observed", *(name.replace("val/", "test/") for name in EPOCH_METRICS if name.startswith(KNOWN))}
+    by_known = {"test/mAP_observed", *(f"test/{name}" for name in BY_KNOWN)}
     assert ends - set(summary) == {"test/labeler_mAP", *(f"test/pseudo/{name}" for name in QUALITY), *by_known}
 
 

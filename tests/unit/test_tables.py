@@ -6,6 +6,7 @@ import dataclasses
 import io
 import itertools
 import json
+import re
 
 import pytest
 
@@ -109,6 +110,71 @@ def test_other_training_images_epochs_and_choices_are_told_above_the_table(finis
     for form in ((), ("--markdown",), ("--latex",)):
         output = told(finished, capsys, *form).replace("\\", "")
         assert output.index("rows differ in epochs: 8") < output.index("experiment")
+
+
+def test_epochs_that_runs_ended_after_are_told_where_fewer_than_configured(finished):
+    finished("digits_an", **{"trainer/epoch": 8})
+    finished("digits_gr", "trainer.epochs=250", **{"trainer/epoch": 11})
+    finished("digits_em", "trainer.epochs=250", **{"trainer/epoch": 14})
+    (note,) = tables(finished)[0].notes
+    assert "epochs: 8 (digits_an); 250, ended after 11 to 14 (digits_" in note
+
+
+def by_known(finished, experiment, *words, value=67.5, **more):
+    """A run on five validation photos of which one label each is known, of four of ten classes; nothing is tested."""
+    known = {"known_recall_1": 60.0, "known_recall_3": 80.0, "known_recall_5": 100.0, "known_rank": 1.8, "labels_per_image": 2.0}
+    summary = {"test/mAP": None, "val/mAP": None, "best/val_mAP_observed": value, "val/mAP_classes": 4}
+    summary |= {f"best/val_{name}": figure for name, figure in (known | {"agreement": 40.0}).items()}
+    on = data("mine", val=split("mine val", images=5, targets=False), test=None)
+    return finished(experiment, *words, "dataset.root=/mine", value=value, on=on, **summary, **more)
+
+
+def test_a_lower_bound_and_one_run_each_are_told_above_the_table_and_below_the_headline(finished, capsys):
+    bound = "val mAP (known labels) is a lower bound, as labels that are not known count as absent; "
+    bound += "judged on 5 validation images, over 4 of 10 classes"
+    by_known(finished, "folder_an")
+    assert report_data([finished.root])["tables"][0]["caveats"] == [bound]  # nothing to differ from
+    by_known(finished, "folder_gpr")
+    output = told(finished, capsys)
+    assert output.index(bound) < output.index("note  one run each") < output.index("experiment")
+    assert "--seed 1" in output
+    (table,) = report_data([finished.root])["tables"]
+    assert table["caveats"][0] == bound
+    assert table["caveats"][1].startswith("one run each")
+    by_known(finished, "folder_an", seed=1)
+    assert report_data([finished.root])["tables"][0]["caveats"] == [bound]
+
+
+def shown(finished):
+    text = io.StringIO()
+    compare([finished.root], Terminal(file=text, width=80, force_terminal=True, color_system=None))
+    return text.getvalue()
+
+
+def test_with_known_labels_alone_a_row_is_a_line_of_eighty_columns_and_the_rest_is_named(finished, capsys):
+    by_known(finished, "folder_an", "trainer.epochs=250")
+    by_known(finished, "folder_gpr", "trainer.epochs=250")
+    output = shown(finished)
+    line = next(line for line in output.splitlines() if line.startswith("folder_gpr "))
+    assert line.split() == ["folder_gpr", "0", "67.5", "60.0", "80.0", "2.0", "40.0"]
+    assert "--json and --csv also have in top 5, rank" in output.replace("\n", " ")
+    assert re.search(r"^experiment .* in top 5 +rank ", told(finished, capsys), re.MULTILINE)  # a pipe has all
+    by_known(finished, "folder_gpr", "trainer.epochs=250", "tracking.name=smaller batches and less smoothing", value=60.0)
+    output = shown(finished)
+    assert re.search(r"^smaller batches and less smoothing +0 +60.0 ", output, re.MULTILINE)
+    assert "labels a photo" in output.replace("\n", " ").partition("--json and --csv also have")[2]
+
+
+def test_the_legend_tells_of_what_the_table_has(finished, capsys):
+    by_known(finished, "folder_an")
+    output = told(finished, capsys)
+    assert "agreement: F1" in output
+    assert not [word for word in ("pseudo P", "labeler: ", "±") if word in output]
+    for seed in range(2):
+        finished("digits_an", seed=seed, value=90.0 + seed, **{"test/labeler_mAP": 50.0})
+    output = told(finished, capsys)
+    assert "± half a 95 % interval" in output
+    assert "labeler: test mAP" in output
 
 
 def test_map_by_known_labels_is_never_set_against_map_by_full_ones(finished, capsys):

@@ -244,6 +244,18 @@ class TestConsole:
         assert "after finished" in text
         assert max(len(line) for line in text.splitlines() if "run folder" not in line) <= 80
 
+    @pytest.mark.parametrize(
+        ("labels", "said"),
+        [(1.6, "1.6 of 3 classes are predicted a photo"), (0.009, "fewer than one in a hundred"), (1.5, ""), (0.01, "")],
+    )
+    def test_labels_for_nearly_all_and_for_hardly_any_classes_are_warned_of(self, labels, said, tmp_path):
+        output = io.StringIO()
+        tracker = ConsoleTracker(console=plain_console(output))
+        tracker.start(run_info(tmp_path))
+        tracker.finish("finished", {"best/epoch": 1, "best/val_mAP_observed": 50.0, "best/val_labels_per_image": labels})
+        assert ("note  " in output.getvalue()) == bool(said)
+        assert said in output.getvalue()
+
     def test_a_stopped_run_shows_the_best_so_far(self, tmp_path):
         output = io.StringIO()
         tracker = ConsoleTracker(console=plain_console(output))
@@ -459,7 +471,7 @@ class TestWandb:
         assert axes["train/loss"] == axes["val/*"] == axes["pseudo/*"] == axes["best/*"] == "trainer/epoch"
 
         lines = dict(tracker.closing_lines())
-        assert lines == {"look": "python run.py watch run", "sync": "python run.py sync run"}
+        assert lines == {"sync": "python run.py sync run"}
 
     def test_name_notes_and_alert_are_in_the_run_and_none_is_sent_unasked(self, home, tmp_path):
         for place, settings in (("asked", {"name": "first try", "notes": "why", "alert": True}), ("plain", {})):

@@ -66,7 +66,7 @@ function table(columns, rows, { sortBy = null, ascending = false, limit = 60, ro
     sorted.sort((a, b) => below(a) - below(b));
     const shown = all ? sorted : sorted.slice(0, limit);
     body.replaceChildren(...shown.map((row) => el("tr", { class: rowClass(row) }, columns.map((column) =>
-      el("td", { class: [column.left && "left", column.wide && "wide", column.wrap && "wrap", column.plain && "plain", column.roomy && "hide-small"].filter(Boolean).join(" ") || null }, column.cell(row))))));
+      el("td", { class: [column.left && "left", column.wide && "wide", column.wrap && "wrap", column.plain && "plain", column.roomy && "hide-small"].filter(Boolean).join(" ") || null, "data-title": column.title || null }, column.cell(row))))));
     more.hidden = shown.length === sorted.length;
     more.textContent = `Show all ${sorted.length}`;
   }

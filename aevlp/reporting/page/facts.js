@@ -22,7 +22,7 @@ function environment() {
   const columns = [{ title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
     ...other.map((key) => ({ title: key, left: true, wrap: true, value: (run) => run.environment[key] ?? null, cell: (run) => named(text(run.environment[key])) }))];
   return section("environment", "Environment", told.length > 1 ? `The same in all ${told.length} runs that tell:` : null, same.length ? facts : null,
-    other.length ? [el("h3", {}, "Different"), table(columns, told, { limit: 40, label: "Environment" })] : null);
+    other.length ? [el("h3", {}, "Different"), el("div", { class: "stacked" }, table(columns, told, { limit: 40, label: "Environment" }))] : null);
 }
 
 function cost() {
@@ -44,7 +44,7 @@ function runs() {
     { title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
     { title: "Seed", value: (run) => run.seed, cell: (run) => String(run.seed) },
     { title: "State", left: true, value: (run) => run.state, cell: (run) => el("span", { class: { finished: "state", running: "state on" }[run.state] ?? "state off" }, named(run.state)) },
-    ...figures.filter(([, metric]) => data.runs.some((run) => known(run.summary[metric])) || metric === TEST).map(([title, metric]) => ({ title, value: (run) => run.summary[metric], cell: (run) => fixed(run.summary[metric], 2) })),
+    ...figures.filter(([, metric]) => data.runs.some((run) => known(run.summary[metric]))).map(([title, metric]) => ({ title, value: (run) => run.summary[metric], cell: (run) => fixed(run.summary[metric], 2) })),
     { title: "at epoch", value: (run) => run.summary["best/epoch"], cell: (run) => text(run.summary["best/epoch"]) },
     { title: "What is missing", left: true, wrap: true, cell: (run) => (run.problems.length ? run.problems.map((line) => el("div", {}, named(line))) : el("span", { class: "soft" }, "nothing")) },
   ];

@@ -15,6 +15,7 @@ function mistakes() {
   const have = options((group) => group.mistakes), title = "Mistakes";
   if (!have.length) return nothing(title, "No run has kept validation images; they are written when a run ends.");
   const kinds = [["false", "missed"], ["false"], ["missed"]], some = (card, kind) => (only === null ? card[kind].length : card[kind].includes(only));
+  const full = have.every(([i]) => data.groups[i].mistakes.full), judged = full || have.some(([i]) => data.groups[i].mistakes.false.some((found) => found.length));
   let group = data.groups[have[0][0]], filter = 0, only = null, all = false;
   const cards = el("div", { class: "cards" }), about = el("span", { class: "soft", "aria-live": "polite" }), run = el("span", { class: "soft" });
   const byClass = el("select", { "aria-label": "Class of mistakes", onchange: () => { only = byClass.value === "" ? null : Number(byClass.value); draw(); } });
@@ -41,8 +42,7 @@ function mistakes() {
     draw();
   }
   choose(have[0][0]);
-  const full = have.every(([i]) => data.groups[i].mistakes.full);
-  const key = [["wrong", "false"], ["missed", "missed"], ["right", "right"], ...(full ? [] : [["unknown", "predicted, not known"]])].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
+  const key = [...(judged ? [["wrong", "false"]] : []), ["missed", "missed"], ["right", "right"], ...(full ? [] : [["unknown", "predicted, not known"]])].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
   return section("mistakes", title, `Validation images that the trained model is most wrong about, the surest first, with its probabilities at the best epoch. ${full ? "A class is predicted from the threshold of its highest F1." : "Only known labels are judged, at 50\u00a0%: a label that nobody gave may well be there."}`,
-    el("div", { class: "controls" }, picker("Experiment", have, choose, have[0][0]), choice("Mistakes shown", ["All", "False", "Missed"], (i) => { filter = i; draw(); }), byClass, about, run), el("div", { class: "samples" }, key), cards, el("p", {}, more));
+    el("div", { class: "controls" }, picker("Experiment", have, choose, have[0][0]), judged ? choice("Mistakes shown", ["All", "False", "Missed"], (i) => { filter = i; draw(); }) : null, byClass, about, run), el("div", { class: "samples" }, key), cards, el("p", {}, more));
 }

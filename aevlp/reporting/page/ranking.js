@@ -22,7 +22,7 @@ function headline() {
   const warnings = [...data.notes, ...(count || studies.length > 1 ? studies : []).flatMap((one) => one.problems.map((line) => `Study ${one.name}: ${line}`))];
   const states = runs.map((run) => run.state).filter((state) => state !== "finished"), kinds = [...new Set(states)].sort();
   if (states.length) warnings.push(`${states.length} of ${plural(count, "run")} ${states.length === 1 ? "has" : "have"} not finished (${kinds.map((kind) => `${states.filter((state) => state === kind).length} ${kind}`).join(", ")}); see Runs.`);
-  return el("div", {}, title, data.tables.map(leaderLine), warnings.map((text) => el("p", { class: "warning" }, named(text))));
+  return el("div", {}, title, data.tables.map((one) => [leaderLine(one), one.caveats.map((line) => el("p", { class: "note" }, line.split(/(--\w+ \w+)/).map((part, i) => (i % 2 ? el("code", { class: "whole" }, part) : part))))]), warnings.map((text) => el("p", { class: "warning" }, named(text))));
 }
 
 // Who leads, and whether by more than seed noise.
@@ -59,7 +59,7 @@ function rankingTable(one) {
     { title: "Experiment", left: true, value: (i) => of(i).name, cell: (i) => named(of(i).name) },
     { title: "Seeds", roomy: true, value: (i) => of(i).seeds.length, cell: (i) => String(of(i).seeds.length), plain: true },
     ...main.map(figure),
-    { title: bounds.length ? `${low} to ${high}` : "", left: true, wide: true, roomy: true, cell: (i) => intervalPlot(of(i).metrics[metric], [low, high], { first: i === first, guide: of(base()).metrics[metric]?.mean ?? null }) },
+    ...(one.groups.some((i) => known(of(i).metrics[metric]?.half)) ? [{ title: `${low} to ${high}`, left: true, wide: true, roomy: true, cell: (i) => intervalPlot(of(i).metrics[metric], [low, high], { first: i === first, guide: of(base()).metrics[metric]?.mean ?? null }) }] : []),
     ...(one.groups.length < 2 ? [] : [{ title: "Difference", value: (i) => (i === base() ? 0 : against(i)?.mean), plain: true,
       cell: (i) => (i === base() ? el("span", { class: "soft" }, "baseline") : el("span", { class: against(i)?.clear ? (against(i).mean > 0 ? "good" : "bad") : "soft" }, withHalf(against(i), signed))) }]),
     ...others.map(figure),
@@ -72,7 +72,9 @@ function rankingTable(one) {
 }
 
 function ranking() {
+  const several = data.groups.some((group) => group.seeds.length > 1);
   return section("ranking", "Ranking",
-    "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent. Differences are paired over common seeds; coloured where the interval leaves 0 out. Labeler is the test mAP of its own scores."
+    (several ? "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent; drawn on the axis from the first to the second number of the column\u2019s title. Differences are paired over common seeds; coloured where the interval leaves 0 out." : "In percent, of one seed each: there is no interval.")
+    + (data.tables.some((one) => "labeler" in one.metrics) ? " Labeler is the test mAP of its own scores." : "")
     + (data.tables.length > 1 ? " Experiments that were judged on other images or labels have a table of their own." : ""), data.tables.map(rankingTable));
 }

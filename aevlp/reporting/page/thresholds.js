@@ -4,6 +4,9 @@ function classNames(group) {
   return group.samples?.classes || group.scored?.positives.map((_, i) => `class ${i}`) || [];
 }
 
+const byKnownAlone = data.runs.length > 0 && data.runs.some((run) => known(run.summary[VAL_KNOWN])) && !data.runs.some((run) => known(run.summary["val/mAP"]));
+const WITHOUT_SCORES = byKnownAlone ? "They need full labels of the validation photos: column \u201clabels\u201d of labels.csv." : "No run has validation scores with true labels (val_scores.npz).";
+
 function scoresOf(group) {
   if (group.unpacked) return group.unpacked;
   const { positives, best } = group.scored, names = classNames(group), width = data.thresholds.length;
@@ -21,7 +24,7 @@ function scoresOf(group) {
 
 function thresholds() {
   const have = options((group) => group.scored), title = "Thresholds";
-  if (!have.length) return nothing(title, "No run has validation scores with true labels (val_scores.npz).");
+  if (!have.length) return nothing(title, WITHOUT_SCORES);
   let group = data.groups[have[0][0]], chosen = 0;
   const chart = el("div"), run = el("span", { class: "soft" });
   const columns = [

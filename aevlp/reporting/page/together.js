@@ -1,7 +1,7 @@
 // Co-occurrence: which classes are predicted where a class is truly present, against which are truly there.
 function together() {
   const have = options((group) => group.scored), title = "Co-occurrence";
-  if (!have.length) return nothing(title, "No run has validation scores with true labels (val_scores.npz).");
+  if (!have.length) return nothing(title, WITHOUT_SCORES);
   let group = data.groups[have[0][0]], mode = 0;
   const graph = svg("svg", { tabindex: 0, role: "img", "aria-label": "Co-occurrence matrix; arrow keys read cells" }), reading = el("p", { class: "caption", "aria-live": "polite" });
   const outer = el("div", { class: "scroll matrix" }, graph);

@@ -1,0 +1,37 @@
+"""What the figures of a table are worth: judged on how much, by which labels, over how many seeds."""
+
+from __future__ import annotations
+
+from aevlp.data.fingerprint import SplitFingerprint
+from aevlp.reporting.comparison import shown_metrics
+from aevlp.reporting.statistics import BEST_KNOWN, Group
+from aevlp.runs.collect import Run
+
+ONE_EACH = "one run each: that two differ says nothing, as the same settings with another seed differ, too: add --seed 1"
+BY_KNOWN = (("val", "validation", BEST_KNOWN), ("test", "test", "test/mAP_observed"))
+
+
+def caveats(groups: list[Group]) -> list[str]:
+    """A line for each mAP by known labels that is shown of these groups, which share data, and one where all have one seed."""
+    shown = shown_metrics(groups)
+    runs = [run for group in groups for run in group.by_seed.values()]
+    said = [
+        f"{title} is a lower bound, as labels that are not known count as absent{_extent(runs, split, word)}"
+        for title, metric in shown.items()
+        for split, word, name in BY_KNOWN
+        if metric == name
+    ]
+    alone = len([group for group in groups if group.by_seed]) > 1 and all(len(group.by_seed) < 2 for group in groups)
+    return said + [ONE_EACH] * alone
+
+
+def _extent(runs: list[Run], split: str, word: str) -> str:
+    """On how many images, and over how many of how many classes, as far as the runs tell."""
+    data = next((run.data for run in runs if run.data is not None), None)
+    judged: SplitFingerprint | None = getattr(data, split, None)
+    if data is None or judged is None:
+        return ""
+    # the number of classes is that of full labels where these are known
+    over = {run.summary.get(f"{split}/mAP_classes") for run in runs if run.summary.get(f"{split}/mAP") is None} - {None}
+    classes = f", over {over.pop()} of {data.classes} classes" if len(over) == 1 else ""
+    return f"; judged on {judged.images:,} {word} image{'s' * (judged.images != 1)}{classes}"
