@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.system import usable_cores
+from aevlp.system import own_threads, usable_cores
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class Machine:
         return {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
 
     def threads(self, config: ExperimentConfig) -> int:
-        """CPU threads of a worker: what the experiment says, else its share of the cores."""
-        return config.trainer.threads or max(1, usable_cores() // self.workers)
+        """CPU threads of a worker: what the experiment says, else its share of the cores, but no more than a run alone takes."""
+        return config.trainer.threads or min(own_threads(), max(1, usable_cores() // self.workers))

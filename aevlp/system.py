@@ -44,14 +44,21 @@ def usable_cores() -> int:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Set torch's threads and memory: so many, or no more than there are usable cores.
+    """Set torch's threads and memory: so many, or `own_threads`."""
+    import torch
+
+    keep_memory()
+    torch.set_num_threads(threads or own_threads())
+
+
+def own_threads() -> int:
+    """Threads that torch takes by itself, which OMP_NUM_THREADS may limit, and no more than there are usable cores.
 
     torch does not know of a container's share: on 64 cores with the time of 2, its 64 threads would wait for each other.
     """
     import torch
 
-    keep_memory()
-    torch.set_num_threads(threads or min(torch.get_num_threads(), usable_cores()))
+    return min(torch.get_num_threads(), usable_cores())
 
 
 @cache

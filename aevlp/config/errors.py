@@ -61,6 +61,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 25 else ""
 
 
+def in_one_line(error: Exception) -> str:
+    """The message as part of a line: its own lines joined by `; `."""
+    return "; ".join(str(error).splitlines())
+
+
 def shortened(text: str, most: int = 300) -> str:
     """Text of at most `most` letters, such as a value that an error repeats."""
     return text if len(text) <= most else f"{text[:most]}..."

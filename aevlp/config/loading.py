@@ -162,6 +162,7 @@ def _add_override(draft: Draft, override: str) -> None:
     for i, step in enumerate(parents):
         if isinstance(target, dict) and step not in target:
             target[step] = _defaults(draft, parents[: i + 1])
+            draft.origins[".".join(parents[: i + 1])] = where
         target = _descend(target, step, where)
     if last.startswith("["):
         _descend(target, last, where)

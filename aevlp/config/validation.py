@@ -104,11 +104,19 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
             path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
         text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         if detail["type"] == "extra_forbidden":
-            text += suggest(str(loc[-1]), _fields_at(model, loc[:-1]))
+            deeper = keys_below(draft.values, section, str(loc[-1])) if len(loc) == 1 else []
+            text += f"; did you mean {' or '.join(deeper)}?" if deeper else suggest(str(loc[-1]), _fields_at(model, loc[:-1]))
         elif detail["type"] not in ("missing", "value_error"):
             text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))
     return result
+
+
+def keys_below(values: dict[str, Any], section: str, key: str) -> list[str]:
+    """Dotted paths of what is called `key` in a part of a section: of a model on another, `model.backbone.weights`."""
+    parts = values.get(section)
+    inside = parts.items() if isinstance(parts, dict) else ()
+    return [f"{section}.{name}.{key}" for name, part in inside if isinstance(part, dict) and key in part]
 
 
 def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:

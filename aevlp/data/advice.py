@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from aevlp.data.prompt_names import FILE
 from aevlp.data.table import BETWEEN, SPLITS, Row
 
 FEW = 10  # training photos of a class; below that, average precision is noise and a head hardly learns
+SLIPS = 2  # photos of a word that may be a misspelling
+CLASSES = "classes.txt"
 FEW_STEPS = 500  # of the optimiser; the published recipe takes 2,300 on its smallest dataset
 EPOCHS, BATCH = 8, 16  # of the recipe that `folder` experiments begin with
 SHOWN = 10
@@ -34,6 +37,7 @@ def advice(
         yield f"no training photo of {_some(missing)}: nothing is learnt of such"
     if unobserved := [name for name in class_names if not train[name] and name in shown]:
         yield f"no training photo has the known label {_some(unobserved)}: of such only pseudo-labels are learnt"
+    yield from _misspelt(Counter(word for row in rows for word in row.words))
     few = [f"{name} ({train[name]})" for name in class_names if 0 < train[name] < FEW]
     if few:
         yield f"fewer than {FEW} training photos: {_some(few)}"
@@ -44,11 +48,38 @@ def advice(
         photos = f"{len(parts['train'])} training photos"
         yield (
             f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
-            f"--set trainer.epochs={epochs} trainer.patience=null or trainer.learning_rate=1e-4"
+            f"--set trainer.epochs={epochs} trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4"
         )
     yield from _known(rows, len(class_names))
     read = _some(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)
     yield f"CLIP reads the labels as: {read}; for other words write lines class,words into {FILE}"
+
+
+def _misspelt(counts: Counter[str]) -> Iterator[str]:
+    """Words of four letters or more that are rare, and one slip away from a word that is three times as frequent."""
+    often = sorted(word for word, count in counts.items() if count > SLIPS and len(word) >= 4)
+    found = [
+        f"{word!r} ({counts[word]}) of {other!r} ({counts[other]})"
+        for word in sorted(counts) if counts[word] <= SLIPS and len(word) >= 4
+        for other in often if counts[other] >= 3 * counts[word] and _is_one_slip(word, other)
+    ]  # fmt: skip
+    if found:
+        yield f"may be a misspelling: {_some(found)}; mend it in the table. {CLASSES}, a list of the classes, has such refused"
+
+
+def _is_one_slip(word: str, other: str) -> bool:
+    """Whether a letter is changed, missing or too many, or two neighbours are exchanged; no number, and no plural s."""
+    start = _shared(word, other)
+    end = _shared(word[start:][::-1], other[start:][::-1])
+    one, two = (text[start : len(text) - end] for text in (word, other))
+    if any(letter.isdigit() for letter in one + two) or word.casefold().removesuffix("s") == other.casefold().removesuffix("s"):
+        return False
+    return max(len(one), len(two)) == 1 or (len(one) == 2 and one == two[::-1])
+
+
+def _shared(word: str, other: str) -> int:
+    """Letters that both begin with."""
+    return next((i for i, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), min(len(word), len(other)))
 
 
 def contradiction(group: list[Row]) -> str:
@@ -63,7 +94,8 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: d
     for split, title in (("val", "validation"), ("test", "test")):
         missing = [name for name, count in zip(class_names, counts[split], strict=True) if not count]
         if parts[split] and missing:
-            yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there"
+            remedy = f"give some {split} in the column split, or label more"
+            yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there; {remedy}"
         if not all(row.tells_all(len(class_names)) for row in parts[split]):
             yield f"the {len(parts[split])} {title} photos are judged by their known labels, as not all of their labels are told"
     if not parts["test"]:

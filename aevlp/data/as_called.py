@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from aevlp.command import COMMAND
 from aevlp.data.images import Photos
@@ -24,9 +26,16 @@ SHOWN = 3
 
 
 class TablePhotos(Photos):
-    """Photos that a table names: of one that is absent it is told which other may be meant."""
+    """Photos that a table names in some of its lines: of one that is absent it is told which other may be meant."""
 
     _index: PhotoIndex | None = None
+
+    def __init__(self, root: Path, names: Sequence[str], table: Path, lines: np.ndarray):
+        super().__init__(root, names, lines)
+        self.table = table
+
+    def _place(self, row: int) -> str:
+        return f"{self.table}:{self.rows[row]}"
 
     def _problem(self, row: int, error: Exception) -> str:
         problem = super()._problem(row, error)

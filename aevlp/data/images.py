@@ -122,12 +122,16 @@ class ImageFiles:
             raise DataError(self._problem(row, error)) from error
 
     def _problem(self, row: int, error: Exception) -> str:
-        path = self.root / str(self.names[row])
+        path, place = self.root / str(self.names[row]), self._place(row)
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            return f"{path}: listed in row {self.rows[row]}, but there is no such file"
+            return f"{path}: listed in {place}, but there is no such file" if place else f"{path}: there is no such file"
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its content is of no known kind" if unknown else getattr(error, "strerror", None) or error
-        return f"{path}: row {self.rows[row]} cannot be read as an image: {reason}"
+        return f"{path}: {f'listed in {place}, ' if place else ''}cannot be read as an image: {reason}"
+
+    def _place(self, row: int) -> str:
+        """Where a row is listed; empty where nothing lists it."""
+        return f"row {self.rows[row]}"
 
 
 class Photos(ImageFiles):
@@ -139,3 +143,6 @@ class Photos(ImageFiles):
         pixels, changes = decoding.as_shown(image)
         self.changes.update(changes)
         return pixels
+
+    def _place(self, row: int) -> str:
+        return ""

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, suggest
+from aevlp.data.column_names import GUESSES, are_common, is_of_predict
 from aevlp.data.csv_lines import rows_of
 from aevlp.data.parquet_lines import parquet_rows
 from aevlp.folders import leads_outside
@@ -168,15 +169,23 @@ def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
             raise DataError(f"{path}: two columns must be called image and label (or labels); they are {','.join(header)[:80]!r}")
         raise DataError(
             f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. Write such a "
-            f"line, or tell what the columns are called: {COMMAND} import {shlex.quote(str(path))} --from csv "
-            f"--root {shlex.quote(str(path.parent))} --image NAME --label NAME --replace"
+            f"line, or {_import_command(path, header)}"
         )
+    if path.suffix != ".parquet" and is_of_predict(path, header):
+        raise DataError(f"{path}: is what `predict` wrote, {GUESSES}; {_import_command(path, header)}")
     twice = next((name for name in columns if name in COLUMNS and columns.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}:1: column {twice!r} is named twice")
     aside = [name or "(unnamed)" for name, column in zip(header, columns, strict=True) if column not in COLUMNS]
     notes = [f"columns that are not read: {', '.join(map(repr, aside))} (known are {', '.join(COLUMNS)})"] if aside else []
     return columns, notes
+
+
+def _import_command(path: Path, header: list[str]) -> str:
+    command = f"{COMMAND} import {shlex.quote(str(path))} --from csv --root {shlex.quote(str(path.parent))}"
+    if are_common(header):
+        return f"have it made into one: {command} --replace"
+    return f"tell what the columns are called: {command} --image NAME --label NAME --replace"
 
 
 def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:

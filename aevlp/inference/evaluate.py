@@ -66,8 +66,10 @@ class Evaluation:
         return int((~np.isnan(self.precisions)).sum())
 
 
-def evaluate(trained: Trained, split_name: str) -> Evaluation:
+def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
     """Score the split "train", "val" or "test" of the model's dataset, by its known labels where it has no full ones.
+
+    Without a name it is test, or val where there is no test, which is told.
 
     Raises:
         DataError: there is no such split, or no image of it has a label.
@@ -75,6 +77,9 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
     """
     data = build_dataset(trained.config.dataset)
     trained = with_data_names(trained, data.class_names)
+    asked = split_name
+    if split_name is None:
+        split_name = "val" if data.test is None else "test"
     split: Split | None = {"train": data.train, "val": data.val, "test": data.test}[split_name]
     if split is None:
         raise DataError(f"the dataset has no {split_name} split; take --split val")
@@ -84,6 +89,8 @@ def evaluate(trained: Trained, split_name: str) -> Evaluation:
         raise DataError(f"no image of the {split_name} split has a label, so nothing can be measured on it")
     changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
     notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
+    if asked is None and data.test is None:
+        notes.append("the dataset has no test split: these are the figures of validation, which chose the epoch")
     scorer = Scorer(trained, len(data.class_names))
     logits = _logits(scorer, trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"

@@ -50,6 +50,8 @@ class Labeled:
     """Where it is a pseudo-positive, and there; None where full labels are not known."""
     notes: list[str]
     """What a user should know of the data."""
+    mirrored: bool = False
+    """Whether training mirrors photos by chance, which here are taken as they are."""
 
 
 def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) -> Labeled:
@@ -88,8 +90,9 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
                     progress(int(rows[-1]) + 1)
         known = (split.observed > 0).sum(axis=0, dtype=np.int64)
         return Labeled(
-            data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes
-        )
+            data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
+            config.dataset.flip,
+        )  # fmt: skip
 
 
 def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:

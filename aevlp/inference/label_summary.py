@@ -33,6 +33,8 @@ def print_labeled(found: Labeled, console: Terminal) -> None:
         told = [f"{found.class_names[j]} assigned to {found.assigned[j]} photos, known in {found.known[j]}" for j in far[:3]]
         others = f"; and {len(far) - 3} more classes" if len(far) > 3 else ""
         console.tell(f"far beyond what is known, so look at these before you train: {'; '.join(told)}{others}")
+    if found.mirrored:
+        console.tell("photos as they are: a run mirrors each by chance in each epoch, so it may assign a few more or fewer")
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> list[str]:

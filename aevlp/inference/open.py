@@ -58,7 +58,7 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     return Trained(
         str(folder), config, weights, _class_names(folder),
         None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])), _summary(folder),
-        RunFolder(folder).read_fingerprint(),
+        RunFolder(folder).read_fingerprint(), None if validation is None else validation[1],
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.column_names import TAKEN
 from aevlp.data.images import Photos, resize
-from aevlp.data.imports.csv import COMMON
 from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
 from aevlp.data.quarantine import most_bad
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
@@ -30,7 +30,6 @@ from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
 
 DEFAULT_THRESHOLD = 0.5  # where validation chose none
-_OTHERS = {title for titles in COMMON.values() for title in titles}  # columns in which a table of photos has something else
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def predict(
 
 
 def _columns(class_names: list[str]) -> dict[str, str]:
-    titles = [f"{name} (probability)" if name.casefold() in _OTHERS else name for name in class_names]
+    titles = [f"{name} (probability)" if name.casefold() in TAKEN else name for name in class_names]
     return {"image": "string"} | dict.fromkeys(titles, "float32") | {"labels": NAMES}
 
 

@@ -41,8 +41,7 @@ def _newest_usable() -> Path:
     for run in begun_runs():
         try:
             if CheckpointStore(run / "checkpoints", lambda _: None).best() is not None:
-                if newest:
-                    say(f"note  latest is {run.name}, as {newest}", error=True)
+                say(f"note  latest is {run.name}, as {newest}" if newest else f"latest is {run.name}", error=True)
                 return run
             newest = newest or f"{run.name} has no complete checkpoint with a validated epoch"
         except CheckpointError as error:

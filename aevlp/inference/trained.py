@@ -37,6 +37,8 @@ class Trained:
     """Metrics and identity of the run, as in its summary.json; empty where they are not known."""
     data: Fingerprint | None = None
     """What the run was trained on, where it tells."""
+    validated_on: np.ndarray | None = None
+    """Labels (N,C) of the validation photos that thresholds were chosen on, where a run has them."""
 
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""

@@ -7,6 +7,7 @@ each other -> mean and spread of a latent vector for each class. Norms follow ea
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field, SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import ComponentConfig
 from aevlp.models._classifier import BoostConfig, Classifier
 from aevlp.models.resnet import ResNetConfig
@@ -53,7 +54,10 @@ class LabelEncoderConfig(ComponentConfig):
     def trunk(self, num_classes: int, image_size: int) -> Classifier:
         """The backbone's own model, with its map not pooled; ConfigError where there is no map or `heads` does not divide it."""
         backbone = self.backbone.model_copy(update={"boost": 1.0})
-        trunk: Classifier = registry.build("models", backbone, num_classes=num_classes, image_size=image_size)
+        try:
+            trunk: Classifier = registry.build("models", backbone, num_classes=num_classes, image_size=image_size)
+        except (ConfigError, UnavailableError) as error:  # which knows its settings as those of the whole model
+            raise type(error)(re.sub(r"(?<!\S)model\.(?=(weights|backbone)\b)", "model.backbone.", str(error))) from error
         if trunk.num_features % self.heads:
             raise ConfigError(f"model.heads: {self.heads} must divide the {trunk.num_features} channels of the feature map")
         return trunk

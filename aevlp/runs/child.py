@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from aevlp.config import registry
@@ -47,9 +48,10 @@ def why(code: int, run: Path) -> Failure:
         lines = (run / OUTPUT).read_text(errors="replace").strip().splitlines()
     except OSError:  # the folder was removed
         lines = []
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if code in (1, 2) and said and lines[-1].startswith("error: "):
-        return Failure(said[-1], may_pass=said[-1].startswith(WORKER_DIED))
+    said = list(takewhile(lambda line: line.startswith("error: "), reversed(lines)))[::-1]
+    if code in (1, 2) and said:
+        reason = "; ".join(line.removeprefix("error: ") for line in said)
+        return Failure(reason, may_pass=reason.startswith(WORKER_DIED))
     if code < 0:
         return Failure(f"ended by {signal.Signals(-code).name}", may_pass=True)
     return Failure(f"exit code {code}: {lines[-1] if lines else 'no output'}"[:300], may_pass=True)

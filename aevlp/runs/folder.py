@@ -27,6 +27,7 @@ from aevlp.reading import read_json, read_table
 from aevlp.runs import plugins
 from aevlp.runs.lock import RunLock
 from aevlp.runs.snapshot import environment
+from aevlp.text import say
 
 if TYPE_CHECKING:
     from aevlp.data.dataset import Split, SPMLData
@@ -37,7 +38,9 @@ STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 def find_run(name: str) -> Path:
     """Folder of a run given by path, by id, or as `latest`; ConfigError where there is none."""
     if name == "latest":
-        return begun_runs()[0]
+        run = begun_runs()[0]
+        say(f"latest is {run.name}", error=True)
+        return run
     for path in (Path(name), runs_root() / name):
         if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
             return path

@@ -39,13 +39,14 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal)
         [header[i] for i in kept], [[row[i] for i in kept] for row in rows],
     ))  # fmt: skip
     told = [*estimate.lines(), ("disk", f"at most {estimate.disk_mb:,.0f} MB of checkpoints, {CHECKPOINTS} a run")]
-    for title, text in told if estimate.disk_mb else [("done", "no run is left that could be made")]:
+    none = ("failed", "none of the runs that are left can be made") if estimate.failures else ("done", "no run is left")
+    for title, text in told if estimate.disk_mb else [none]:
         console.tell(f"{title:<9} {text}", indent=10)
     if trials is not None:
         console.tell(
             f"{'to tune':<9} {trials} trials a row and its seeds again, counted whole and as if none was there", indent=10
         )
-    for title, reason in estimate.failures.items():
-        console.tell(f"{title} cannot run: {reason}", style="red", indent=2)
+    for text in estimate.failure_lines():
+        console.tell(text, style="red", indent=2)
     if estimate.failures:
         raise TrainingError(f"{len(estimate.failures)} of {len(plan.lines)} rows cannot run; mend that before the suite begins")

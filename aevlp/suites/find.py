@@ -7,7 +7,7 @@ from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
-from aevlp.config.errors import AevlpError
+from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
 from aevlp.runs.folder import RunFolder
@@ -59,7 +59,7 @@ def _other_data(path: Path, wanted: Fingerprint | None) -> str:
     try:
         found = None if wanted is None else folder.read_fingerprint()
     except AevlpError as error:
-        return str(error)
+        return in_one_line(error)
     if wanted is None or (found is None and not folder.has_begun):
         return ""
     if found is None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.describe import adaptations
-from aevlp.config.errors import AevlpError, ConfigError, NoFullLabelsError, suggest
+from aevlp.config.errors import AevlpError, ConfigError, NoFullLabelsError, in_one_line, suggest
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import ExperimentConfig
+from aevlp.config.validation import keys_below
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.runs.collect import Run, read_run
 from aevlp.suites.suite_file import RowConfig, SuiteConfig, load_suite
@@ -107,7 +108,7 @@ class Plan:
                 if len(self.lines) == 1:
                     raise
                 self.lines.remove(line)
-                self.notes.append(f"{line.title} is left out: {error}")
+                self.notes.append(f"{line.title} is left out: {in_one_line(error)}")
 
 
 def load_plan(
@@ -192,6 +193,11 @@ def add_words(lines: list[Line], words: Iterable[str]) -> list[str]:
         takers = [line for line in lines if word in wholes or _has(sections[line.title], section, key)]
         if takers and len(takers) < len(lines):
             notes.append(f"--set {word} is for {len(takers)} of {len(lines)} rows: {', '.join(line.title for line in takers)}")
+            below: dict[str, list[str]] = {}
+            for line in (line for line in lines if line not in takers):
+                for path in keys_below(sections[line.title] or {}, section, key):
+                    below.setdefault(path, []).append(line.title)
+            notes[-1] += "".join(f"; {path} is that of {', '.join(titles)}" for path, titles in below.items())
         for line in takers or lines:
             line.words.append(word)
     return notes

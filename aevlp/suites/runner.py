@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from aevlp.config.errors import AevlpError
+from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import from_dict
 from aevlp.machine import Machine
 from aevlp.runs import child
@@ -77,7 +77,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
                 try:
                     process = _begin(job, machine, slot)
                 except (AevlpError, OSError) as error:
-                    job.failure = str(error)
+                    job.failure = in_one_line(error)
                     ended(job)
                     continue
                 if process is not None:

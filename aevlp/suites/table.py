@@ -11,6 +11,8 @@ from aevlp.reporting.sheets import neutral, value
 from aevlp.suites.grid import grid_sheet
 from aevlp.suites.measure import METRICS
 
+MAX_TITLE = 80
+"""Characters; what has no room in it is told below the table."""
 METRIC_NAMES = {metric: name for name, metric in METRICS.items()}
 KNOWN = " (known labels)"
 SEEDS_TO_CLAIM = 5
@@ -43,8 +45,13 @@ def sheet(data: dict[str, Any]) -> Sheet:
 
 
 def _title(data: dict[str, Any]) -> str:
-    changes = f" ({', '.join(data['changes'])})" if data["changes"] else ""
-    return f"{data['suite']} on {data['dataset']}{changes}"
+    """What it is a table of, with as many of the changes as have room."""
+    title, changes = f"{data['suite']} on {data['dataset']}", data["changes"]
+    if not changes:
+        return title
+    forms = [f"{title} ({', '.join(changes)})"]
+    forms += [f"{title} ({', '.join(changes[:n])} and {len(changes) - n} more)" for n in range(len(changes) - 1, 0, -1)]
+    return next((form for form in forms if len(form) <= MAX_TITLE), f"{title} ({len(changes)} changes)")
 
 
 def _remark(row: dict[str, Any]) -> str:
@@ -63,6 +70,8 @@ def notes(data: dict[str, Any]) -> list[str]:
         said = [f"{METRIC_NAMES[data['metric']]}: in each cell the mean over seeds, at the end the mean over columns, {over}"]
     if data["known_labels"]:
         said.append("ranked by known labels, as not all are told: good for comparing, too low as a figure")
+    if not _title(data).endswith(f"({', '.join(data['changes'])})") and data["changes"]:
+        said.append(f"changed in all rows that have it: {', '.join(data['changes'])}")
     said += _verdict(data)
     said += data["notes"]
     adapted = {row["title"].removesuffix(f", {row['column']}"): row["adapted"] for row in data["rows"] if row["adapted"]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, in_one_line
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
 from aevlp.machine import Machine
@@ -89,8 +89,8 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
         except RunStopped:
             raise
         except AevlpError as error:
-            one.line.tuning_failure = str(error)
-            say(f"{one.line.title}: not tuned: {error}")
+            one.line.tuning_failure = in_one_line(error)
+            say(f"{one.line.title}: not tuned: {one.line.tuning_failure}")
 
 
 def _study(line: Line, trials: int) -> str:

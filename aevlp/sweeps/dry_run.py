@@ -46,8 +46,8 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
             _look_along(parameter, plan, base, estimate, console)
     for title, text in estimate.lines():
         _tell(console, title, text)
-    for title, reason in estimate.failures.items():
-        console.tell(f"{title} cannot run: {reason}", style="red", indent=2)
+    for line in estimate.failure_lines():
+        console.tell(line, style="red", indent=2)
     if estimate.failures:
         raise TrainingError("a trial of this study could not run; mend that before it begins")
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import Any
 
-from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
+from aevlp.config.errors import AevlpError, CheckpointError, ConfigError, in_one_line
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
@@ -44,7 +44,7 @@ class ProcessWorker:
                 return self._start()
             return self._watch()
         except (ConfigError, NotMeasuredError) as error:
-            return Outcome("failed", reason=str(error))
+            return Outcome("failed", reason=in_one_line(error))
 
     def _start(self) -> Outcome | None:
         assert self._folder is not None
@@ -53,7 +53,7 @@ class ProcessWorker:
         try:  # the run may still be held by a process that an earlier sitting left, and that is saving
             self._folder.lock()
         except CheckpointError as error:
-            return None if time.time() < self._waits_until else Outcome("crashed", reason=str(error))
+            return None if time.time() < self._waits_until else Outcome("crashed", reason=in_one_line(error))
         self._folder.unlock()
         self._process = child.start(self._folder.path, self.environment)
         return None
@@ -144,7 +144,7 @@ class InProcessWorker:
             signal.raise_signal(stopped.exit_code - 128)  # the study's own flag sees it too
             return Outcome("stopped")
         except (AevlpError, NotMeasuredError) as error:
-            return Outcome("failed", reason=str(error))
+            return Outcome("failed", reason=in_one_line(error))
         except MemoryError as error:
             return Outcome("crashed", reason=f"out of memory: {error}")
 

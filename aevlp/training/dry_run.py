@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,12 +41,15 @@ def first_images(split: Split, count: int) -> Split:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a run of one configuration costs on this machine, from two steps and one validation batch."""
+    """What a run of one configuration costs on this machine, from two steps and one validation batch.
+
+    All times are of a second time, as the first pays for what is imported, loaded and chosen only once.
+    """
 
     loss: float
-    """Of the second step."""
+    """Of the last step."""
     step_seconds: float
-    """Of the second step."""
+    """Of the last step."""
     evaluate_seconds: float
     """A validation image."""
     view_seconds: float
@@ -87,29 +91,45 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         val=first_images(data.val, settings.eval_batch_size),
         test=None,
     )
-    with tempfile.TemporaryDirectory() as root, StopFlag(settings.stop_signals) as stop, deaths_told():
+    with tempfile.TemporaryDirectory() as root, StopFlag(settings.stop_signals) as stop, deaths_told(), _threads_kept():
         trainer = build_trainer(config, short, RunFolder.create(config, Path(root)), Trackers([]), stop)
-        task, clock = trainer.task, time.perf_counter
+        task = trainer.task
         task.labeler.uses_cache = False
         task.labeler.prepare(first_images(short.train, 1))  # warms up
-        views, began = task.labeler.num_images_encoded, clock()
-        task.labeler.prepare(short.train)
-        views, encode = task.labeler.num_images_encoded - views, clock() - began
+        views = task.labeler.num_images_encoded
+        encode = _seconds(lambda: task.labeler.prepare(short.train))
+        views = task.labeler.num_images_encoded - views
         task.model.train()
-        for number, batch in enumerate(trainer.loader.epoch(1)):
-            began = clock()  # the last of the two steps counts
+        first, *rest = trainer.loader.epoch(1)
+        for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
+            began = time.perf_counter()
             loss = float(task.step(batch, epoch=1, step=number))
-            step = clock() - began
+            step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
-        began = clock()
-        trainer.predict(short.val, "validate")
-        evaluate = (clock() - began) / len(short.val)
+        trainer.predict(first_images(short.val, 1), "validate")
+        evaluate = _seconds(lambda: trainer.predict(short.val, "validate")) / len(short.val)
         size = _save_and_reload(trainer)
     return Rehearsal(
         loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
         len(data.train), len(data.val), peak_memory_mb(), size,
     )  # fmt: skip
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give torch back its threads, so that one run's setting does not slow the rehearsal of the next."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def dry_run(config: ExperimentConfig) -> None:

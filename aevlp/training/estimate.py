@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aevlp.config.errors import AevlpError
+from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.machine import Machine
@@ -55,7 +55,7 @@ class Estimate:
             try:
                 self._rehearsals[key] = rehearse(from_dict(values, "dry run"))
             except AevlpError as error:
-                self._rehearsals[key] = str(error)
+                self._rehearsals[key] = in_one_line(error)
         found = self._rehearsals[key]
         if isinstance(found, str):
             self.failures[title] = found
@@ -76,6 +76,13 @@ class Estimate:
         key = _encoding(config.to_dict())
         if key not in self._views:
             self._views[key] = _Views(config.labeler.name, count_views(config), like.view_seconds)
+
+    def failure_lines(self) -> list[str]:
+        """A line for each reason why some cannot be made, which names all that it is of."""
+        titles: dict[str, list[str]] = {}
+        for title, reason in self.failures.items():
+            titles.setdefault(reason, []).append(title)
+        return [f"{', '.join(those)} cannot run: {reason}" for reason, those in titles.items()]
 
     def lines(self) -> list[tuple[str, str]]:
         """Title and text of what all runs take together."""

@@ -21,7 +21,6 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
-from aevlp.data.fingerprint import Fingerprint, fingerprint
 from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
@@ -34,6 +33,7 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures
+from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
@@ -41,7 +41,7 @@ from aevlp.training.task import Task
 from aevlp.training.trainer import Progress, Trainer
 from aevlp.vision_language.encoder import missing_too
 
-_UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
+_UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
         folder = RunFolder(path)
-        data = _unchanged_data(config, folder)
+        data = unchanged_data(config, folder)
         folder.lock()
         if epochs is not None and epochs != config.trainer.epochs:
             _refuse_if_over(folder, epochs)
@@ -102,29 +102,6 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
         return _run(config, folder, trackers, data)
-
-
-def _unchanged_data(config: ExperimentConfig, folder: RunFolder) -> SPMLData | None:
-    """The data that the run was begun on; None where it does not tell, so that there is nothing to compare."""
-    begun_on = folder.read_fingerprint()
-    if begun_on is None:
-        return None
-    data: SPMLData = build_dataset(config.dataset)
-    changed = fingerprint(data).difference(begun_on)
-    if changed:
-        raise ConfigError(
-            f"{folder.path.name}: its data have changed since it was begun: {changed}; restore them, or start a new run"
-        )
-    return data
-
-
-def _know_data(folder: RunFolder, data: SPMLData) -> Fingerprint | None:
-    """What the run is trained on, written down where it is new; None where an older version began it."""
-    found = folder.read_fingerprint()
-    if found is None and not folder.has_begun:
-        found = fingerprint(data)
-        folder.write_fingerprint(found)
-    return found
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -140,8 +117,8 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
     progress = Progress.of(checkpoint.state())
     if progress.stopped_early:
         raise ConfigError(
-            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train; "
-            "start a new run with trainer.patience=null trainer.max_drop=null"
+            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train: "
+            f"{progress.stop_rule(folder.read_config().trainer)}; {_UNENDED}"
         )
     if epochs < progress.epochs_done:
         raise ConfigError(f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs")
@@ -157,9 +134,9 @@ def _run(
     try:
         with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
             data = data or build_dataset(config.dataset)
-            known = _know_data(folder, data)
+            known = known_data(folder, data)
             if known is None:
-                data.notes.append(_UNKNOWN_DATA)
+                data.notes.append(UNKNOWN_DATA)
             trainer = build_trainer(config, data, folder, trackers, stop)
             was_over = trainer.is_over
             summary = trainer.fit()
@@ -228,8 +205,11 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     for note in data.notes + known_notes(data.train) + figures.notes(config, data) + cached + decided:
         trackers.message(note)
     if trainer.is_over:
+        progress = trainer.progress
+        early = f", where the run stopped early: {progress.stop_rule(config.trainer)}; {_UNENDED}"
         trackers.message(
-            f"nothing is left to train after epoch {trainer.progress.epochs_done}; the best weights are tested again"
+            f"nothing is left to train after epoch {progress.epochs_done}{early if progress.stopped_early else ''}; "
+            "the best weights are tested again"
         )
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
             labeler.prepare(blind(data.train), _progress(trackers, stop))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config.errors import CheckpointError, TrainingError
-from aevlp.config.schema import ExperimentConfig
+from aevlp.config.schema import ExperimentConfig, TrainerConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_over_classes, num_occurring
@@ -58,6 +58,12 @@ class Progress:
             return TypeAdapter(cls).validate_python(state["progress"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"its progress cannot be read: {' '.join(str(error).split())}") from error
+
+    def stop_rule(self, settings: TrainerConfig) -> str:
+        """The rule that ended a run early, and its setting."""
+        if settings.patience is not None and self.stale_epochs >= settings.patience:
+            return f"no better validation mAP in {self.stale_epochs} epochs after the best (trainer.patience={settings.patience})"
+        return f"validation mAP fell too far below its best (trainer.max_drop={settings.max_drop or 0:g})"
 
 
 class Trainer:
@@ -181,7 +187,8 @@ class Trainer:
         if progress.stopped_early and epoch < self.config.trainer.epochs:
             title = "validation mAP (known labels)" if by_known else "validation mAP"
             self.tracker.message(
-                f"early stop after epoch {epoch}: best {title} {progress.best_map:.2f} in epoch {progress.best_epoch}"
+                f"early stop after epoch {epoch}: {progress.stop_rule(self.config.trainer)}; best {title} "
+                f"{progress.best_map:.2f} in epoch {progress.best_epoch}"
             )
 
     def should_stop(self, selected: float) -> bool:

@@ -14,7 +14,7 @@ HELP = "mAP, and precision, recall and F1 at thresholds, of a run, an export or 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("source", metavar="RUN|FILE", help="run folder, id or `latest`; exported folder; published checkpoint")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="images to score (default: test)")
+    parser.add_argument("--split", choices=("train", "val", "test"), help="images to score (default: test, or val without one)")
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", help="also write <split>_per_class.csv, <split>_thresholds.csv and <split>_scores.npz"
     )

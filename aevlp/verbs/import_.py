@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shlex
 from pathlib import Path
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="kind", metavar="KIND", help="kind of export, as `list imports` names them (default: guessed)"
     )
     parser.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE)"
+        "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE, or its folder)"
     )
     parser.add_argument("--table", metavar="NAME", default="labels.csv", help="labels.csv (the default) or labels.parquet")
     parser.add_argument("--replace", action="store_true", help="write over a table that says something else")
@@ -52,13 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
     source = arguments.source
     if not os.path.exists(source):
         raise ConfigError(f"{source}: no such file or folder")
-    root = _root(arguments)
+    if arguments.root is not None and not arguments.root.is_dir():
+        raise DataError(f"--root {arguments.root}: there is no such folder")
     from aevlp.data.imports._guess import guess
     from aevlp.data.imports._run import import_table
     from aevlp.data.table import SPLITS
 
     kind = arguments.kind or guess(source)
-    imported = import_table(_config(kind, arguments), source, root, name=arguments.table, replace=arguments.replace)
+    config = _config(kind, arguments)
+    root = arguments.root or (source if source.is_dir() else _folder_of(source, config))
+    imported = import_table(config, source, root, name=arguments.table, replace=arguments.replace)
     rows, report = imported.collected.rows, imported.report
     splits = {split: sum(row.split == split for row in rows) for split in SPLITS}
     say(
@@ -76,13 +80,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if report.left_out.counts else 0
 
 
-def _root(arguments: argparse.Namespace) -> Path:
-    if arguments.root is None and not arguments.source.is_dir():
-        raise ConfigError(f"{arguments.source}: is no folder of photos; say where those are: --root FOLDER")
-    root: Path = arguments.root or arguments.source
-    if not root.is_dir():
-        raise DataError(f"--root {root}: there is no such folder")
-    return root
+def _folder_of(source: Path, config: ImportConfig) -> Path:
+    """The folder of a file, where one of the first photos that it names lies there; ConfigError where none does."""
+    from aevlp.data.imports._base import Report
+
+    folder = source.parent
+    for one in itertools.islice(registry.build("imports", config, source=source, report=Report()), 100):
+        name = one.row.image.replace("\\", "/")
+        if any((folder / place).is_file() for place in (name, name.rpartition("/")[2])):
+            return folder
+    raise ConfigError(f"{source}: is no folder of photos, and names none beside it; say where they are: --root FOLDER")
 
 
 def _config(kind: str, arguments: argparse.Namespace) -> ImportConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from aevlp.config.errors import ConfigError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
@@ -13,6 +14,7 @@ HELP = "pseudo-labels of the training images as a file, with score, sign and the
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
+    parser.add_argument("source", nargs="?", metavar="RUN", help="run folder, id or `latest`: the same as its --exp config.yaml")
     add_experiment(parser)
     add_labels_file(parser)
 
@@ -20,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Label, and say how much of what."""
     path, form = given_labels_file(arguments)
+    if arguments.source is not None:
+        if arguments.exp is not None:
+            raise ConfigError(f"--exp {arguments.exp}: run {arguments.source} knows its own; give one of the two")
+        from aevlp.runs.folder import find_run
+
+        arguments.exp = str(find_run(arguments.source) / "config.yaml")
     config = given_experiment(arguments, "whose images to label")
     from aevlp.inference.label import write_pseudo_labels
     from aevlp.inference.label_summary import print_labeled

@@ -6,11 +6,18 @@ import argparse
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aevlp.inference.trained import Trained
+
+FEW = 10  # validation photos of a class
 HELP = "scores and labels of photos, by a run or an export"
 
 
@@ -49,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_images(arguments.images)
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
+    trained = open_trained(source)
     bad = predict(
-        open_trained(source), found, output, form, threshold=arguments.threshold,
+        trained, found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,
     )  # fmt: skip
     if found.others:
@@ -59,8 +67,23 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"left out  {problem}", error=True)
     count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
     left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
-    say(f"{count} images scored{left_out}{where}", error=output is None)
+    say(f"{count} image{'' if count == 1 else 's'} scored{left_out}{where}", error=output is None)
+    if arguments.threshold is None:
+        for line in _thresholds_told(trained):
+            say(line, error=output is None)
     return int(any(os.path.normpath(path) in bad for path in arguments.images))
+
+
+def _thresholds_told(trained: Trained) -> Iterator[str]:
+    """By what the labels were chosen, and how far that can be trusted."""
+    labels = trained.validated_on
+    chosen_on = "" if labels is None else f", chosen on {len(labels)} validation photo{'' if len(labels) == 1 else 's'}"
+    yield f"labels by the run's thresholds{chosen_on}; --threshold 0.5 sets one"
+    few = 0 if labels is None else int(((labels > 0).sum(axis=0) < FEW).sum())
+    if labels is not None and few:
+        yield (
+            f"note  {few} of {labels.shape[1]} classes have fewer than {FEW} of these photos: thresholds from so few are chance"
+        )
 
 
 def _passed_over(names: list[str]) -> str:
@@ -68,6 +91,9 @@ def _passed_over(names: list[str]) -> str:
 
     kinds = Counter(os.path.splitext(name)[1].lower() or "none" for name in names).most_common(10)
     told = ", ".join(f"{suffix} {count}" for suffix, count in kinds)
-    return (
-        f"{len(names)} files are passed over, as their names do not end as those of photos do ({told}): {some(names, len(names))}"
+    what = (
+        "1 file is passed over, as its name does not end"
+        if len(names) == 1
+        else f"{len(names)} files are passed over, as their names do not end"
     )
+    return f"{what} as those of photos do ({told}): {some(names, len(names))}"

@@ -115,6 +115,7 @@ class Embedder:
         """Views that went through the encoder so far."""
         self._build = build or (lambda: DualEncoder(config, device))
         self._encoder: DualEncoder | None = None
+        self._text_width: int | None = None
         self._said: set[str] = set()
         self._notify = notify or logging.getLogger("aevlp").warning
         self._files: str | None = None
@@ -145,8 +146,10 @@ class Embedder:
             values, found = cached.read(rows)
             if values is not None and found.all():
                 cached.close()
+                self._text_width = values.shape[-1]
                 return torch.from_numpy(values[:, 0].copy()).to(self.device)
         features = self.encoder.encode_texts(texts)
+        self._text_width = features.shape[-1]
         self._require_usable(features.cpu().numpy(), [repr(text) for text in texts])
         if cached is not None:
             for row, feature in zip(rows, features.cpu().numpy(), strict=True):
@@ -289,7 +292,13 @@ class Embedder:
         turned = torch.tensor(mirrored, dtype=torch.int64, device=self.device)
         pixels[turned] = pixels[turned].flip(-1)
         self.num_images_encoded += place
-        return self.encoder.encode_images(pixels)[:place].half()
+        embeddings = self.encoder.encode_images(pixels)[:place]
+        if self._text_width not in (None, embeddings.shape[-1]):
+            raise ConfigError(
+                f"labeler.encoder.source: {self.config.source} gives {embeddings.shape[-1]} numbers for an image and "
+                f"{self._text_width} for a text, which cannot be compared; take an encoder whose towers project to one width"
+            )
+        return embeddings.half()
 
     def _require_usable(self, embeddings: np.ndarray, names: list[str]) -> None:
         wrong = np.flatnonzero(~usable(embeddings))

@@ -158,7 +158,7 @@ class CachedRows:
                 store.close()
         if 0 < len(wanted) < num_wanted:
             count = sum(map(len, wanted.values()))
-            self.notify(f"embedding cache: {count} of {len(missing)} images are new or have changed, and are encoded")
+            self.notify(f"embedding cache: {count} of {len(missing)} images are not cached yet, and are encoded")
 
     def _read(self, store: Store, rows: range) -> tuple[np.ndarray, np.ndarray]:
         values, found, damaged = store.read(rows)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.config.errors import ConfigError, UnavailableError, in_one_line
 from aevlp.config.schema import ComponentConfig, Config
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
@@ -25,6 +26,7 @@ FILE_TYPES = (".json", ".txt", ".safetensors", ".model")
 """What belongs to an encoder's folder; all else is left alone."""
 _PATTERNS = [f"*{suffix}" for suffix in FILE_TYPES]
 _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "tiny_clip"
 
 
@@ -81,11 +83,17 @@ class DualEncoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings (N,D) float32 of texts, not normalised."""
+        """Embeddings (N,D) float32 of texts, not normalised; ConfigError where the tokenizer is of another model."""
         length = self.model.config.text_config.max_position_embeddings
         # Padded to the full length: SigLIP was trained that way, and CLIP pools at the end token whatever follows it.
         tokens = self._tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         tokens.pop("token_type_ids", None)
+        largest, known = int(tokens["input_ids"].max()), self.model.config.text_config.vocab_size
+        if largest >= known:
+            raise ConfigError(
+                f"labeler.encoder.source: {self.config.source} holds parts of two encoders: its tokenizer has "
+                f"{len(self._tokenizer)} words and gives number {largest}, its text tower knows {known}; take that model's own"
+            )
         return _features(self.model.get_text_features(**tokens.to(self.device))).float()
 
 
@@ -178,18 +186,41 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequenc
     logging.disable_progress_bar()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model, report = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
-        )
+        with _silent(logging):
+            model, report = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **local
+            )
+        if not any(path for name in _TOKENIZERS for path in folder.glob(name)):  # else transformers may make an empty one
+            raise FileNotFoundError(f"it has no tokenizer ({', '.join(_TOKENIZERS)})")
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        if tokenizer.pad_token is None:
+            raise ValueError("its tokenizer has no padding token; name one as pad_token in tokenizer_config.json")
         mean, std = _statistics(folder)
     except Exception as error:  # transformers and safetensors raise a dozen types; all mean that the folder cannot be used
-        raise ConfigError(f"labeler.encoder.source: {source} cannot be loaded: {error}") from error
+        raise ConfigError(f"labeler.encoder.source: {source} cannot be loaded: {in_one_line(error)}") from error
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         raise ConfigError(f"labeler.encoder.source: {source} is a {type(model).__name__}, not a dual encoder like CLIP or SigLIP")
     if report["missing_keys"]:  # transformers would leave them at random values
         raise ConfigError(f"labeler.encoder.source: the weights of {source} lack {sorted(report['missing_keys'])[0]!r}")
+    if report["mismatched_keys"]:  # likewise
+        name, *shapes = min(report["mismatched_keys"])
+        held, said = (tuple(shape) for shape in shapes)
+        raise ConfigError(
+            f"labeler.encoder.source: {source} holds parts of two encoders: "
+            f"{name} is {held} in its weights, {said} in config.json"
+        )
     return model, tokenizer, mean, std
+
+
+@contextlib.contextmanager
+def _silent(logging: Any) -> Iterator[None]:
+    """Without the tables of transformers about weights that do not fit, which is told in a line."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _statistics(folder: Path) -> tuple[list[float], list[float]]:
@@ -197,4 +228,7 @@ def _statistics(folder: Path) -> tuple[list[float], list[float]]:
     path = folder / "preprocessor_config.json"
     settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text(encoding="utf-8"))
     settings = settings.get("image_processor", settings)
-    return settings["image_mean"], settings["image_std"]
+    mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError(f"image_mean {mean} and image_std {std} must be three numbers each, the latter above 0")
+    return mean, std

@@ -3,10 +3,13 @@
 import re
 
 import pytest
+import torch
 
+from aevlp import load_experiment
 from aevlp.cli import main
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.training import dry_run as module
+from aevlp.training.task import Task
 
 
 def test_it_tells_time_and_memory_and_leaves_nothing(small, capsys, tmp_path):
@@ -29,6 +32,37 @@ def test_it_times_encoding_and_counts_what_is_cached(small, capsys, monkeypatch)
     assert main(["--exp", "digits_gpr", "--dry-run", "--set", *few, "labeler.encoder.cache=false"]) == 0
     assert counted == [40, 480]
     assert capsys.readouterr().out.count("views        10 per training image") == 2
+
+
+@pytest.mark.parametrize("images", [64, 20, 10])
+def test_what_only_the_first_step_and_validation_cost_is_not_counted(small, monkeypatch, images):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    sizes = []
+
+    def slow_once(owner, name, size):
+        work, seconds = getattr(owner, name), [1000.0]
+
+        def timed(self, given, *more, **named):
+            now[0] += seconds.pop() if seconds else 4.0
+            sizes.append((name, size(given)))
+            return work(self, given, *more, **named)
+
+        monkeypatch.setattr(owner, name, timed)
+
+    slow_once(Task, "step", lambda batch: len(batch.image))
+    slow_once(module.Trainer, "predict", len)
+    found = module.rehearse(load_experiment("digits_an", [*small, f"dataset.num_train={images}"]))
+    assert (found.step_seconds, found.evaluate_seconds) == (4.0, 4.0 / 40)
+    whole = min(images, 16)
+    assert [size for name, size in sizes if name == "step"][1] == whole
+    assert sizes[-1] == ("predict", 40)
+
+
+def test_a_rehearsal_leaves_the_number_of_threads_to_the_next(small):
+    before = torch.get_num_threads()
+    module.rehearse(load_experiment("digits_an", [*small, f"trainer.threads={before + 1}"]))
+    assert torch.get_num_threads() == before
 
 
 def test_a_checkpoint_that_does_not_come_back_equal_is_an_error(small, capsys, monkeypatch):

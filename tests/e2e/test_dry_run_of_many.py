@@ -9,6 +9,7 @@ import suite_runs as suites
 import sweep_runs as sweeps
 
 from aevlp.cli import main
+from aevlp.config.errors import UnavailableError
 from aevlp.folders import runs_root
 from aevlp.sweeps.study import study_folder
 from aevlp.training import estimate
@@ -63,6 +64,20 @@ def test_every_row_that_cannot_run_is_told_at_once(tmp_path, capsys):
         assert f"{title} cannot run: encoder {source} is not in the local cache" in said.out
     assert "2 of 3 rows cannot run" in said.err
     assert re.search(r"^AN +0 +1", said.out, re.MULTILINE)
+
+
+def test_a_reason_is_told_once_in_one_line_with_all_rows_that_have_it(tmp_path, monkeypatch, capsys):
+    def fail(config):
+        raise UnavailableError("no weights\nno encoder either")
+
+    monkeypatch.setattr(estimate, "rehearse", fail)
+    assert suites.run(suites.write(tmp_path, ROWS), "--dry-run", seeds=1) == 1
+    said = capsys.readouterr()
+    assert "AN, WAN, AEVLP, SMILE cannot run: no weights; no encoder either\n" in said.out
+    assert said.out.count("no weights") == 1
+    assert "failed    none of the runs that are left can be made" in said.out
+    assert "no run is left" not in said.out
+    assert "4 of 4 rows cannot run" in said.err
 
 
 def test_trials_of_tuning_are_counted(tmp_path, capsys):

@@ -188,6 +188,13 @@ def summary(found):
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("flip", ["true", "false"])
+def test_where_a_run_mirrors_photos_it_is_said_that_it_may_assign_others(tmp_path, flip, capsys):
+    assert main([*COMMAND, f"dataset.flip={flip}", "-o", str(tmp_path / "labels.csv")]) == 0
+    last = " ".join(capsys.readouterr().out.split())[-200:]
+    assert ("a run mirrors each by chance in each epoch, so it may assign a few more or fewer" in last) == (flip == "true")
+
+
 def test_the_summary_begins_with_what_is_assigned_most_beyond_what_is_known():
     lines = summary(labeled([600, 637, 0, 60, 0], [300, 12, 40, 0, 0]))
     assert lines[0].split() == ["class", "assigned", "known", "share", "%"]
@@ -254,3 +261,15 @@ def test_on_standard_output_there_is_nothing_but_the_labels(tmp_path, few_at_a_t
     out, err = capsys.readouterr()
     assert out == (tmp_path / "labels.csv").read_text()
     assert err.endswith(told.out.replace(f": {tmp_path}/labels.csv", ""))
+
+
+def test_a_run_is_labelled_as_its_configuration(small, tmp_path, capsys):
+    run = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "dataset.image_size=32", "trainer.epochs=1"])).run_dir
+    files = []
+    for i, words in enumerate(([str(run)], ["latest"], ["--exp", str(run / "config.yaml")])):
+        assert main(["label", *words, "-o", str(tmp_path / f"{i}.csv")]) == 0
+        files.append((tmp_path / f"{i}.csv").read_bytes())
+    assert files[0] == files[1] == files[2]
+    assert capsys.readouterr().err.count(f"latest is {run.name}\n") == 1
+    assert main(["label", str(run), "--exp", "digits_gpr", "-o", str(tmp_path / "x.csv")]) == 2
+    assert capsys.readouterr().err.endswith("knows its own; give one of the two\n")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from aevlp.cli import main
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, DataError
 from aevlp.data import decoding
 from aevlp.data.table import read_table
 from aevlp.inference import predict as predicting
@@ -22,6 +22,8 @@ from aevlp.inference.open import open_trained
 from aevlp.inference.predict import find_images
 from aevlp.inference.trained import Scorer
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+
+THRESHOLDS = "labels by the run's thresholds, chosen on 40 validation photos; --threshold 0.5 sets one"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def read_csv(path):
 
 def test_scores_are_the_runs_own_and_labels_follow_the_thresholds(trained_run, photos, tmp_path, capsys):
     assert main(["predict", str(trained_run), str(photos), "-o", str(tmp_path / "s.csv"), "--batch-size", "7"]) == 0
-    assert capsys.readouterr().out == f"40 images scored: {tmp_path}/s.csv\n"
+    assert capsys.readouterr().out.startswith(f"40 images scored: {tmp_path}/s.csv\n{THRESHOLDS}\n")
     rows = read_csv(tmp_path / "s.csv")
     names = json.loads((trained_run / "classes.json").read_text())
     assert list(rows[0]) == ["image", *names, "labels"]
@@ -80,7 +82,7 @@ def test_a_class_may_be_called_as_a_column_of_a_table_is(form, trained_run, phot
     assert list(row) == ["image", *(f"{name} (probability)" for name in names[:8]), "dog", "cat", "labels"]
     if form == "csv":
         assert main(["import", str(file), "--root", str(photos), "--set", "image=image"]) == 0
-        assert set(read_table(photos / "labels.csv").rows[0].labels) == set(names)
+        assert set(read_table(photos / "labels.csv").rows[0].known) == set(names)
         (photos / "labels.csv").unlink()
 
 
@@ -98,9 +100,10 @@ def test_parquet_holds_the_same_as_csv(trained_run, photos, tmp_path):
 def test_on_standard_output_there_is_nothing_but_the_labels(trained_run, mixed, tmp_path, capsys):
     command = ["predict", str(trained_run), str(mixed), "--on-bad-image", "quarantine", "-o"]
     assert main([*command, str(tmp_path / "s.csv")]) == 0
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    told = out.partition("\n")[2]
     assert main([*command, "-"]) == 0
-    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n")
+    assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n{told}")
 
 
 def test_one_threshold_for_all(trained_run, photos, tmp_path):
@@ -111,7 +114,7 @@ def test_one_threshold_for_all(trained_run, photos, tmp_path):
         assert len(row["labels"].split("|") if row["labels"] else []) == count
 
 
-def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path, monkeypatch):
+def test_what_is_predicted_goes_in_again_as_known_labels(trained_run, photos, tmp_path, monkeypatch):
     copy, labels = shutil.copytree(photos, tmp_path / "copy"), {}
     monkeypatch.chdir(copy)
     for form in ("csv", "labelstudio", "jsonl", "fiftyone"):
@@ -127,12 +130,19 @@ def test_what_is_predicted_goes_in_again_as_labels(trained_run, photos, tmp_path
         else:
             file = file.rename(file.with_suffix({"csv": ".csv", "labelstudio": ".json"}[form]))
             assert main(["import", str(file), "--root", str(copy), "--replace"]) == 0
-            labels[form] = {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows}
+            rows = read_table(copy / "labels.csv").rows
+            labels[form] = {row.image: set(row.known) for row in rows}
+            assert not any(row.labels for row in rows)  # a model's guesses are never all labels
     assert len(labels["csv"]) == 40
     assert any(len(found) > 1 for found in labels["csv"].values())
     assert labels["csv"] == labels["labelstudio"] == labels["jsonl"] == labels["fiftyone"]
     shutil.copy(tmp_path / "found.csv", copy / "labels.csv")
-    assert {row.image: set(row.labels) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
+    with pytest.raises(
+        DataError, match=r"is what `predict` wrote, a model's guesses.*: python run\.py (import .* --replace)"
+    ) as told:
+        read_table(copy / "labels.csv")
+    assert main(str(told.value).partition("run.py ")[2].split()) == 0
+    assert {row.image: set(row.known) for row in read_table(copy / "labels.csv").rows} == labels["csv"]
 
 
 def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
@@ -160,7 +170,7 @@ def test_quarantine_counts_and_lists_bad_images(trained_run, mixed, photos, tmp_
     command = ["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv"), "--on-bad-image", "quarantine"]
     assert main([*command, "--batch-size", "3"]) == 0
     out, err = capsys.readouterr()
-    assert out == f"40 images scored, 10 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert out.startswith(f"40 images scored, 10 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n")
     assert err.count("left out  ") == 10
     assert [row["image"] for row in read_csv(tmp_path / "s.csv.quarantine.csv")] == [f"{mixed}/bad{n}.png" for n in range(10)]
     assert all(row["problem"] for row in read_csv(tmp_path / "s.csv.quarantine.csv"))
@@ -203,7 +213,7 @@ def test_a_folder_that_may_not_be_read_is_an_image_that_cannot(trained_run, clos
     assert not (tmp_path / "s.csv").exists()
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
     out, err = capsys.readouterr()
-    assert out == f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n"
+    assert out.startswith(f"20 images scored, 1 left out ({tmp_path}/s.csv.quarantine.csv): {tmp_path}/s.csv\n")
     assert err.endswith(f"notes.txt\nleft out  {said}\n")
     assert read_csv(tmp_path / "s.csv.quarantine.csv") == [{"image": f"{closed}/below", "problem": said}]
     assert main([*command[:2], str(closed / "below"), *command[3:]]) == 1
@@ -220,8 +230,10 @@ def test_files_that_are_not_named_as_photos_are_told(trained_run, photos, tmp_pa
         "note  3 files are passed over, as their names do not end as those of photos do (none 1, .txt 1, .cr2 1): "
         f"{folder}/README, {folder}/notes.txt, {folder}/below/raw.CR2\n"
     )
+    assert main([*command[:-1], str(folder / "below")]) == 0
+    assert "note  1 file is passed over, as its name does not end as those of photos do (.cr2 1): " in capsys.readouterr().err
     assert main([*command, str(folder / "notes.txt")]) == 1  # named by itself, it is tried
-    assert "notes.txt: row 40 cannot be read as an image" in capsys.readouterr().err
+    assert "notes.txt: cannot be read as an image" in capsys.readouterr().err
 
 
 def test_what_is_named_by_itself_and_left_out_is_a_failure(trained_run, mixed, tmp_path, capsys):
@@ -239,13 +251,9 @@ def test_heic_that_nothing_here_reads_is_told_with_what_would(trained_run, photo
     command = ["predict", str(trained_run), str(folder), "-o", str(tmp_path / "s.csv")]
     reads = "HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'"
     assert main(command) == 1
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith(f"error: {folder}/x.heic: row 20 cannot be read as an image: {reads}; ")
-    )
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {folder}/x.heic: cannot be read as an image: {reads}; ")
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
-    assert f"left out  {folder}/x.heic: row 20 cannot be read as an image: {reads}\n" in capsys.readouterr().err
+    assert f"left out  {folder}/x.heic: cannot be read as an image: {reads}\n" in capsys.readouterr().err
 
 
 def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_path, capsys):
@@ -255,7 +263,7 @@ def test_a_link_to_a_folder_is_named_and_not_followed(trained_run, photos, tmp_p
     shutil.copy(photos / "000.png", tmp_path / "links")
     assert main(["predict", str(trained_run), str(tmp_path / "links"), "-o", str(tmp_path / "s.csv")]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("1 images scored: ")
+    assert out.startswith("1 image scored: ")
     assert [line.split(":")[0] for line in err.splitlines()] == [f"note  {tmp_path}/links/{n}" for n in ("elsewhere", "round")]
 
 
@@ -266,7 +274,7 @@ def test_a_named_pipe_is_no_image_and_is_not_waited_for(trained_run, photos, tmp
     os.mkfifo(tmp_path / "mixed" / "pipe.jpg")
     command = ["predict", str(trained_run), str(tmp_path / "mixed"), "-o", str(tmp_path / "s.csv")]
     assert main(command) == 1
-    assert "pipe.jpg: row 1 cannot be read as an image: is a named pipe, not a file; repair" in capsys.readouterr().err
+    assert "pipe.jpg: cannot be read as an image: is a named pipe, not a file; repair" in capsys.readouterr().err
     assert main([*command, "--on-bad-image", "quarantine"]) == 0
     assert len(read_csv(tmp_path / "s.csv")) == 1
 
@@ -365,3 +373,19 @@ def test_run_from_before_class_names_were_kept(trained_run, photos, tmp_path, ca
     (old / "val_scores.npz").unlink()
     assert main(["predict", str(old), str(photos / "000.png"), "-o", str(tmp_path / "s.csv")]) == 2
     assert "give --threshold T" in capsys.readouterr().err
+
+
+def test_by_which_thresholds_labels_are_chosen_is_told_and_how_far_to_trust_them(trained_run, photos, tmp_path, capsys):
+    command = ["predict", "-o", str(tmp_path / "s.csv"), str(trained_run), str(photos / "000.png")]
+    with np.load(trained_run / "val_scores.npz") as scores:
+        few = int((scores["targets"].sum(axis=0) < 10).sum())
+    assert 0 < few < 10
+    assert main(command) == 0
+    warning = f"note  {few} of 10 classes have fewer than 10 of these photos: thresholds from so few are chance"
+    assert capsys.readouterr().out.splitlines()[1:] == [THRESHOLDS, warning]
+    assert main([*command, "--threshold", "0.5"]) == 0
+    assert capsys.readouterr().out == f"1 image scored: {tmp_path}/s.csv\n"
+    assert main(["export", str(trained_run), "-o", str(tmp_path / "model")]) == 0
+    capsys.readouterr()
+    assert main([*command[:3], str(tmp_path / "model"), command[-1]]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["labels by the run's thresholds; --threshold 0.5 sets one"]

@@ -100,7 +100,7 @@ def test_what_has_no_brightness_is_refused_by_name(tmp_path, name, pixels, reaso
     with pytest.raises(DataError) as caught:
         decoded(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: row 0 cannot be read as an image: ")
+    assert message.startswith(f"{path}: listed in row 0, cannot be read as an image: ")
     assert reason in message
     assert message.endswith("; save the picture with 8 bits")
 

@@ -60,7 +60,7 @@ def test_a_changed_image_is_encoded_again_and_the_others_are_not(cached, said):
     images = identities()
     images[5] = b"changed".ljust(16)
     assert there(cached(images)) == [i for i in range(COUNT) if i != 5]
-    assert said == ["embedding cache: 1 of 12 images are new or have changed, and are encoded"]
+    assert said == ["embedding cache: 1 of 12 images are not cached yet, and are encoded"]
     fill(cached(images), [5])
     assert there(cached(images)) == list(range(COUNT))
 

@@ -1,6 +1,8 @@
 """DualEncoder and text features, on tiny random CLIP and SigLIP models against calling transformers by hand."""
 
+import json
 import os
+import re
 
 import dual_encoders as tiny
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.data.images import ArrayImages
+from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig, choose_precision
 from aevlp.vision_language.prompts import text_features
 
@@ -149,6 +153,72 @@ def test_only_safetensors_are_read(folders, tmp_path):
     folder = copy(folders["clip"][0], tmp_path, without=["model.safetensors"])
     torch.save(folders["clip"][1].state_dict(), folder / "pytorch_model.bin")
     assert "safetensors" in refused(folder)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_tokenizer_of_another_model_is_told_with_both_numbers(folders, tmp_path, kind):
+    folder = copy(folders[kind][0], tmp_path)
+    tiny.save_tokenizer(folder, (*tiny.WORDS, "purple", "cat"))
+    encoder = DualEncoder(EncoderConfig(source=str(folder)))
+    assert encoder.encode_texts(["a red truck"]).isfinite().all()  # whose words both parts know
+    with pytest.raises(ConfigError, match=r"its tokenizer has 16 words and gives number 15, its text tower knows 14") as caught:
+        encoder.encode_texts(["a cat"])
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize(
+    ("tower", "name", "value"),
+    [
+        ("text", "max_position_embeddings", 6),
+        ("text", "vocab_size", 99),
+        ("text", "hidden_size", 64),
+        ("vision", "image_size", 32),
+    ],
+)
+def test_weights_of_another_shape_than_the_config_are_told_in_a_line(folders, tmp_path, capfd, kind, tower, name, value):
+    folder = copy(folders[kind][0], tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config[f"{tower}_config"][name] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    told = refused(folder)
+    assert re.search(r"holds parts of two encoders: \S+ is \(.*\) in its weights, \(.*\) in config.json$", told)
+    assert "\n" not in told
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("image_mean", [0.5]), ("image_std", [0, 0, 0]), ("image_std", "x"), ("image_mean", None)]
+)
+def test_statistics_that_are_no_three_numbers_are_refused(folders, tmp_path, kind, key, value):
+    folder = copy(folders[kind][0], tmp_path)
+    statistics = json.loads((folder / "preprocessor_config.json").read_text()) | {key: value}
+    (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
+    assert "\n" not in refused(folder)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_folder_without_any_file_of_a_tokenizer_or_without_padding_is_refused(folders, tmp_path, kind):
+    folder = copy(folders[kind][0], tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": None}))
+    assert "its tokenizer has no padding token" in refused(folder)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    assert "it has no tokenizer (tokenizer.json, " in refused(folder)
+
+
+def test_towers_of_different_width_are_told(folders, tmp_path):
+    """As a SigLIP may be, whose text tower alone projects."""
+    from transformers import SiglipConfig, SiglipModel
+
+    folder = copy(folders["siglip"][0], tmp_path, without=["config.json", "model.safetensors"])
+    SiglipModel(SiglipConfig(text_config=tiny.TEXT | {"projection_size": 48}, vision_config=tiny.VISION)).save_pretrained(folder)
+    embedder = Embedder(EncoderConfig(source=str(folder), cache=False), "cpu", lambda _: None)
+    embedder.encode_texts(["red"])
+    with pytest.raises(ConfigError, match=r"copy gives 32 numbers for an image and 48 for a text"):
+        list(embedder.embed(ArrayImages(views(2).permute(0, 2, 3, 1).numpy()), grid=0, flip=False))
 
 
 def test_a_model_that_is_no_dual_encoder_is_refused(folders, tmp_path):

@@ -253,7 +253,8 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
         "fewer than 10 training photos: cat (7), dog (1)",
         "the 2 validation photos are judged by their known labels, as not all of their labels are told",
         "no row has split test",
-        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs",
+        "9 training photos make 8 steps in 8 epochs of batches of 16, few; take more epochs or a higher rate: --set "
+        "trainer.epochs=500 trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4",
         "1 of 11 photos have no label",
         "1 of 11 photos have several known labels",
         "1 known absences: each is a negative in training",
@@ -314,6 +315,7 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
         "1 names are of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
         f"to take these: {command}\n"
     ) in output
+    assert f"{root}/gone.png: listed in {root}/labels.csv:6, but there is no such file" in output
     data = load(root, on_bad_image="quarantine")
     assert [split.images.name(i) for split in (data.train, data.val) for i in range(len(split))] == ["0.png", "2.png", "3.png"]
     with pytest.raises(DataError, match=r"a.1\.png: .* no such file; 1\.png is meant .the name has folders .*; 2 of 4 training"):
@@ -346,3 +348,30 @@ def test_the_table_may_have_another_name(folder):
     assert len(load(root, table="mine.csv").train) == 4
     with pytest.raises(DataError, match=r"labels\.csv: no such file; it names the photos of dataset\.root"):
         load(root)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train"] * 3 + ["trian"], "'trian' (1) of 'train' (3)"),
+        (["person"] * 6 + ["persom", "perso"], "'perso' (1) of 'person' (6), 'persom' (1) of 'person' (6)"),
+        (["train"] * 3 + ["brain"] * 3, ""),  # both frequent
+        (["cat"] * 6 + ["car"], ""),  # three letters
+        (["train"] * 2 + ["trian"], ""),  # none is frequent
+        (["room 1"] * 6 + ["room 2"], ""),
+        (["chair"] * 6 + ["chairs"], ""),  # told as a plural
+        (["train"] * 6 + ["grain elevator"], ""),
+    ],
+)
+def test_prepare_tells_of_a_rare_word_that_may_be_a_frequent_one_misspelt(folder, capsys, words, said):
+    root = folder("image,label", *(f"{i}.png,{word}" for i, word in enumerate(words)))
+    prepare("folder", root)
+    told = [line for line in capsys.readouterr().out.splitlines() if "may be a misspelling" in line]
+    assert (said in told[0] and "classes.txt" in told[0]) if said else not told
+
+
+def test_prepare_says_how_a_class_gets_validated(folder, capsys):
+    prepare("folder", folder("image,label", *(f"{i}.png,{'cat' if i else 'dog'}" for i in range(7))))
+    output = capsys.readouterr().out
+    assert "no validation photo of " in output
+    assert "is not measured there; give some val in the column split, or label more\n" in output

@@ -133,11 +133,11 @@ def test_a_validation_file_that_cannot_be_read_is_named_too(root):
     break_file(path, "HTML")
     data = build_arrays(ArraysConfig(name="arrays", root=str(root)))
     for workers in (0, 2):
-        with pytest.raises(DataError, match=rf"^{path}: row {row} cannot be read as an image: [^\n]*$"):
+        with pytest.raises(DataError, match=rf"^{path}: listed in row {row}, cannot be read as an image: [^\n]*$"):
             list(eval_loader(data.val, image_size=16, batch_size=2, num_workers=workers))
 
 
 def test_a_folder_is_no_image(tmp_path):
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(DataError, match=r"a\.png: row 0 cannot be read"):
+    with pytest.raises(DataError, match=r"a\.png: listed in row 0, cannot be read"):
         ImageFiles(tmp_path, ["a.png"])[0]

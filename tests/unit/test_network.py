@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from aevlp import network
+from aevlp import load_experiment, network
 from aevlp.cli import main
+from aevlp.config import registry
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.vision_language.encoder import BUNDLED, EncoderConfig, locate
 
@@ -141,6 +142,23 @@ def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
     assert locate(EncoderConfig(source="bundled")) == BUNDLED
     (tmp_path / "config.json").write_text("{}")
     assert locate(EncoderConfig(source=str(tmp_path))) == tmp_path
+
+
+@pytest.mark.parametrize("model", ["smile", "mime"])
+def test_of_a_model_on_another_the_message_names_the_key_that_works(model, monkeypatch, tmp_path):
+    def unreachable(url, what, instead):
+        raise UnavailableError(f"{what} is not here; {instead}")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("aevlp.models.resnet.require_reachable", unreachable)
+    config = load_experiment("digits_an", [f"model={model}"]).model
+    with pytest.raises(UnavailableError, match=r"set model\.backbone\.weights to a file, or to none"):
+        registry.build("models", config, num_classes=3, image_size=32)
+    damaged = tmp_path / "model.weights.pth"
+    damaged.write_text("no weights")
+    config = load_experiment("digits_an", [f"model={model}", f"model.backbone.weights={damaged}"]).model
+    with pytest.raises(ConfigError, match=f"^model.backbone.weights: {damaged} cannot be read"):
+        registry.build("models", config, num_classes=3, image_size=32)
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,9 @@ CASES = {
         ("10 photos are left out, as the table does not name them: 20.jpg, 21.jpg",), are(16, 4, 0),
     ),
     "bad_files": Case(
-        bad_files, ("28 of 30 can be read", "04.jpg: row 6", "03.jpg: row 5"), code=1, then=may_be_left_out_and_repaired
+        bad_files,
+        ("28 of 30 can be read", "04.jpg: listed in {root}/labels.csv:6, can", "03.jpg: listed in {root}/labels.csv:5, can"),
+        code=1, then=may_be_left_out_and_repaired,
     ),
     "same_picture": Case(
         same_picture,
@@ -339,10 +341,10 @@ def test_a_folder_as_people_have_it(name, tmp_path, capsys):
     assert main(["prepare", "folder", "--root", str(root)]) == case.code
     output, error = capsys.readouterr()
     for words in case.says:
-        assert words in output + error
+        assert words.format(root=root) in output + error
     if case.code:
         (line,) = error.splitlines()
-        assert case.says[-1] in line
+        assert case.says[-1].format(root=root) in line
         assert str(root) in line
     else:
         case.has(root, load(root))
@@ -381,5 +383,5 @@ def test_a_picture_of_60_000_pixels_a_side_is_refused_before_it_is_decoded(tmp_p
     (tmp_path / "00.jpg").write_bytes(head)
     assert main(["prepare", "folder", "--root", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {tmp_path}/00.jpg: row 2 cannot be read as an image: ")
+    assert line.startswith(f"error: {tmp_path}/00.jpg: listed in {tmp_path}/labels.csv:2, cannot be read as an image: ")
     assert "3600000000 pixels" in line

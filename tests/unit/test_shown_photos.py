@@ -122,6 +122,6 @@ def test_heic_is_read_with_its_package_and_named_without(tmp_path, monkeypatch):
     assert find_images([str(tmp_path)]).images.name(0).endswith("x.HEIC")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     decoding.knows_heic.cache_clear()
-    with pytest.raises(DataError, match=r"x\.HEIC: row 0 cannot be read as an image: HEIC.* pip install 'aevlp\[photos\]'"):
+    with pytest.raises(DataError, match=r"x\.HEIC: cannot be read as an image: HEIC.* pip install 'aevlp\[photos\]'"):
         Photos(tmp_path, ["x.HEIC"])[0]
     decoding.knows_heic.cache_clear()

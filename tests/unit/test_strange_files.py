@@ -150,7 +150,7 @@ def test_an_image_in_a_folder_without_rights_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("aevlp.input.os.stat", closed)
     images = ImageFiles(tmp_path, ["closed/a.jpg"])
-    expected = f"{tmp_path}/closed/a.jpg: row 0 cannot be read as an image: Permission denied"
+    expected = f"{tmp_path}/closed/a.jpg: listed in row 0, cannot be read as an image: Permission denied"
     assert images.absence(0) == expected
     for read in (images.__getitem__, images.identity):
         with pytest.raises(AevlpError) as caught:

@@ -128,6 +128,17 @@ def test_words_that_go_together_only_are_for_all_rows(words, tmp_path):
     assert plan.notes == []
 
 
+def test_of_a_model_on_another_the_key_that_works_is_told():
+    plan = load_plan("table1", "folder", 1, rows=["AN", "SMILE", "MIME"], words=("model.weights=none",))
+    assert plan.notes == ["--set model.weights=none is for 1 of 3 rows: AN; model.backbone.weights is that of SMILE, MIME"]
+    with pytest.raises(ConfigError) as caught:
+        load_plan("table1", "folder", 1, rows=["SMILE", "MIME"], words=("model.weights=none", "labeler.encoder.source=bundled"))
+    told = str(caught.value)
+    for title in ("SMILE", "MIME"):
+        assert f"rows.{title}: --set model.weights=none: model.weights: unknown key; did you mean model.backbone.weights?" in told
+        assert f"rows.{title}: --set labeler.encoder.source=bundled: labeler.encoder: unknown key" in told
+
+
 def test_a_word_that_no_row_has_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"rows\.AEVLP: --set loss\.rhoo=1: loss\.rhoo: unknown key; did you mean 'rho'"):
         load_plan(suites.write(tmp_path), "digits", 1, words=("loss.rhoo=1",))
@@ -196,3 +207,17 @@ def test_a_suite_with_columns_has_no_rival_row(tmp_path):
     text = "columns: {a: [], b: [trainer.epochs=2]}\nours: AN\nrows: {AN: an}\n"
     with pytest.raises(ConfigError, match="such a suite ranks its rows by their mean; leave out ours"):
         load_plan(suites.write(tmp_path, text), "digits", 1)
+
+
+def test_a_title_has_the_changes_there_is_room_for_and_the_rest_is_told_below(plan):
+    data = measure(plan)
+    data["changes"] = ["trainer.epochs=2"]
+    assert sheet(data).title == "tiny on digits (trainer.epochs=2)"
+    assert not [note for note in notes(data) if "trainer.epochs" in note]
+    data["changes"] = [f"trainer.setting_{i}={i}" for i in range(7)]
+    assert sheet(data).title == "tiny on digits (trainer.setting_0=0, trainer.setting_1=1 and 5 more)"
+    assert f"changed in all rows that have it: {', '.join(data['changes'])}" in notes(data)
+    for length in range(1, 100):
+        data["changes"] = ["x" * length] * 3
+        assert len(sheet(data).title) <= 80
+    assert sheet(data).title == "tiny on digits (3 changes)"

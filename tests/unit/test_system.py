@@ -78,13 +78,15 @@ def test_loaders_workers_of_a_sweep_and_torch_go_by_the_share(groups, monkeypatc
 
     groups("0::/\n", {"cpu.max": "300000 100000"})
     assert _useful(16) == 3
-    assert Machine(2).threads(aevlp.load_experiment("digits_gpr", ["trainer.threads=null"])) == 1
-    told = []
+    told, config = [], aevlp.load_experiment("digits_gpr", ["trainer.threads=null"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert [Machine(workers).threads(config) for workers in (1, 2, 9)] == [3, 1, 1]
     monkeypatch.setattr(torch, "set_num_threads", told.append)
     system.limit_threads(None)
     system.limit_threads(7)
     assert told == [3, 7]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # as OMP_NUM_THREADS says
+    assert [Machine(workers).threads(config) for workers in (1, 2)] == [2, 1]
 
 
 @pytest.mark.parametrize("verb", [[], ["--exp", "digits_gpr"], *([verb] for verb in VERBS)], ids=" ".join)

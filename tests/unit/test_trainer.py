@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import aevlp
+from aevlp.cli import main
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch, TrainLoader
 from aevlp.data.random import epoch_order
@@ -67,6 +68,25 @@ def test_stop_rule(monkeypatch, patience, max_drop, maps, epochs, best):
     assert (result.best_epoch, result.best_val_map) == (best, maps[best - 1])
     assert result.summary["trainer/epoch"] == epochs
     assert runs.newest(result.run_dir).state()["progress"]["stopped_early"] == (epochs < len(maps))
+
+
+@pytest.mark.parametrize(
+    ("fallen", "setting", "said"),
+    [(48.0, "patience=2", "no better validation mAP in 2 epochs"), (40.0, "max_drop=2", "validation mAP fell too far")],
+)
+def test_an_early_stop_names_its_rule_and_setting_in_the_run_and_to_who_resumes_it(monkeypatch, capsys, fallen, setting, said):
+    both = [value for m in (49.0, 50.0, fallen, fallen, 60.0) for value in (m, 0.0)]
+    run = train_with_maps(monkeypatch, both, "trainer.patience=2", "trainer.max_drop=2").run_dir
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "early stop after epoch" in line]
+    rule = told.partition(": ")[2].partition(";")[0]
+    assert rule.startswith(said)
+    assert rule.endswith(f"(trainer.{setting})")
+    monkeypatch.undo()
+    assert main(["--resume", str(run)]) == 0
+    remedy = "begin a new run with trainer.patience=null trainer.max_drop=null"
+    assert f"{rule}; to train all epochs {remedy}" in " ".join(capsys.readouterr().out.split())
+    assert main(["--resume", str(run), "--set", "trainer.epochs=9"]) == 2
+    assert f"{rule}; to train all epochs {remedy}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("labels", ["clean", "observed"])

@@ -261,3 +261,8 @@ def test_a_trial_whose_worker_died_may_be_tried_again(tmp_path):
     for message, may_pass in ((f"{WORKER_DIED}, most likely because memory ran out", True), ("the loss is not finite", False)):
         (tmp_path / child.OUTPUT).write_text(f"error: {message}\n")
         assert child.why(1, tmp_path) == child.Failure(message, may_pass)
+
+
+def test_why_a_run_failed_is_one_line_whatever_it_told(tmp_path):
+    (tmp_path / child.OUTPUT).write_text("error: of before\nepoch 1\nerror: no weights\nerror: no encoder either\n")
+    assert child.why(1, tmp_path).reason == "no weights; no encoder either"

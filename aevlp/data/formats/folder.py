@@ -140,11 +140,11 @@ def build_folder(config: FolderConfig) -> SPMLData:
         if whole and targets is not None:
             observed = targets.astype(np.int8)
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
-        files = TablePhotos(photos_folder(config, root), names, np.array(lines))
+        files = TablePhotos(photos_folder(config, root), names, path, np.array(lines))
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
-        photos = TablePhotos(files.root, files.names[kept].tolist(), files.rows[kept])
+        photos = TablePhotos(files.root, files.names[kept].tolist(), path, files.rows[kept])
         return Split(photos, observed[kept], None if targets is None else targets[kept])
 
     return SPMLData(

@@ -15,6 +15,7 @@ from aevlp.data.table import Row
 from aevlp.reading import open_regular
 
 MAX_BYTES = 1_000_000_000  # of one JSON file: COCO's largest, instances_train2017.json, has 450 million
+AS_KNOWN = "they are taken as known labels, never as all there are"  # what a model guesses
 SHOWN = 3  # names told of each kind of thing; further ones are counted
 _SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from aevlp.config.errors import DataError
 from aevlp.data.imports._base import Found, Report, Tally, split_of
-from aevlp.data.locate import PhotoIndex
+from aevlp.data.locate import ABOVE, PhotoIndex
 from aevlp.data.table import BETWEEN, Row, merged, several_in_one, similar_names
 from aevlp.folders import leads_outside
 
@@ -85,6 +86,7 @@ class _Places:
         self.photos, self.report, self.absent = photos, report, absent
         self.unfit: set[str] = set()
         self._beside: dict[Path, str] = {}
+        self._roots = {os.path.abspath(photos.root), os.path.realpath(photos.root)}
 
     def photo(self, one: Found) -> str | None:
         """The photo that is meant; None, and told, where it is none that a table can name."""
@@ -95,7 +97,7 @@ class _Places:
             meant = self.photos.find(word)
             several = self._likely(meant.photos, beside, one.row.split)
             if len(several) == 1:
-                if meant.differs:
+                if meant.differs and not (meant.differs == ABOVE and self._is_path_to(word, several[0])):
                     self.report.notes.add(f"named with {meant.differs}", f"{word} is {several[0]}")
                 return self._fit(several[0])
             if several:
@@ -113,6 +115,12 @@ class _Places:
             except ValueError:  # the export lies elsewhere
                 self._beside = {file: ""}
         return self._beside[file].removeprefix(".")
+
+    def _is_path_to(self, name: str, photo: str) -> bool:
+        """Whether a name, absolute or not, goes through the root to the photo."""
+        paths = [f"{root}/{photo}" for root in self._roots]
+        path = os.path.normpath(name)
+        return path in paths or (not os.path.isabs(path) and any(full.endswith(f"/{path}") for full in paths))
 
     def _likely(self, several: tuple[str, ...], beside: str, split: str) -> tuple[str, ...]:
         """Of photos with names that fit equally, the one below the folder of the export, or below that of the split."""

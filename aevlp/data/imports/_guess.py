@@ -10,6 +10,9 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.data.imports._base import ImportConfig
 from aevlp.data.locate import look_below
+from aevlp.data.table import TABLES
+
+_IMPORT = f"{COMMAND} import"
 
 
 def kinds_like(source: Path) -> list[str]:
@@ -24,6 +27,10 @@ def guess(source: Path) -> str:
     kinds = kinds_like(source)
     if len(kinds) == 1:
         return kinds[0]
+    tables = [name for name in TABLES if not kinds and (source / name).is_file() and kinds_like(source / name)]
+    if tables:
+        table, root = (shlex.quote(str(path)) for path in (source / tables[0], source))
+        raise ConfigError(f"{source}: looks like no export, but holds {tables[0]}; import that: {_IMPORT} {table} --root {root}")
     what = f"looks like {' and like '.join(kinds)}" if kinds else "looks like no export that is known"
     raise ConfigError(f"{source}: {what}; say which: --from {'|'.join(kinds or registry.names('imports'))}")
 
@@ -34,4 +41,4 @@ def import_command(root: Path) -> str | None:
     if not kinds:
         return None
     which = f" --from {'|'.join(kinds)}" if len(kinds) > 1 else ""
-    return f"{COMMAND} import {shlex.quote(str(root))}{which}"
+    return f"{_IMPORT} {shlex.quote(str(root))}{which}"

@@ -7,18 +7,10 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
+from aevlp.data.column_names import COMMON, GUESSES, is_of_label, is_of_predict
 from aevlp.data.csv_lines import first_line, rows_of
-from aevlp.data.imports._base import Found, ImportConfig, Report, split_of
+from aevlp.data.imports._base import AS_KNOWN, Found, ImportConfig, Report, split_of
 from aevlp.data.table import SPLITS, Row, names_in
-
-COMMON = {
-    "image": ("image", "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_name", "img"),
-    "label": ("label", "class", "category", "tag"),
-    "absent": ("absent",),
-    "labels": ("labels", "classes", "categories", "tags"),
-    "split": ("split", "subset", "set"),
-}
-"""Names that columns have, the likeliest first."""
 
 
 class CSVImport(ImportConfig):
@@ -49,8 +41,11 @@ def read_csv(config: CSVImport, *, source: Path, report: Report) -> Iterator[Fou
     rows = rows_of(source)
     _, header = next(rows, (1, []))
     columns = _columns(config, source, header)
+    predicted = is_of_predict(source, header)
+    if predicted or is_of_label(header):
+        report.sentences.append(f"labels written by `{'predict' if predicted else 'label'}` are {GUESSES}; {AS_KNOWN}")
     aside = [name for i, name in enumerate(header) if i not in columns.values()]
-    if aside:
+    if aside and not predicted:
         report.sentences.append(f"columns that are not read: {', '.join(map(repr, aside))}")
     for line, words in rows:
         if len(words) != len(header):
@@ -59,6 +54,8 @@ def read_csv(config: CSVImport, *, source: Path, report: Report) -> Iterator[Fou
             )
         cells = {name: words[column].strip() for name, column in columns.items()}
         known, absent, labels = (names_in(cells.get(name, "")) for name in ("label", "absent", "labels"))
+        if predicted:
+            known, labels = labels, ()
         if not cells["image"]:
             raise DataError(f"{source}:{line}: names no image")
         yield Found(source, Row(line, cells["image"], known, absent, labels, _split(source, line, cells.get("split", ""))))

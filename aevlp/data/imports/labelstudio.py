@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
-from aevlp.data.imports._base import MAX_BYTES, Found, ImportConfig, Report, begins_with
+from aevlp.data.column_names import GUESSES
+from aevlp.data.imports._base import AS_KNOWN, MAX_BYTES, Found, ImportConfig, Report, begins_with
 from aevlp.data.locate import is_photo
 from aevlp.data.table import Row
 from aevlp.reading import read_json
@@ -36,14 +37,18 @@ def read_labelstudio(config: LabelStudioImport, *, source: Path, report: Report)
     """One row a task. What annotators mark, or choose where several may be chosen, is all of a photo's labels.
 
     Where no task has more than one choice, it is what is known, and nothing is said of the other classes. Where annotators of one
-    task disagree, what all of them say is known.
+    task disagree, what all of them say is known. So is what is predicted, which is never all.
     """
     tasks = read_json(source, MAX_BYTES, _without_shapes)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise DataError(f"{source}: is no list of tasks; export from Label Studio as JSON")
     read = [_answers(source, i, task, report) for i, task in enumerate(tasks)]
-    single = not any(shape or len(labels) > 1 for answers in read for shape, labels in answers)
-    for i, (task, answers) in enumerate(zip(tasks, read, strict=True)):
+    guessed = [_has_only_predictions(task) for task in tasks]
+    single = not any(
+        shape or len(labels) > 1
+        for answers, is_guess in zip(read, guessed, strict=True) if not is_guess for shape, labels in answers
+    )  # fmt: skip
+    for i, (task, answers, is_guess) in enumerate(zip(tasks, read, guessed, strict=True)):
         name, *otherwise = _names(_image(config, source, i, task))
         said = [labels for _, labels in answers]
         agreed = tuple(label for label in said[0] if all(label in labels for labels in said)) if said else ()
@@ -51,7 +56,7 @@ def read_labelstudio(config: LabelStudioImport, *, source: Path, report: Report)
         if any(set(labels) != set(agreed) for labels in said):
             report.notes.add("photos whose annotators disagree; what all of them say is known, and nothing else", name)
             known, agreed = agreed, ()
-        elif single:
+        elif single or is_guess:
             known, agreed = agreed, ()
         if not known and not agreed:
             report.notes.add("tasks give their photo no label", name)
@@ -61,11 +66,9 @@ def read_labelstudio(config: LabelStudioImport, *, source: Path, report: Report)
 def _answers(source: Path, number: int, task: dict[str, Any], report: Report) -> list[tuple[bool, tuple[str, ...]]]:
     """What each annotator says: whether by marks on the photo, and the labels. The ground truth alone, where there is one."""
     annotations = task.get("annotations", task.get("completions"))
-    if annotations is None and "predictions" in task:  # as they are before anybody has looked at them
+    if _has_only_predictions(task):
         annotations = task["predictions"]
-        report.notes.add(
-            "tasks have predictions and no annotations; what is predicted is read as their labels", f"task {number + 1}"
-        )
+        report.notes.add(f"tasks have predictions and no annotations: {GUESSES}; {AS_KNOWN}", f"task {number + 1}")
     if not isinstance(annotations, list):
         raise DataError(f"{source}: task {number + 1} has no list of annotations; export from Label Studio as JSON, not JSON-MIN")
     answers, true = [], []
@@ -80,6 +83,11 @@ def _answers(source: Path, number: int, task: dict[str, Any], report: Report) ->
         answers.append(answer)
         true += [answer] if annotation.get("ground_truth") is True else []
     return true or answers
+
+
+def _has_only_predictions(task: dict[str, Any]) -> bool:
+    """Whether a task is as it is before anybody has looked at it."""
+    return "predictions" in task and task.get("annotations", task.get("completions")) is None
 
 
 def _labels(where: str, results: list[Any]) -> tuple[bool, tuple[str, ...]]:

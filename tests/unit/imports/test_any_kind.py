@@ -217,7 +217,7 @@ def test_a_source_that_is_none_is_one_line_and_nothing_is_written(kind, strange,
     ("words", "code", "message"),
     [
         (["gone"], 2, "gone: no such file or folder"),
-        (["mine.csv"], 2, "mine.csv: is no folder of photos; say where those are: --root FOLDER"),
+        (["mine.csv"], 2, "mine.csv: is no folder of photos, and names none beside it; say where they are: --root FOLDER"),
         (["mine.csv", "--root", "gone"], 1, "--root gone: there is no such folder"),
         (["mine.csv", "--root", "photos", "--from", "cocoo"], 2, "unknown import 'cocoo'; did you mean 'coco'?"),
         (["mine.csv", "--root", "photos", "--image", "fil"], 2, "--image fil: mine.csv has no such column; did you mean 'file'?"),

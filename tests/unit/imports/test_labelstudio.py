@@ -47,14 +47,14 @@ def test_annotators_who_disagree_are_told_and_skipped_annotations_are_not_read(p
     assert "1 annotations were skipped or cancelled, and are not read: task 2" in told
 
 
-def test_predictions_are_read_where_nobody_has_annotated(put, imported):
+def test_predictions_are_known_labels_where_nobody_has_annotated(put, imported):
     path, root = studio(
         put, {"data": {"image": "a.jpg"}, "predictions": [said("cat", "dog")]}, {"data": {"image": "b.jpg"}, "predictions": []},
         task("c.jpg", said("dog"), said("dog")),
     )  # fmt: skip
     rows, told = imported(path, root=root)
-    assert rows == [row("a.jpg", labels=["cat", "dog"]), row("b.jpg"), row("c.jpg", labels=["dog"])]
-    assert "2 tasks have predictions and no annotations; what is predicted is read as their labels: task 1, task 2" in told
+    assert rows == [row("a.jpg", ["cat", "dog"]), row("b.jpg"), row("c.jpg", ["dog"])]
+    assert "2 tasks have predictions and no annotations: a model's guesses, not what a person said" in told
 
 
 def test_the_photo_may_stand_under_another_key(put, imported, refused):

@@ -1,0 +1,60 @@
+"""What the columns of a CSV file of photos are called, by people and by this program."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from aevlp.data.csv_lines import rows_of
+
+COMMON = {
+    "image": ("image", "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_name", "img"),
+    "label": ("label", "class", "category", "tag"),
+    "absent": ("absent",),
+    "labels": ("labels", "classes", "categories", "tags"),
+    "split": ("split", "subset", "set"),
+}
+"""Names that columns have, the likeliest first."""
+TAKEN = {name for names in COMMON.values() for name in names}
+GUESSES = "a model's guesses, not what a person said"
+
+
+def are_common(header: Sequence[str]) -> bool:
+    """Whether the names of columns tell by themselves which holds the photo, and which a label."""
+    names = {name.strip().casefold() for name in header}
+    return not names.isdisjoint(COMMON["image"]) and not names.isdisjoint(COMMON["label"] + COMMON["labels"])
+
+
+def is_of_label(header: Sequence[str]) -> bool:
+    """Whether columns are those that `label` writes."""
+    return {"sign", "view", "global_probability"} <= set(header)
+
+
+def is_of_predict(path: Path, header: Sequence[str]) -> bool:
+    """Whether a file is as `predict` writes it: the image, a probability for each class, and labels, which are classes.
+
+    Errors as of `rows_of`.
+    """
+    image, *classes, labels = header if len(header) > 2 else ["", "", ""]
+    if (image, labels) != ("image", "labels") or TAKEN & {name.casefold() for name in classes}:
+        return False
+    names = {name.removesuffix(" (probability)") for name in classes} | set(classes)
+    for _, words in itertools.islice(rows_of(path), 1, None):
+        cell = words[-1]
+        if (
+            len(words) != len(header)
+            or not all(map(_is_probability, words[1:-1]))
+            or (cell and not names.issuperset(cell.split("|")))
+        ):
+            return False
+        if cell:
+            break
+    return True
+
+
+def _is_probability(word: str) -> bool:
+    try:
+        return 0 <= float(word) <= 1
+    except ValueError:
+        return False
