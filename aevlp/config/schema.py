@@ -26,13 +26,12 @@ from aevlp.folders import user_path
 SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
-    "labeler.encoder.workers",
-    "labeler.encoder.cache",
+    "labeler.encoder.workers", "labeler.encoder.cache",
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
 _CAME_LATER = {
-    "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None, "labeler.skip_known": False,
-    "loss.gamma_known": 1.0,
+    "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
+    "labeler.skip_known": False, "loss.gamma_known": 1.0,
 }  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
@@ -104,10 +103,6 @@ WORD, NUMBERS = "a word", "numbers"
 """The two forms of `dataset.known`, which stand in the places that pydantic gives of mistakes."""
 
 
-def _form(known: Any) -> str:
-    return NUMBERS if isinstance(known, dict | Known) else WORD
-
-
 class DatasetConfig(ComponentConfig):
     """What every dataset shares."""
 
@@ -116,7 +111,9 @@ class DatasetConfig(ComponentConfig):
     train_labels: Literal["single", "full"] = "single"
     """Labels that training sees: one positive an image, or all of them (the full-label baseline, without a labeler)."""
     known: Annotated[
-        Annotated[Literal["single", "given"], Tag(WORD)] | Annotated[Known, Tag(NUMBERS)], Discriminator(_form)
+        Annotated[Literal["single", "given"], Tag(WORD)] | Annotated[Known, Tag(NUMBERS)], Discriminator(
+            lambda known: NUMBERS if isinstance(known, dict | Known) else WORD
+        ),
     ] = "single"  # fmt: skip
     """Labels that are known. single: one positive an image, drawn of full labels as the community does. given: all that the
     files say. {share: S} or {positives: P, negatives: N}: drawn of full labels."""

@@ -37,8 +37,9 @@ from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.training.state import Progress
 from aevlp.training.task import Task
-from aevlp.training.trainer import Progress, Trainer
+from aevlp.training.trainer import Trainer
 from aevlp.vision_language.encoder import missing_too
 
 _UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config.errors import CheckpointError, TrainingError
-from aevlp.config.schema import ExperimentConfig, TrainerConfig
+from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_over_classes, num_occurring
@@ -26,44 +25,11 @@ from aevlp.tracking import Tracker
 from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, of_best_epoch, pseudo_figures, split_figures
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.training.state import Progress
 from aevlp.training.task import Task
 
 MAX_TEST_SCORES = 20_000_000  # bytes of logits: those of the 60,260 test photos of NUS-WIDE are 19.5 MB
 _REMEDY = "nothing was saved since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
-
-
-@dataclass
-class Progress:
-    """Where a run stands. Saved in every checkpoint."""
-
-    epochs_done: int = 0
-    step: int = 0
-    batches_done: int = 0
-    """Batches of the epoch that is under way."""
-    loss_sum: float = 0.0
-    """Sum of the losses of these batches that were looked at, each times its number of images."""
-    unseen: list[tuple[float, int]] = field(default_factory=list)
-    """Loss and number of images of the batches since the last look."""
-    best_map: float | None = None
-    best_epoch: int = 0
-    stale_epochs: int = 0
-    stopped_early: bool = False
-
-    __pydantic_config__: ClassVar = ConfigDict(allow_inf_nan=False)
-
-    @classmethod
-    def of(cls, state: dict[str, Any]) -> Progress:
-        """The progress in the state of a checkpoint; CheckpointError where it is something else."""
-        try:
-            return TypeAdapter(cls).validate_python(state["progress"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"its progress cannot be read: {' '.join(str(error).split())}") from error
-
-    def stop_rule(self, settings: TrainerConfig) -> str:
-        """The rule that ended a run early, and its setting."""
-        if settings.patience is not None and self.stale_epochs >= settings.patience:
-            return f"no better validation mAP in {self.stale_epochs} epochs after the best (trainer.patience={settings.patience})"
-        return f"validation mAP fell too far below its best (trainer.max_drop={settings.max_drop or 0:g})"
 
 
 class Trainer:

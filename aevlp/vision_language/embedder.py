@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from aevlp.system import keep_memory, usable_cores
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
-from aevlp.vision_language.feeding import ahead
+from aevlp.vision_language.feeding import Views, ahead, in_batches
 from aevlp.vision_language.views import cut_views
 
 ReportProgress = Callable[[int, int], None]
@@ -53,43 +53,6 @@ class _Rows:
     def incomplete(self) -> list[int]:
         """Images of which anything is to be encoded."""
         return [row for row in self.rows if self.missing(row)]
-
-
-@dataclass
-class _Views:
-    """Views that follow each other within a part of an image's views, and wait for their embeddings."""
-
-    part: int
-    row: int
-    first: int
-    pixels: Tensor
-    mirrored: bool
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def split(self, count: int) -> tuple[_Views, _Views]:
-        """The first `count`, and the others."""
-        return (
-            replace(self, pixels=self.pixels[:count]),
-            replace(self, first=self.first + count, pixels=self.pixels[count:]),
-        )
-
-
-def in_batches(views: Iterable[_Views], size: int) -> Iterator[list[_Views]]:
-    """Views in their order, `size` at a time."""
-    batch: list[_Views] = []
-    room = size
-    for block in views:
-        while len(block) >= room:
-            head, block = block.split(room)
-            yield [*batch, head]
-            batch, room = [], size
-        if len(block):
-            batch.append(block)
-            room -= len(block)
-    if batch:
-        yield batch
 
 
 class Embedder:
@@ -247,7 +210,7 @@ class Embedder:
         report: Callable[[int], object],
     ) -> Tensor:  # fmt: skip
         values, start = known.values, known.rows.start
-        views = (_Views(i, row, 0, pixels[parts[i].views], parts[i].mirrored) for row, pixels in cut for i in known.missing(row))
+        views = (Views(i, row, 0, pixels[parts[i].views], parts[i].mirrored) for row, pixels in cut for i in known.missing(row))
         for batch, embeddings in self._encoded(in_batches(views, self.batch_size)):
             names = [images.name(block.row) for block in batch for _ in range(len(block))]
             self._require_usable(embeddings, names)
@@ -268,9 +231,9 @@ class Embedder:
         plain, mirrored = ([value for is_mirrored, value in pairs if is_mirrored is flip] for flip in (False, True))
         return torch.from_numpy(np.stack([np.concatenate(views, axis=1) for views in (plain, mirrored) if views], axis=1))
 
-    def _encoded(self, batches: Iterable[list[_Views]]) -> Iterator[tuple[list[_Views], np.ndarray]]:
+    def _encoded(self, batches: Iterable[list[Views]]) -> Iterator[tuple[list[Views], np.ndarray]]:
         """Batches with their embeddings, fetched one batch late: while a GPU computes, the next is put together."""
-        before: tuple[list[_Views], Tensor] | None = None
+        before: tuple[list[Views], Tensor] | None = None
         for batch in batches:
             now = batch, self._encode(batch)
             if before is not None:
@@ -279,7 +242,7 @@ class Embedder:
         if before is not None:
             yield before[0], before[1].cpu().numpy()
 
-    def _encode(self, batch: list[_Views]) -> Tensor:
+    def _encode(self, batch: list[Views]) -> Tensor:
         channels, height, width = batch[0].pixels.shape[1:]
         pinned = self.device.type == "cuda"
         pixels = torch.zeros(self.batch_size, height, width, channels, dtype=torch.uint8, pin_memory=pinned).permute(0, 3, 1, 2)

@@ -1,11 +1,14 @@
-"""Work that runs ahead of an encoder: images are decoded and cut by threads while it computes."""
+"""What an encoder is fed with: images decoded and cut by threads while it computes, and views put together to batches."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from torch import Tensor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,3 +33,40 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: in
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@dataclass
+class Views:
+    """Views that follow each other within a part of an image's views, and wait for their embeddings."""
+
+    part: int
+    row: int
+    first: int
+    pixels: Tensor
+    mirrored: bool
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def split(self, count: int) -> tuple[Views, Views]:
+        """The first `count`, and the others."""
+        return (
+            replace(self, pixels=self.pixels[:count]),
+            replace(self, first=self.first + count, pixels=self.pixels[count:]),
+        )
+
+
+def in_batches(views: Iterable[Views], size: int) -> Iterator[list[Views]]:
+    """Views in their order, `size` at a time."""
+    batch: list[Views] = []
+    room = size
+    for block in views:
+        while len(block) >= room:
+            head, block = block.split(room)
+            yield [*batch, head]
+            batch, room = [], size
+        if len(block):
+            batch.append(block)
+            room -= len(block)
+    if batch:
+        yield batch

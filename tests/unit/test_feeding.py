@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from aevlp.data.images import ArrayImages
-from aevlp.vision_language.embedder import Embedder, _Views, in_batches
+from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoder import EncoderConfig
-from aevlp.vision_language.feeding import AHEAD, ahead
+from aevlp.vision_language.feeding import AHEAD, Views, ahead, in_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -57,7 +57,7 @@ def test_who_stops_asking_leaves_no_thread_behind():
 @pytest.mark.parametrize("size", [1, 3, 8, 64])
 def test_batches_are_full_and_hold_every_view_once(size):
     counts = [1, 16, 1, 16, 5, 9]
-    views = [_Views(part, part, 0, torch.full((count, 1, 1, 1), part), False) for part, count in enumerate(counts)]
+    views = [Views(part, part, 0, torch.full((count, 1, 1, 1), part), False) for part, count in enumerate(counts)]
     batches = list(in_batches(views, size))
     lengths = [sum(map(len, batch)) for batch in batches]
     assert lengths == [size] * (sum(counts) // size) + [sum(counts) % size] * (sum(counts) % size > 0)
