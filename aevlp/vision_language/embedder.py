@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -232,15 +233,16 @@ class Embedder:
         return torch.from_numpy(np.stack([np.concatenate(views, axis=1) for views in (plain, mirrored) if views], axis=1))
 
     def _encoded(self, batches: Iterable[list[Views]]) -> Iterator[tuple[list[Views], np.ndarray]]:
-        """Batches with their embeddings, fetched one batch late: while a GPU computes, the next is put together."""
-        before: tuple[list[Views], Tensor] | None = None
+        """Batches with their embeddings, from a GPU one batch late: while it computes, the next is put together."""
+        late = int(self.device.type != "cpu")
+        waiting: deque[tuple[list[Views], Tensor]] = deque()
         for batch in batches:
-            now = batch, self._encode(batch)
-            if before is not None:
-                yield before[0], before[1].cpu().numpy()
-            before = now
-        if before is not None:
-            yield before[0], before[1].cpu().numpy()
+            waiting.append((batch, self._encode(batch)))
+            if len(waiting) > late:
+                done, embeddings = waiting.popleft()
+                yield done, embeddings.cpu().numpy()
+        for done, embeddings in waiting:
+            yield done, embeddings.cpu().numpy()
 
     def _encode(self, batch: list[Views]) -> Tensor:
         channels, height, width = batch[0].pixels.shape[1:]

@@ -161,7 +161,7 @@ def test_fewer_and_more_images_encode_what_is_new(build, scenes, said):
     assert build().count_missing(scenes, flip=True) == (COUNT - 4) * 10
     assert prepared(build(), scenes).num_images_encoded == (COUNT - 4) * 10
     assert prepared(build(), first_images(scenes, 8)).num_images_encoded == 0
-    assert sum("7 of 11 images are new" in text for text in said) == 2  # counted, then encoded
+    assert sum("7 of 11 images are not cached yet" in text for text in said) == 2  # counted, then encoded
 
 
 def test_a_changed_photo_is_encoded_again_and_nothing_else(build, scenes, tmp_path):
