@@ -34,7 +34,7 @@ FLAGS = {
     },
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "label": {"--help", "--plugin", "--output", "--format", "--exp", "--set", "--seed", "--tracking"},
+    "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking"},
     "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
     | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
     "export": {"--help", "--plugin", "source", "--output", "--onnx"},
