@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from aevlp.data.fingerprint import SplitFingerprint
 from aevlp.reporting.comparison import shown_metrics
-from aevlp.reporting.statistics import BEST_KNOWN, Group
+from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group
 from aevlp.runs.collect import Run
 
 ONE_EACH = "one run each: that two differ says nothing, as the same settings with another seed differ, too: add --seed 1"
 BY_KNOWN = (("val", "validation", BEST_KNOWN), ("test", "test", "test/mAP_observed"))
+BY_FULL = (("val", BEST), ("test", "test/mAP"))
 
 
 def caveats(groups: list[Group]) -> list[str]:
-    """A line for each mAP by known labels that is shown of these groups, which share data, and one where all have one seed."""
+    """Lines about the mAP of these groups, which share data: by known labels, over some of the classes, of one seed each."""
     shown = shown_metrics(groups)
     runs = [run for group in groups for run in group.by_seed.values()]
     said = [
@@ -21,8 +22,23 @@ def caveats(groups: list[Group]) -> list[str]:
         for split, word, name in BY_KNOWN
         if metric == name
     ]
+    said += [
+        line
+        for title, metric in shown.items()
+        for split, name in BY_FULL
+        if metric == name and (line := _over(runs, split, title))
+    ]
     alone = len([group for group in groups if group.by_seed]) > 1 and all(len(group.by_seed) < 2 for group in groups)
     return said + [ONE_EACH] * alone
+
+
+def _over(runs: list[Run], split: str, title: str) -> str:
+    """Over how many of how many classes mAP by full labels is; empty where over all, or where runs do not tell."""
+    data = next((run.data for run in runs if run.data is not None), None)
+    over = {run.summary.get(f"{split}/mAP_classes") for run in runs if run.summary.get(f"{split}/mAP") is not None} - {None}
+    if data is None or len(over) != 1 or over == {data.classes}:
+        return ""
+    return f"{title} is over {over.pop()} of {data.classes} classes: no image shows the others"
 
 
 def _extent(runs: list[Run], split: str, word: str) -> str:

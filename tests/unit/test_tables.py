@@ -145,6 +145,14 @@ def test_a_lower_bound_and_one_run_each_are_told_above_the_table_and_below_the_h
     assert report_data([finished.root])["tables"][0]["caveats"] == [bound]
 
 
+def test_over_how_many_classes_full_labels_judge_is_told_where_not_over_all(finished, capsys):
+    finished("digits_an", **{"test/mAP_classes": 10, "val/mAP_classes": 8})
+    finished("digits_gpr", **{"test/mAP_classes": 10, "val/mAP_classes": 8})
+    output = told(finished, capsys)
+    assert "note  val mAP is over 8 of 10 classes: no image shows the others" in output
+    assert "test mAP is over" not in output
+
+
 def shown(finished):
     text = io.StringIO()
     compare([finished.root], Terminal(file=text, width=80, force_terminal=True, color_system=None))
