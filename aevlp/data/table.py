@@ -90,7 +90,7 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path}: lists no image")
     _refuse_commas(path, rows)
     for row in rows:
-        _require_agreement(f"{path}:{row.line}", row)
+        require_agreement(f"{path}:{row.line}", row)
     rows, merged = one_a_photo(path, rows)
     return Table(rows, notes + merged + similar_names({word for row in rows for word in row.words}))
 
@@ -226,11 +226,11 @@ def merged(before: Row, row: Row, where: str, where_before: str) -> Row:
         for first, second in ((before.known, row.known), (before.absent, row.absent), (before.labels, row.labels))
     )
     together = replace(before, known=known, absent=absent, labels=labels)
-    _require_agreement(where, together)
+    require_agreement(where, together)
     return together
 
 
-def _require_agreement(where: str, row: Row) -> None:
+def require_agreement(where: str, row: Row) -> None:
     """DataError where a row says of a class that it is there, and that it is not."""
     for name in row.known:
         if row.labels and name not in row.labels:

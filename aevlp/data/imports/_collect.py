@@ -11,7 +11,7 @@ from pathlib import Path
 from aevlp.config.errors import DataError
 from aevlp.data.imports._base import Found, Report, Tally, split_of
 from aevlp.data.locate import ABOVE, PhotoIndex
-from aevlp.data.table import BETWEEN, Row, merged, several_in_one, similar_names
+from aevlp.data.table import BETWEEN, Row, merged, require_agreement, several_in_one, similar_names
 from aevlp.folders import leads_outside
 
 ABSENT = "named, but there is no such photo"
@@ -55,6 +55,7 @@ def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Re
         if photo is None:
             continue
         row = _renamed(one.row, photo, words)
+        require_agreement(one.where, row)
         before = by_photo.get(photo)
         if before is not None:
             if not (row.split and before.row.split):

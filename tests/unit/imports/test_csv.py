@@ -102,3 +102,16 @@ def test_a_line_of_another_length_is_told_as_in_any_file(line, put, refused):
     assert refused(source / "scores.csv", root=source).startswith(
         f"{source}/scores.csv:2: has {line.count(',') + 1} fields instead"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.jpg,cat,dog,", "label 'cat' is not among the labels dog"),
+        ("a.jpg,cat,,cat", "'cat' is said to be there, and to be absent, in a.jpg"),
+        ("a.jpg,,dog,dog", "'dog' is said to be there, and to be absent, in a.jpg"),
+    ],
+)
+def test_a_row_that_contradicts_itself_begins_no_table(line, message, put, refused):
+    source = put(**{"mine.csv": f"image,label,labels,absent\n{line}\n", "a.jpg": None})
+    assert refused(source / "mine.csv", root=source) == f"{source}/mine.csv:2: {message}"
