@@ -10,13 +10,12 @@ from aevlp.config.errors import DataError, suggest
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import SPMLData
 from aevlp.data.imports.answers import read_answers
-from aevlp.folders import user_path
 
 
 def build_dataset(config: DatasetConfig) -> SPMLData:
     """Build the dataset; errors as its format raises them, and DataError for answers that do not fit it."""
     data: SPMLData = registry.build("datasets", config)
-    return data if config.answers is None else _with_answers(data, user_path(config.answers, "dataset.answers"))
+    return data if config.answers is None else _with_answers(data, Path(config.answers))
 
 
 def _with_answers(data: SPMLData, path: Path) -> SPMLData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,18 @@ def resize(images: Tensor, size: int | tuple[int, int], memory_format: torch.mem
     images = images.contiguous(memory_format=torch.channels_last)
     resized = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
     return resized.contiguous(memory_format=memory_format)
+
+
+def picture_of(image: Tensor) -> Image.Image:
+    """A uint8 image (3,H,W) as Pillow has it."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+
+
+def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
+    """Content of a JPEG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 class ArrayImages:

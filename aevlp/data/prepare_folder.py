@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from aevlp.config.errors import DataError
@@ -20,6 +19,7 @@ from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of, table_path
+from aevlp.data.images import picture_of
 from aevlp.data.imports._base import some
 from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
@@ -54,7 +54,7 @@ class Survey:
         """Take the perceptual hash of a photo, uint8 (3,H,W)."""
         imagehash = _imagehash()
         if imagehash is not None:
-            picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            picture = picture_of(pixels)
             self.hashes[row] = int(str(imagehash.phash(picture)), 16)
 
     def twice(self) -> Iterator[str]:

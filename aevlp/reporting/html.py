@@ -25,7 +25,7 @@ def html_page(data: dict[str, Any], template: str, scripts: Sequence[str], style
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    page = _asset("head.html") + _asset(f"{template}.html")
+    page = "".join(_asset(f"{name}.html") for name in ("head", template, "foot"))
     parts = {"TITLE": template, "POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": embedded(data)}
     before, *rest = page.split("{{")
     pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]

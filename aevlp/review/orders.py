@@ -55,14 +55,9 @@ def ask(beliefs: Beliefs, order: Order, count: int, seed: int = 0) -> tuple[np.n
 
 def complete(beliefs: Beliefs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of all unknown labels of these rows, photo by photo, the most probable of each first."""
-    asked = [
-        (row, column)
-        for row in rows.tolist()
-        for column in np.argsort(-beliefs.together[row], kind="stable").tolist()
-        if beliefs.observed[row, column] == 0
-    ]
-    pairs = np.array(asked, dtype=np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    order = np.argsort(-beliefs.together[rows], axis=1, kind="stable")
+    place, rank = np.nonzero(np.take_along_axis(beliefs.observed[rows] == 0, order, axis=1))
+    return rows[place], order[place, rank]
 
 
 def draw_photos(rows: np.ndarray, count: int, seed: int = 0) -> np.ndarray:

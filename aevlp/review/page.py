@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from aevlp import __version__
 from aevlp.data.image_cache import uncached
+from aevlp.data.images import jpeg, picture_of
 from aevlp.output import output_file
 from aevlp.reporting.html import html_page, jpeg_uri
 from aevlp.review.questions import Questions
@@ -93,23 +92,22 @@ def _rounded(probability: float) -> float:
 
 
 def _photo(asked: Questions, row: int, room: int) -> dict[str, Any]:
-    jpeg, (width, height) = _jpeg(uncached(asked.split.images)[row], room)
+    content, (width, height) = _jpeg(uncached(asked.split.images)[row], room)
     observed = asked.split.observed[row]
     return {
         "name": asked.split.images.name(row), "width": width, "height": height, "known": np.flatnonzero(observed > 0).tolist(),
-        "uri": jpeg_uri(jpeg),
+        "uri": jpeg_uri(content),
     }  # fmt: skip
 
 
 def _jpeg(image: Tensor, room: int) -> tuple[bytes, tuple[int, int]]:
     """The largest of SIDES whose file fits; the smallest where none does."""
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    picture = picture_of(image)
     for side in SIDES:
         if side * side > 40 * room and side != SIDES[-1]:  # no photo has files as small as that
             continue
         picture.thumbnail((side, side))  # shrinks only, and from what is left of the last
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=QUALITY)
-        if buffer.tell() <= room:
+        content = jpeg(picture, QUALITY)
+        if len(content) <= room:
             break
-    return buffer.getvalue(), picture.size
+    return content, picture.size

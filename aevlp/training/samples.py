@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aevlp import ranks
 from aevlp.data.image_cache import uncached
+from aevlp.data.images import jpeg, picture_of
 from aevlp.data.npz import read_npz
 from aevlp.data.random import generator
 from aevlp.data.rows import take_rows
@@ -81,8 +80,6 @@ def _validation(trainer: Trainer) -> dict[str, np.ndarray]:
 
 
 def _jpeg(image: Tensor) -> bytes:
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    picture = picture_of(image)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return jpeg(picture)
