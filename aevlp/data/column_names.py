@@ -17,6 +17,7 @@ COMMON = {
 }
 """Names that columns have, the likeliest first."""
 TAKEN = {name for names in COMMON.values() for name in names}
+PROBABILITY = " (probability)"  # follows the name of a class that would pass for one of these columns
 GUESSES = "a model's guesses, not what a person said"
 
 
@@ -39,7 +40,7 @@ def is_of_predict(path: Path, header: Sequence[str]) -> bool:
     image, *classes, labels = header if len(header) > 2 else ["", "", ""]
     if (image, labels) != ("image", "labels") or TAKEN & {name.casefold() for name in classes}:
         return False
-    names = {name.removesuffix(" (probability)") for name in classes} | set(classes)
+    names = {name.removesuffix(PROBABILITY) for name in classes} | set(classes)
     for _, words in itertools.islice(rows_of(path), 1, None):
         cell = words[-1]
         if (

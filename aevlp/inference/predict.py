@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.column_names import TAKEN
+from aevlp.data.column_names import PROBABILITY, TAKEN
 from aevlp.data.images import Photos, resize
 from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
 from aevlp.data.quarantine import most_bad
@@ -151,7 +151,7 @@ def predict(
 
 
 def _columns(class_names: list[str]) -> dict[str, str]:
-    titles = [f"{name} (probability)" if name.casefold() in TAKEN else name for name in class_names]
+    titles = [f"{name}{PROBABILITY}" if name.casefold() in TAKEN else name for name in class_names]
     return {"image": "string"} | dict.fromkeys(titles, "float32") | {"labels": NAMES}
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
+from aevlp.data.column_names import PROBABILITY
 from aevlp.data.csv_lines import require_csv, rows_of
 from aevlp.data.dataset import Split
 from aevlp.data.images import Photos
 from aevlp.review.orders import Beliefs, Order, ask
 from aevlp.review.questions import Questions
 
-FIRST, LAST, TITLE = "image", "labels", " (probability)"
+FIRST, LAST = "image", "labels"
 
 
 def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int = 0) -> Questions:
@@ -46,5 +47,5 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
     beliefs = Beliefs(observed, model, None)
     chosen, columns = ask(beliefs, order, count, seed)
     split = Split(Photos(Path(), names), observed, None)
-    class_names = [name.removesuffix(TITLE) for name in header[1:-1]]
+    class_names = [name.removesuffix(PROBABILITY) for name in header[1:-1]]
     return Questions(class_names, [], split, None, chosen, columns, beliefs, np.full(len(chosen), -1), 0)
