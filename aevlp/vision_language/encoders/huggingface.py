@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,8 +18,11 @@ from aevlp.config.registry import register
 from aevlp.folders import user_path
 from aevlp.vision_language.encoders._hub import download, encoder_files, find_snapshot
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
+from aevlp.vision_language.encoders._views import ViewSettings, view_settings
 
 _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
+_UNMASKED = ("siglip", "siglip2")
+"""Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 BUNDLED = Path(str(resources.files("aevlp"))) / "assets" / "tiny_clip"
 
@@ -73,11 +75,28 @@ class HuggingFace(Towers):
         return float(1 / found["temperature"].float()) if "temperature" in found else None
 
     def _load(self) -> tuple[Any, int, Sequence[float], Sequence[float]]:
-        model, self._tokenizer, mean, std = _load(self.folder, self.title)
-        return model, model.config.vision_config.image_size, mean, std
+        model, self._tokenizer, views = _load(self.folder, self.title)
+        return model, views.size, views.mean, views.std
 
     def _image_features(self, pixels: Tensor) -> Tensor:
-        return _features(self.model.get_image_features(pixel_values=pixels))
+        if self.model.config.model_type != "siglip2":
+            return self._pooled(self.model.get_image_features(pixel_values=pixels))
+        count, side = len(pixels), self.model.config.vision_config.patch_size
+        patches = pixels.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 4, 5, 1)
+        shape = torch.tensor(patches.shape[1:3], device=self.device).expand(count, 2)
+        patches = patches.reshape(count, -1, 3 * side * side)
+        mask = torch.ones(patches.shape[:2], dtype=torch.int64, device=self.device)
+        return self._pooled(self.model.get_image_features(patches, pixel_attention_mask=mask, spatial_shapes=shape))
+
+    def _pooled(self, output: Any) -> Tensor:
+        """Transformers 5 returns an output object where version 4 returned the tensor."""
+        features = output if isinstance(output, Tensor) else getattr(output, "pooler_output", None)
+        if not isinstance(features, Tensor):
+            name = type(self.model).__name__
+            raise ConfigError(
+                f"labeler.encoder.source: {self.title} is a {name}, which gives no embedding of a whole image or text"
+            )
+        return features[:, 0] if features.ndim == 3 else features  # FLAVA gives all tokens, the first for the whole
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -87,21 +106,15 @@ class HuggingFace(Towers):
         # Padded to the full length: SigLIP was trained that way, and CLIP pools at the end token whatever follows it.
         tokens = self._tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         tokens.pop("token_type_ids", None)
+        if self.model.config.model_type in _UNMASKED:
+            tokens.pop("attention_mask", None)
         largest, known = int(tokens["input_ids"].max()), self.model.config.text_config.vocab_size
         if largest >= known:
             raise ConfigError(
                 f"labeler.encoder.source: {self.title} holds parts of two encoders: its tokenizer has "
                 f"{len(self._tokenizer)} words and gives number {largest}, its text tower knows {known}; take that model's own"
             )
-        return _features(self.model.get_text_features(**tokens.to(self.device))).float()
-
-
-def _features(output: Any) -> Tensor:
-    """Transformers 5 returns an output object where version 4 returned the tensor."""
-    features = output if isinstance(output, Tensor) else getattr(output, "pooler_output", None)
-    if not isinstance(features, Tensor):
-        raise TypeError(f"the encoder returned {type(output).__name__} without pooled features")
-    return features
+        return self._pooled(self.model.get_text_features(**tokens.to(self.device))).float()
 
 
 def locate(config: HuggingFaceConfig) -> Path:
@@ -130,7 +143,7 @@ def find_local(config: HuggingFaceConfig) -> Path | None:
     return find_snapshot(source, config.revision)
 
 
-def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:
+def _load(folder: Path, source: str) -> tuple[Any, Any, ViewSettings]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -146,7 +159,6 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequenc
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         if tokenizer.pad_token is None:
             raise ValueError("its tokenizer has no padding token; name one as pad_token in tokenizer_config.json")
-        mean, std = _statistics(folder)
     except Exception as error:  # transformers and safetensors raise a dozen types; all mean that the folder cannot be used
         raise ConfigError(f"labeler.encoder.source: {source} cannot be loaded: {in_one_line(error)}") from error
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
@@ -160,7 +172,11 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, Sequence[float], Sequenc
             f"labeler.encoder.source: {source} holds parts of two encoders: "
             f"{name} is {held} in its weights, {said} in config.json"
         )
-    return model, tokenizer, mean, std
+    try:
+        views = view_settings(folder, model.config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"labeler.encoder.source: {source} does not say what its views are: {in_one_line(error)}") from error
+    return model, tokenizer, views
 
 
 @contextlib.contextmanager
@@ -172,14 +188,3 @@ def _silent(logging: Any) -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def _statistics(folder: Path) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of the image processor, which transformers 5 may have saved within the processor."""
-    path = folder / "preprocessor_config.json"
-    settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text(encoding="utf-8"))
-    settings = settings.get("image_processor", settings)
-    mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ValueError(f"image_mean {mean} and image_std {std} must be three numbers each, the latter above 0")
-    return mean, std
