@@ -105,12 +105,15 @@ def save_family(name: str, folder: Path) -> Family:
     torch.manual_seed(0)
     title, text, vision, whole = FAMILIES[name]
     tower = "image_config" if name == "flava" else "vision_config"
+    whole = whole | ({"multimodal_config": TOWER} if name == "flava" else {})
     config = getattr(transformers, f"{title}Config")(text_config=dict(text), **{tower: dict(vision)}, **whole)
     model = getattr(transformers, f"{title}Model")(config).eval()
     with torch.no_grad():  # as they are drawn, towers of two layers tell hardly two inputs apart
         for key, weight in model.named_parameters():
             if not weight.any():
                 weight.normal_(std=0.1)
+            elif weight.ndim == 4:
+                torch.nn.init.kaiming_normal_(weight)
             elif weight.ndim > 1 and "norm" not in key:
                 weight.mul_(3.0 if "embed" not in key else 10.0)
     model.save_pretrained(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError
@@ -71,6 +72,20 @@ class Towers(Encoder):
         self.load()
         assert self._image_size is not None
         return self._image_size
+
+    @property
+    def logit_scale(self) -> float | None:
+        """As it was trained; ALIGN keeps its inverse. Read without loading the model, which a run may not need."""
+        found: dict[str, Tensor] = {}
+        for path in (path for path in self.files if path.suffix == ".safetensors"):
+            try:
+                with safe_open(path, "pt") as weights:
+                    found |= {key: weights.get_tensor(key) for key in ("logit_scale", "temperature") if key in weights.keys()}
+            except (OSError, SafetensorError) as error:
+                raise ConfigError(f"labeler.encoder.source: {path} cannot be read: {error}") from error
+        if "logit_scale" in found:
+            return float(found["logit_scale"].float().exp())
+        return float(1 / found["temperature"].float()) if "temperature" in found else None
 
     def fingerprint(self) -> str:
         """A hash of the files."""

@@ -10,20 +10,18 @@ from typing import Any
 
 import torch
 from pydantic import Field, field_validator
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aevlp.config.errors import ConfigError, in_one_line
 from aevlp.config.registry import register
 from aevlp.folders import user_path
-from aevlp.vision_language.encoders._hub import download, encoder_files, find_snapshot
+from aevlp.vision_language.encoders._hub import TOKENIZERS, download, encoder_files, find_snapshot
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 from aevlp.vision_language.encoders._views import ViewSettings, view_settings
 
 _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
 _UNMASKED = ("siglip", "siglip2")
 """Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
-_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 BUNDLED = Path(str(resources.files("aevlp"))) / "assets" / "tiny_clip"
 
 
@@ -59,20 +57,6 @@ class HuggingFace(Towers):
     def __init__(self, config: HuggingFaceConfig, device: torch.device | str = "cpu"):
         self.folder = locate(config)
         super().__init__(config, device, config.source, encoder_files(self.folder, config.source))
-
-    @property
-    def logit_scale(self) -> float | None:
-        """As it was trained; ALIGN keeps its inverse. Read without loading the model, which a run may not need."""
-        found: dict[str, Tensor] = {}
-        for path in (path for path in self.files if path.suffix == ".safetensors"):
-            try:
-                with safe_open(path, "pt") as weights:
-                    found |= {key: weights.get_tensor(key) for key in ("logit_scale", "temperature") if key in weights.keys()}
-            except (OSError, SafetensorError) as error:
-                raise ConfigError(f"labeler.encoder.source: {path} cannot be read: {error}") from error
-        if "logit_scale" in found:
-            return float(found["logit_scale"].float().exp())
-        return float(1 / found["temperature"].float()) if "temperature" in found else None
 
     def _load(self) -> tuple[Any, int, Sequence[float], Sequence[float]]:
         model, self._tokenizer, views = _load(self.folder, self.title)
@@ -154,8 +138,8 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, ViewSettings]:
             model, report = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **local
             )
-        if not any(path for name in _TOKENIZERS for path in folder.glob(name)):  # else transformers may make an empty one
-            raise FileNotFoundError(f"it has no tokenizer ({', '.join(_TOKENIZERS)})")
+        if not any(path for name in TOKENIZERS for path in folder.glob(name)):  # else transformers may make an empty one
+            raise FileNotFoundError(f"it has no tokenizer ({', '.join(TOKENIZERS)})")
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         if tokenizer.pad_token is None:
             raise ValueError("its tokenizer has no padding token; name one as pad_token in tokenizer_config.json")
