@@ -18,6 +18,7 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
 from aevlp.system import keep_memory, usable_cores
+from aevlp.vision_language.by_name import ROWS, ReportProgress, embed_by_name
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
@@ -25,8 +26,6 @@ from aevlp.vision_language.encoders._base import DEFAULT
 from aevlp.vision_language.feeding import Views, ahead, in_batches
 from aevlp.vision_language.views import cut_views
 
-ReportProgress = Callable[[int, int], None]
-ROWS = 64  # images at a time
 # On a CPU the activations of 8 views stay below the 32 MB up to which memory is kept for the next batch (`keep_memory`).
 CPU_BATCH, GPU_BATCH = 8, 64
 
@@ -81,11 +80,12 @@ class Embedder:
         """Views that went through the encoder so far."""
         self._encoder: Encoder = encoder or registry.build("encoders", config, device=self.device)
         self.title, self.normalization = self._encoder.title, self._encoder.normalization
+        self.by_name = self._encoder.by_name
         self._text_width: int | None = None
         self._said: set[str] = set()
         self._notify = notify or logging.getLogger("aevlp").warning
         self._files: str | None = None
-        if config.cache:
+        if config.cache and not self.by_name:
             # Kinds may share a folder, and fingerprints are told apart by nobody else. The first kind keeps its keys of before.
             kind = "" if config.name == DEFAULT else f"{config.name} "
             self._files = kind + self._encoder.fingerprint()
@@ -139,6 +139,11 @@ class Embedder:
             are the same in every run, but begin anywhere where there is a cache: so several processes share the work.
         """
         count = len(images)
+        if self.by_name:
+            if flip:
+                self._say(f"encoder {self.title} knows no mirror images; they count as the images themselves")
+            yield from embed_by_name(self.encoder, images, grid, flip, progress)
+            return
         parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if count else []
         chunks = [range(i, min(i + ROWS, count)) for i in range(0, count, ROWS)]
         if cached and self._files is not None and chunks:
@@ -168,6 +173,8 @@ class Embedder:
     def count_missing(self, images: ImageSource, grid: int, flip: bool) -> int:
         """Views that `embed` would have to encode."""
         total = 0
+        if self.by_name:
+            return total
         for part in self._parts(images, grid, flip, cached=True):
             missing = len(images)
             if part.cached is not None:

@@ -17,6 +17,7 @@ class TextEncoder(Protocol):
     """An encoder, or `Embedder`, which caches."""
 
     title: str
+    by_name: bool
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (N,D) float32, not normalised."""
@@ -32,6 +33,7 @@ def text_features(encoder: TextEncoder, names: Sequence[str], templates: Sequenc
         DataError: two classes have equal features, so that no pseudo-label could tell them apart.
     """
     words = [name.replace("_", " ") for name in names]
+    templates = ("{}",) if encoder.by_name else templates  # vectors of classes are there, not of sentences
     prompts = [[template.replace("{}", word) for word in words] for template in templates]
     features = torch.stack([encoder.encode_texts(texts) for texts in prompts]).mean(dim=0)
     units = torch.nn.functional.normalize(features, dim=-1)

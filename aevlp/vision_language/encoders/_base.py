@@ -63,6 +63,10 @@ class Encoder:
     deterministic: bool = True
     """Whether equal batches give equal bits. Where not, runs repeat each other by what is cached, and that is told."""
 
+    by_name: bool = False
+    """Whether it knows images by name and never sees a pixel. It then overrides `require_names` and `embed_names` in the place of
+    `image_size` and `encode_images`, is given class names without a template as texts, and nothing is cached."""
+
     def load(self) -> None:
         """Load the weights, where that has not happened.
 
@@ -89,6 +93,14 @@ class Encoder:
 
     def encode_images(self, views: Tensor) -> Tensor:
         """Unit-length embeddings (N,D) float32 of uint8 views (N,3,image_size,image_size), on whatever device those are."""
+        raise NotImplementedError
+
+    def require_names(self, names: Sequence[str], grid: int) -> None:
+        """DataError unless all images of these names are known, with the views of this grid."""
+        raise NotImplementedError
+
+    def embed_names(self, names: Sequence[str], grid: int) -> Tensor:
+        """Unit-length embeddings (n, 1 + grid * grid, D) float32 of images by name: the whole image, then tiles row by row."""
         raise NotImplementedError
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
