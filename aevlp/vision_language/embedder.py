@@ -88,7 +88,7 @@ class Embedder:
         if config.cache and not self.by_name:
             # Kinds may share a folder, and fingerprints are told apart by nobody else. The first kind keeps its keys of before.
             kind = "" if config.name == DEFAULT else f"{config.name} "
-            self._files = kind + self._encoder.fingerprint()
+            self._files, self._text_files = kind + self._encoder.fingerprint(), kind + self._encoder.text_fingerprint()
 
     @property
     def encoder(self) -> Encoder:
@@ -105,7 +105,7 @@ class Embedder:
         """Embeddings (N,D) float32 of texts, not normalised; cached as a whole, so that they never depend on what was there."""
         cached, rows = None, range(len(texts))
         if self._files is not None:
-            family = Family(encoder=self.title, files=self._files, part="texts", views=1, dtype="float32")
+            family = Family(encoder=self.title, files=self._text_files, part="texts", views=1, dtype="float32")
             identities = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
             cached = CachedRows(family, identities, self._say, borrow=False)
             values, found = cached.read(rows)

@@ -11,6 +11,7 @@ from open_clip_models import MODELS, save_open_clip
 from aevlp.config import registry
 from aevlp.data.images import ArrayImages
 from aevlp.vision_language.embedder import Embedder
+from aevlp.vision_language.embedding_cache import hash_files
 from aevlp.vision_language.encoders import Encoder
 
 pytestmark = pytest.mark.processor
@@ -110,6 +111,14 @@ def test_the_scale_of_its_cosines_is_that_of_the_model(saved):
     model = saved[1].model
     expected = model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature
     assert built(saved).logit_scale == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip", "align"])
+def test_what_was_cached_wrong_is_not_found_and_all_else_is(family, tmp_path):
+    saved = "huggingface", save_family(family, tmp_path / family)
+    encoder, files = built(saved), hash_files(path for path in saved[1].folder.iterdir())
+    assert (encoder.fingerprint() == files) == (family != "align")
+    assert (encoder.text_fingerprint() == files) == (family == "clip")
 
 
 def test_what_it_hangs_on_is_told_without_loading_and_changes_with_the_weights(saved, tmp_path):

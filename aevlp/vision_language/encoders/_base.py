@@ -91,6 +91,10 @@ class Encoder:
         """
         raise NotImplementedError
 
+    def text_fingerprint(self) -> str:
+        """The same of embeddings of texts, for an encoder in which they hang on more."""
+        return self.fingerprint()
+
     def encode_images(self, views: Tensor) -> Tensor:
         """Unit-length embeddings (N,D) float32 of uint8 views (N,3,image_size,image_size), on whatever device those are."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -57,6 +58,20 @@ class HuggingFace(Towers):
     def __init__(self, config: HuggingFaceConfig, device: torch.device | str = "cpu"):
         self.folder = locate(config)
         super().__init__(config, device, config.source, encoder_files(self.folder, config.source))
+
+    def fingerprint(self) -> str:
+        """A hash of the files. Of ALIGN a new one: what was cached in version 0.1 is of views of the wrong size."""
+        return super().fingerprint() + (" cropped" if self._model_type() == "align" else "")
+
+    def text_fingerprint(self) -> str:
+        """The same; of SigLIP a new one: in version 0.1 padding was masked where the tokenizer's file asked for it."""
+        return self.fingerprint() + (" unmasked" if self._model_type() in _UNMASKED else "")
+
+    def _model_type(self) -> Any:
+        try:
+            return json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        except (OSError, ValueError, AttributeError):
+            return None  # loading will tell
 
     def _load(self) -> tuple[Any, int, Sequence[float], Sequence[float]]:
         model, self._tokenizer, views = _load(self.folder, self.title)
