@@ -69,10 +69,21 @@ def test_the_contracts_are_found():
         ["--exp", "digits_gpr", "--set", *TINY, "loss=focal", "loss.gamma=1.5"],
         ["--exp", "digits_gpr", "--set", *TINY, "loss=echo"],
         ["--exp", "digits_gpr", "--set", *TINY, "labeler=loudest", "labeler.threshold=0.8", "trainer.evaluate_labeler=true"],
+        [
+            "--exp",
+            "flags_an",
+            "--set",
+            "loss=gpr",
+            "labeler=damp",
+            "labeler.encoder.name=colours",
+            "trainer.threads=1",
+            "trainer.epochs=2",
+            "tracking.mode=off",
+        ],
         ["--exp", "digits_an", "--set", *TINY, "model=depthwise", "model.width=16", "model.boost=5"],
         ["--exp", "flags_an", "--set", "trainer.threads=1", "trainer.epochs=2", "tracking.mode=off"],
     ],
-    ids=["focal", "echo", "loudest", "depthwise", "tagged"],
+    ids=["focal", "echo", "loudest", "colours", "depthwise", "tagged"],
 )
 def test_a_part_of_the_page_trains_and_its_run_can_be_used(words, page, capsys):
     if "flags_an" in words:
@@ -112,6 +123,33 @@ def test_the_labeler_gives_explains_and_measures_the_same_labels(page):
     assert torch.equal(speaking, explained.score)
     assert labeler.count_missing(train, flip=False) == 0
     assert digits()[1].num_images_encoded == 0  # another of the same settings finds all in the cache
+
+
+def test_the_encoder_keeps_what_every_encoder_promises_and_finds_the_colours(page):
+    runpy.run_path("make_flags.py")
+    words = ["labeler=damp", "labeler.encoder.name=colours", "labeler.grid=2", "labeler.label_graph.enabled=false", "loss=gpr"]
+    config = load_experiment("flags_an", words)
+    data = registry.build("datasets", config.dataset)
+    encoder = registry.build("encoders", config.labeler.encoder, device="cpu")
+    views = torch.randint(0, 256, (7, 3, encoder.image_size, encoder.image_size), dtype=torch.uint8)
+    found = encoder.encode_images(views)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(7))
+    assert torch.equal(encoder.encode_images(views[2:3])[0], found[2])
+    for encoded in (len(data.train) * 5, 0):
+        labeler = registry.build(
+            "labelers",
+            config.labeler,
+            prompt_names=data.prompt_names,
+            flip=False,
+            seed=0,
+            device=torch.device("cpu"),
+            notify=print,
+        )
+        labeler.prepare(blind(data.train))
+        assert labeler.num_images_encoded == encoded
+    scores, _ = labeler.evaluate(blind(data.train))
+    best = scores.argmax(dim=1)
+    assert data.train.targets[range(len(best)), best].mean() > 0.95
 
 
 def test_the_dataset_reads_what_is_there_and_says_what_is_wrong(page):

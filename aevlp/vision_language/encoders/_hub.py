@@ -32,7 +32,7 @@ def find_snapshot(source: str, revision: str | None, patterns: Sequence[str] = _
     except HFValidationError as error:
         raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id: {error}") from error
     # Other programs may have cached no more than the tokenizer.
-    weights = [pattern for pattern in patterns if pattern.endswith(".safetensors")] or patterns
+    weights = [pattern for pattern in patterns if pattern.endswith((".safetensors", ".bin"))] or patterns
     return folder if any(path for pattern in weights for path in folder.glob(pattern)) else None
 
 

@@ -26,6 +26,7 @@ _FILES = (
     "*.model",
     "open_clip*.safetensors",
 )  # such a repository often holds the weights of transformers, too
+_PICKLED = "open_clip*.bin"  # where there are no others; open_clip reads plain tensors of it and nothing else
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 
 
@@ -47,7 +48,10 @@ class OpenCLIPConfig(TowersConfig):
 
     def missing(self) -> str | None:
         """See `EncoderConfig`."""
-        if not self.source.startswith(_HUB) or find_snapshot(self.source.removeprefix(_HUB), self.revision, _FILES) is not None:
+        if (
+            not self.source.startswith(_HUB)
+            or find_snapshot(self.source.removeprefix(_HUB), self.revision, (*_FILES, _PICKLED)) is not None
+        ):
             return None
         return f"encoder {self.source} is not on this machine either; {_INSTEAD}"
 
@@ -136,8 +140,10 @@ def _folder(config: OpenCLIPConfig) -> Path | None:
     source, folder = config.source, Path(config.source)
     if source.startswith(_HUB):
         repository = source.removeprefix(_HUB)
-        found = find_snapshot(repository, config.revision, _FILES)
+        found = find_snapshot(repository, config.revision, (*_FILES, _PICKLED))
         folder = download(repository, config.revision, _INSTEAD, _FILES) if found is None else found
+        if not any(path for pattern in (_FILES[-1], _PICKLED) for path in folder.glob(pattern)):
+            folder = download(repository, config.revision, _INSTEAD, (*_FILES, _PICKLED))
     elif not folder.is_dir():
         names = _package().list_models()
         if source not in names:
