@@ -61,10 +61,12 @@ class Family:
     folder: Path
     model: Any
     side: int
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def images(self, views: torch.Tensor) -> torch.Tensor:
         """Unit-length embeddings of uint8 views."""
-        pixels = (views.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+        pixels = (views.double() / 255 - self.mean) / self.std
         given = {"pixel_values": pixels.float()}
         if self.name == "siglip2":
             from transformers.models.siglip2.image_processing_siglip2 import convert_image_to_patches
@@ -119,9 +121,14 @@ def save_family(name: str, folder: Path) -> Family:
     model.save_pretrained(folder)
     save_tokenizer(folder)
     save_statistics(folder)
-    if name == "align":  # whose configuration names 600 pixels, and whose processor crops to 289
-        settings = json.loads((folder / "preprocessor_config.json").read_text())
-        settings |= {"crop_size": {"height": 48, "width": 48}, "size": {"height": 56, "width": 56}}
-        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    own = {}
+    if name == "align":  # whose configuration names 600 pixels, and whose processor crops to 289 and scales to -1 ... 1
+        own = {"crop_size": {"height": 48, "width": 48}, "size": {"height": 56, "width": 56}, "do_normalize": False,
+               "rescale_factor": 1 / 127.5, "rescale_offset": True}  # fmt: skip
+    if name == "tipsv2":  # whose views are not normalised
+        own = {"do_normalize": False, "image_mean": None, "image_std": None}
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
     side = {"siglip2": 4 * math.isqrt(16), "align": 48}.get(name, IMAGE_SIDE)
-    return Family(name, folder, model, side)
+    mean, std = {"align": (0.5, 0.5), "tipsv2": (0.0, 1.0)}.get(name, (MEAN, STD))
+    return Family(name, folder, model, side, torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1))

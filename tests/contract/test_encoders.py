@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from encoder_families import FAMILIES, save_family
+from encoder_families import BERT, FAMILIES, save_family
 from open_clip_models import MODELS, save_open_clip
 
 from aevlp.config import registry
@@ -111,6 +111,25 @@ def test_the_scale_of_its_cosines_is_that_of_the_model(saved):
     model = saved[1].model
     expected = model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature
     assert built(saved).logit_scale == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_text_tower_of_512_tokens_is_not_given_512_for_a_dozen(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        FAMILIES,
+        "chinese_clip",
+        (*FAMILIES["chinese_clip"][:1], BERT | {"max_position_embeddings": 512}, *FAMILIES["chinese_clip"][2:]),
+    )
+    saved = "huggingface", save_family("chinese_clip", tmp_path / "model")
+    encoder, lengths = built(saved), []
+    encoder.load()
+    ask = encoder.model.get_text_features
+    monkeypatch.setattr(
+        encoder.model, "get_text_features", lambda **given: lengths.append(given["input_ids"].shape[1]) or ask(**given)
+    )
+    found = encoder.encode_texts([*TEXTS, "red " * 600])
+    assert lengths == [512]
+    torch.testing.assert_close(encoder.encode_texts(TEXTS), found[:3], atol=1e-5, rtol=1e-5)
+    assert lengths[1] < 12
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "align"])

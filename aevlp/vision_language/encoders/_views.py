@@ -28,10 +28,20 @@ def view_settings(folder: Path, config: Any) -> ViewSettings:
     path = folder / "preprocessor_config.json"
     settings = json.loads((path if path.is_file() else folder / "processor_config.json").read_text(encoding="utf-8"))
     settings = settings.get("image_processor", settings)
-    mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
+    mean, std = _statistics(settings)
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ValueError(f"image_mean {mean} and image_std {std} must be three numbers each, the latter above 0")
     return ViewSettings(_side(config, settings), mean, std)
+
+
+def _statistics(settings: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Of values between 0 and 1, which the processor may scale otherwise (ALIGN: from -1 to 1) and leave at that (TIPSv2)."""
+    mean, std = [0.0] * 3, [1.0] * 3
+    if settings.get("do_normalize", True):
+        mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
+    scale = round(255 * float(settings.get("rescale_factor", 1 / 255)), 6)  # 1 to the last bit where it is 1 / 255
+    offset = 1.0 if settings.get("rescale_offset") else 0.0
+    return [(value + offset) / scale for value in mean], [value / scale for value in std]
 
 
 def _side(config: Any, settings: dict[str, Any]) -> int:

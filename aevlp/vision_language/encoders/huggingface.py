@@ -21,6 +21,7 @@ from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 from aevlp.vision_language.encoders._views import ViewSettings, view_settings
 
 _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
+_LONGEST_PADDED = 128
 _UNMASKED = ("siglip", "siglip2")
 """Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
 BUNDLED = Path(str(resources.files("aevlp"))) / "assets" / "tiny_clip"
@@ -102,8 +103,12 @@ class HuggingFace(Towers):
         """Embeddings (N,D) float32 of texts, not normalised; ConfigError where the tokenizer is of another model."""
         self.load()
         length = self.model.config.text_config.max_position_embeddings
-        # Padded to the full length: SigLIP was trained that way, and CLIP pools at the end token whatever follows it.
-        tokens = self._tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        # Padded to the full length: SigLIP was trained that way, and CLIP pools at the end token whatever follows it. Not to the
+        # 512 of BERT (ALIGN, AltCLIP), which masks padding: prompts have a dozen tokens, and 300 of them would take 2 GB.
+        padding = "max_length" if length <= _LONGEST_PADDED else "longest"
+        if padding == "longest":  # RoBERTa has less room than positions
+            length = min(length, self._tokenizer.model_max_length)
+        tokens = self._tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
         tokens.pop("token_type_ids", None)
         if self.model.config.model_type in _UNMASKED:
             tokens.pop("attention_mask", None)

@@ -18,7 +18,8 @@ from aevlp.folders import user_path
 from aevlp.vision_language.encoders._hub import FILE_TYPES, TOKENIZERS, download, encoder_files, find_snapshot
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 
-_HUB, _CONFIG = "hf-hub:", "open_clip_config.json"
+_HUB = "hf-hub:"
+_CONFIG = "open_clip_config.json"
 _INSTEAD = f"set labeler.encoder.source to a local folder with {_CONFIG} and weights"
 _FILES = (
     "*.json",
