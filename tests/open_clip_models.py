@@ -20,7 +20,14 @@ MODELS: dict[str, dict[str, Any]] = {
                        "image_size": 160},
         "text_cfg": WORDS_TEXT,
     },
+    "text tower of transformers": {
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": TEXT_LENGTH, "hf_model_name": "owner/bert", "hf_model_pretrained": False,
+                     "hf_tokenizer_name": "owner/bert", "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler"},
+    },
 }  # fmt: skip
+BERT = {"model_type": "bert", "vocab_size": len(WORDS), "hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": TEXT_LENGTH, "pad_token_id": 0}  # fmt: skip
 
 
 @dataclass
@@ -52,15 +59,19 @@ def save_open_clip(name: str, folder: Path) -> Saved:
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     settings = {"embed_dim": 24, **MODELS[name]}
-    kind = open_clip.CustomTextCLIP if name == "timm" else open_clip.CLIP
-    model = kind(**json.loads(json.dumps(settings))).eval()
+    custom = name not in ("vit", "resnet")
+    if custom:
+        save_tokenizer(folder)
+    given = json.loads(json.dumps(settings))
+    if "hf_model_name" in given["text_cfg"]:
+        (folder / "config.json").write_text(json.dumps(BERT))
+        given["text_cfg"]["hf_model_name"] = str(folder)
+    model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**given).eval()
     with torch.no_grad():  # as they are drawn, towers of two layers tell hardly two inputs apart
         for key, weight in model.named_parameters():
             if weight.ndim > 1:
                 weight.mul_(10.0 if "embed" in key else 3.0)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-    config = {"model_cfg": settings | {"custom_text": name == "timm"}, "preprocess_cfg": {"mean": MEAN, "std": STD}}
+    config = {"model_cfg": settings | {"custom_text": custom}, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    if name == "timm":
-        save_tokenizer(folder)
     return Saved(folder, model, open_clip.get_tokenizer(f"local-dir:{folder}"), settings["vision_cfg"]["image_size"])

@@ -105,11 +105,8 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
         text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         if detail["type"] == "extra_forbidden":
             deeper = keys_below(draft.values, section, str(loc[-1])) if len(loc) == 1 else []
-            text += (
-                f"; did you mean {' or '.join(deeper)}?"
-                if deeper
-                else suggest(str(loc[-1]), _fields_at(model, loc[:-1], draft.values.get(section)))
-            )
+            known = [] if deeper else _fields_at(model, loc[:-1], draft.values.get(section))
+            text += f"; did you mean {' or '.join(deeper)}?" if deeper else suggest(str(loc[-1]), known)
         elif detail["type"] not in ("missing", "value_error"):
             text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))

@@ -21,14 +21,9 @@ from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 _HUB = "hf-hub:"
 _CONFIG = "open_clip_config.json"
 _INSTEAD = f"set labeler.encoder.source to a local folder with {_CONFIG} and weights"
-_FILES = (
-    "*.json",
-    "*.txt",
-    "*.model",
-    "open_clip*.safetensors",
-)  # such a repository often holds the weights of transformers, too
-_PICKLED = "open_clip*.bin"  # where there are no others; open_clip reads plain tensors of it and nothing else
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
+_FILES = (*_TEXT_FILES, "open_clip*.safetensors")  # such a repository often holds the weights of transformers, too
+_PICKLED = "open_clip*.bin"  # where there are no others; open_clip reads plain tensors of it and nothing else
 
 
 class OpenCLIPConfig(TowersConfig):
@@ -49,12 +44,13 @@ class OpenCLIPConfig(TowersConfig):
 
     def missing(self) -> str | None:
         """See `EncoderConfig`."""
-        if (
-            not self.source.startswith(_HUB)
-            or find_snapshot(self.source.removeprefix(_HUB), self.revision, (*_FILES, _PICKLED)) is not None
-        ):
+        if not self.source.startswith(_HUB):
             return None
-        return f"encoder {self.source} is not on this machine either; {_INSTEAD}"
+        try:
+            found = find_snapshot(self.source.removeprefix(_HUB), self.revision, (*_FILES, _PICKLED))
+        except ConfigError as error:
+            return str(error)
+        return None if found is not None else f"encoder {self.source} is not on this machine either; {_INSTEAD}"
 
 
 @register("encoders", "open_clip", config=OpenCLIPConfig)
@@ -69,9 +65,8 @@ class OpenCLIP(Towers):
         text = self.settings["text_cfg"]
         own = [] if self.folder is None else encoder_files(self.folder, config.source, (*FILE_TYPES, ".bin", ".pth"))
         # A text tower of transformers and a tokenizer have files of their own, which open_clip would download without a word.
-        self._tower, self._tokens = (
-            _text_folder(text.get(key), self.folder, config) for key in ("hf_model_name", "hf_tokenizer_name")
-        )
+        self._tower = _text_folder(text.get("hf_model_name"), ("config.json",), self.folder, config)
+        self._tokens = _text_folder(text.get("hf_tokenizer_name"), TOKENIZERS, self.folder, config)
         given = [] if config.weights is None else [Path(config.weights)]
         others = {folder for folder in (self._tower, self._tokens) if folder not in (None, self.folder)}
         theirs = [path for folder in others if folder is not None for path in encoder_files(folder, str(folder))]
@@ -178,20 +173,19 @@ def _settings(config: OpenCLIPConfig, folder: Path | None) -> dict[str, Any]:
     return settings
 
 
-def _text_folder(name: str | None, folder: Path | None, config: OpenCLIPConfig) -> Path | None:
-    """Where the files lie of a tokenizer or a text tower of transformers: in the model's folder, else on the hub as `name`."""
+def _text_folder(name: str | None, needs: Sequence[str], folder: Path | None, config: OpenCLIPConfig) -> Path | None:
+    """The model's folder where it holds what a tokenizer or text tower of transformers needs, else that of hub id `name`."""
     if name is None:
         return None
-    if folder is not None and any(path for pattern in TOKENIZERS for path in folder.glob(pattern)):
+    if folder is not None and any(path for pattern in needs for path in folder.glob(pattern)):
         return folder
-    instead = f"put its files ({', '.join(TOKENIZERS)}) into a folder with {_CONFIG} and weights, and name that as source"
+    what = "a tokenizer" if needs == TOKENIZERS else "its configuration"
+    instead = f"put its files ({', '.join(needs)}) into a folder with {_CONFIG} and weights, and name that as source"
     try:
         found = find_snapshot(name, None, _TEXT_FILES)
         return download(name, None, instead, _TEXT_FILES) if found is None else found
     except (ConfigError, UnavailableError) as error:
-        raise type(error)(
-            f"labeler.encoder.source: {config.source} has a text tower without a tokenizer here: {error}"
-        ) from error
+        raise type(error)(f"labeler.encoder.source: {config.source} has a text tower without {what} here: {error}") from error
 
 
 def _tokenizer(open_clip: Any, text: dict[str, Any], folder: Path | None) -> Any:
