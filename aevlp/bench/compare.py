@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from aevlp.bench.composition import CARDS, CORES, Stages, compose
+from aevlp.bench.feeding import IN_TURN
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
@@ -41,11 +43,12 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
         console.tell(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
         write_photos(material / "photos", images, list(CLASS_NAMES))
         write_untrained_clip(material / "encoder", list(CLASS_NAMES))
-        sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline")}
+        sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline", "feeding")}
     result = {
         "machine": _machine(), "images": images, "batch": batch, **sides, "loss": compare_losses(), "views": compare_views(),
     }  # fmt: skip
     result["ratios"] = ratios(result)
+    result["cards"] = cards(result)
     if output is not None:
         output.write_text(json.dumps(result, indent=1) + "\n")
     show(console, result)
@@ -96,6 +99,14 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def cards(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """`compose` for cards of so many views a second."""
+    stages = result["baseline"]["per_image"]
+    step = sum(stages[stage] for stage in ("forward", "loss", "backward", "optimizer"))
+    step_in_views = step / stages["encode"] * result["baseline"]["encodes_per_image_and_epoch"]
+    return {str(card): compose(Stages(**result["feeding"]["stages"]), step_in_views, card) for card in CARDS}
+
+
 def show(console: Terminal, result: dict[str, Any]) -> None:
     """Print ratios, stages and machine."""
     plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
@@ -115,4 +126,14 @@ def show(console: Terminal, result: dict[str, Any]) -> None:
     console.tell(
         "The baseline pays every stage in every epoch; aevlp pays decode, views and encode (both flips) once.", style="dim"
     )
+    busy = result["feeding"]["busy"]
+    rows = [[rate, *(f"{100 * share:.0f} %" for share in shares.values())] for rate, shares in busy.items()]
+    console.tell(f"feeding  one core decodes and cuts {result['feeding']['one_core']:.0f} views a second; how busy that keeps an "
+                 "encoder of a fixed rate (a stand-in that only sleeps):")  # fmt: skip
+    console.table(
+        Sheet("", ["rate", *(name if name == IN_TURN else f"{name} workers" for name in next(iter(busy.values())))], rows)
+    )
+    console.tell(f"computed, not measured: baseline / aevlp on a card of so many views a second, {CORES} cores beside it")
+    rows = [[card, *(f"{ratio:.1f}" for ratio in found.values())] for card, found in result["cards"].items()]
+    console.table(Sheet("", ["views a second", *next(iter(result["cards"].values()))], rows))
     console.tell(f"{machine['gpu'] or machine['processor']}, {machine['threads']} threads, torch {machine['packages']['torch']}")

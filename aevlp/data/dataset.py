@@ -14,6 +14,8 @@ from aevlp.config.errors import DataError
 from aevlp.config.schema import Draw, KnownLabels
 from aevlp.data.protocol import observe
 
+IDENTITY_THREADS = 8
+
 
 class ImageSource(Protocol):
     """Images by row number.
@@ -49,7 +51,7 @@ def identities(images: ImageSource, progress: Callable[[], object] = lambda: Non
     """
     parts = [range(first, min(first + 64, len(images))) for first in range(0, len(images), 64)]
     found: list[bytes | None] = []
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(IDENTITY_THREADS) as pool:
         try:
             for part in pool.map(lambda rows: [identity(images, row) for row in rows], parts):
                 found += part

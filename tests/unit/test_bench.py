@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aevlp.bench import material, side
+from aevlp.bench import composition, feeding, material, side
 from aevlp.bench.baseline import masked_gpr_loss, pillow_views
-from aevlp.bench.compare import baseline_cost, project_cost, ratios
+from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
@@ -83,6 +83,63 @@ def test_a_side_measures_every_stage(name, tmp_path, monkeypatch, capsys):
         assert found["encodes_per_image_when_warm"] == 0
     else:
         assert found["encodes_per_image_and_epoch"] == 17
+
+
+def test_a_stand_in_is_busy_for_its_rate_and_is_waited_for_in_turn_alone(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(feeding.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(feeding.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    views = torch.zeros(8, 3, 2, 2)
+    late, in_turn = feeding.StandIn(4.0, in_turn=False), feeding.StandIn(4.0, in_turn=True)
+    late.encode_images(views)
+    first = late.event()
+    late.encode_images(views)
+    assert (clock[0], late.busy) == (100, 4)
+    first.record()  # now, after both
+    first.synchronize()
+    assert clock[0] == 104
+    in_turn.encode_images(views)
+    assert clock[0] == 106
+
+
+def test_feeding_is_measured_without_a_gpu_and_cards_are_computed_from_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(side, "FED", 2)
+    monkeypatch.setattr(composition, "CACHED_ROWS", 4)
+    monkeypatch.setattr("sys.argv", ["side", "feeding", str(tmp_path), "2"])
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "elsewhere"))
+    capsys.readouterr()
+    side.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["one_core"] > 0
+    assert [list(shares) for shares in found["busy"].values()] == [["in turn", "0", "1", "2"]] * 3
+    assert all(0 < share <= 1 for shares in found["busy"].values() for share in shares.values())
+    assert all(seconds > 0 for seconds in found["stages"].values())
+    ratios = cards({"feeding": found, "baseline": {
+        "per_image": {"encode": 17.0, "forward": 1.0, "loss": 0.0, "backward": 1.0, "optimizer": 0.0},
+        "encodes_per_image_and_epoch": 17,
+    }})  # fmt: skip
+    assert list(ratios) == ["2000", "5000", "8000", "10000"]
+    assert ratios["2000"] == composition.compose(composition.Stages(**found["stages"]), 2.0, 2000)
+
+
+def test_a_photo_takes_the_longer_of_card_and_cores():
+    stages = composition.Stages(
+        baseline_label=0.032,
+        baseline_classify=0.016,
+        label=0.008,
+        label_alone=0.001,
+        identity=0.0008,
+        cached=0.0001,
+        classify=0.004,
+    )
+    found = composition.compose(stages, step_in_views=3.0, card=1000, cores=16)  # the card is slower than the cores
+    assert found["labels of 8 epochs"] == pytest.approx(8 * 0.017 / (0.034 + 0.0002))
+    assert found["labels of 10 trials"] == pytest.approx(80 * 0.017 / (0.034 + 0.002))
+    assert found["run of 8 epochs"] == pytest.approx(8 * 0.020 / (0.034 + 0.0002 + 8 * 0.003))
+    assert found["sweep of 10 trials"] == pytest.approx(80 * 0.020 / (0.034 + 10 * (0.0002 + 8 * 0.003)))
+    fast = composition.compose(stages, step_in_views=3.0, card=1e9, cores=16)  # the cores alone count
+    assert fast["labels of 8 epochs"] == pytest.approx(8 * 0.002 / (0.001 + 0.0002))
+    assert fast["run of 8 epochs"] == pytest.approx(8 * 0.003 / (0.001 + 0.0002 + 8 * 0.00025))
 
 
 def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
