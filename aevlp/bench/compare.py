@@ -28,7 +28,9 @@ EPOCHS, TRIALS = 8, 10
 STAGES = ("decode", "resize", "views", "encode", "prompts", "assign", "forward", "loss", "backward", "optimizer", "cache")
 
 
-def bench(images: int, batch: int, output: Path | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
+def bench(
+    images: int, batch: int, output: Path | None = None, changes: Sequence[str] = (), device: str | None = None
+) -> dict[str, Any]:
     """Measure, print and, with `output`, write JSON.
 
     Args:
@@ -36,16 +38,18 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
         batch: images per step while measuring.
         output: file for everything that was measured.
         changes: `--set` words for both sides.
+        device: cpu or cuda; None takes a CUDA device where there is one.
     """
-    console = Terminal()
+    console, device = Terminal(), device or ("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         material = Path(folder)
         console.tell(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
         write_photos(material / "photos", images, list(CLASS_NAMES))
         write_untrained_clip(material / "encoder", list(CLASS_NAMES))
-        sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline", "feeding")}
+        sides = {name: _measure(name, material, batch, changes, device) for name in ("aevlp", "baseline", "feeding")}
     result = {
-        "machine": _machine(), "images": images, "batch": batch, **sides, "loss": compare_losses(), "views": compare_views(),
+        "machine": _machine(device), "images": images, "batch": batch, **sides, "loss": compare_losses(device),
+        "views": compare_views(),
     }  # fmt: skip
     result["ratios"] = ratios(result)
     result["cards"] = cards(result)
@@ -55,17 +59,18 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
     return result
 
 
-def _measure(side: str, material: Path, batch: int, changes: Sequence[str]) -> dict[str, Any]:
+def _measure(side: str, material: Path, batch: int, changes: Sequence[str], device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AevlpError(f"bench: the side {side} failed:\n{done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     known = environment()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
     keep = ("processor", "cpu_count", "platform", "python", "packages")
     return {key: known[key] for key in keep} | {"gpu": gpu, "threads": torch.get_num_threads()}
 

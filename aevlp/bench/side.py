@@ -160,7 +160,8 @@ def main() -> None:
     torch.manual_seed(0)
     sides = {"baseline": measure_baseline, "aevlp": measure_project, "feeding": measure_feeding_side}
     result = sides[name](material, batch, sys.argv[4:])
-    say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()}))
+    on_gpu = {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20} if torch.cuda.is_available() else {}
+    say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()} | on_gpu))
 
 
 if __name__ == "__main__":

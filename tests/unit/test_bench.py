@@ -146,3 +146,9 @@ def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
     assert main(["bench", "--images", "4", "--batch-size", "8"]) == 2
     assert main(["bench", "-o", str(tmp_path / "absent/bench.json")]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_card_that_is_not_there_is_a_usage_error(capsys):
+    assert main(["bench", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == "error: bench: no CUDA device here; leave --device out\n"
