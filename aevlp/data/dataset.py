@@ -15,6 +15,7 @@ from aevlp.config.schema import Draw, KnownLabels
 from aevlp.data.protocol import observe
 
 IDENTITY_THREADS = 8
+"""Threads that read files for their identity."""
 
 
 class ImageSource(Protocol):
@@ -22,6 +23,7 @@ class ImageSource(Protocol):
 
     A source may also have `identity(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
     wherever the image lies; the embeddings of images without it are not cached. Several threads ask for it at once.
+    And `in_memory`, true where nothing is read or decoded to give an image.
     """
 
     def __len__(self) -> int:

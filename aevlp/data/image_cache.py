@@ -74,6 +74,11 @@ class CachedImages:
     def __init__(self, images: ImageSource, size: int, store: _Store):
         self.images, self.size, self.store = images, size, store
 
+    @property
+    def in_memory(self) -> bool:
+        """As the source."""
+        return getattr(self.images, "in_memory", False)
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
