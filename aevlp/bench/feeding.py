@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,22 +12,27 @@ from torch import Tensor
 from aevlp.bench.material import draw_photo
 from aevlp.data.images import ImageFiles
 from aevlp.vision_language.embedder import GPU_BATCH, Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders import Encoder, EncoderConfig
 
 GRID = 4
 RATES, WORKERS = (0.5, 1.0, 2.0), (0, 1, 2)
 IN_TURN = "in turn"
 
 
-class StandIn:
+class StandIn(Encoder):
     """An encoder of `rate` views a second. It sleeps where a device would compute: a core is left to whoever feeds it."""
 
+    title = "stand-in"
     image_size = 224
 
     def __init__(self, rate: float, *, in_turn: bool):
         self.rate, self.in_turn = rate, in_turn
         self.busy, self._free_at = 0.0, 0.0
         self._embeddings = torch.full((GPU_BATCH, 512), 512**-0.5)
+
+    def fingerprint(self) -> str:
+        """Its embeddings hang on nothing."""
+        return self.title
 
     def encode_images(self, views: Tensor) -> Tensor:
         """Unit-length embeddings (N,512): at once, as a GPU that has been told what to do; in turn, when it is done."""
@@ -87,8 +92,8 @@ def measure_feeding(images: ImageFiles) -> dict[str, Any]:
 
 def embed(images: ImageFiles, encoder: StandIn, workers: int, cache: bool = False) -> None:
     """All views of all images, both flips, through the encoder, or from $AEVLP_CACHE where it is wanted and there."""
-    config = EncoderConfig(source="bundled", cache=cache, workers=workers, batch_size=GPU_BATCH)
-    embedder = Embedder(config, "cpu", build=lambda: cast(Any, encoder))
+    config = EncoderConfig(cache=cache, workers=workers, batch_size=GPU_BATCH)
+    embedder = Embedder(config, "cpu", encoder=encoder)
     embedder.event = None if encoder.in_turn else encoder.event
     for _ in embedder.embed(images, GRID, flip=True):
         pass

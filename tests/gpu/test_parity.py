@@ -19,7 +19,7 @@ from aevlp.tracking import Trackers
 from aevlp.training.run import build_trainer
 from aevlp.training.signals import StopFlag
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 N, C = 12, 6
@@ -41,7 +41,7 @@ def scenes(count=20):
 
 
 def embeddings(device, **settings):
-    config = EncoderConfig(source="bundled", precision="fp32", batch_size=8, **settings)
+    config = HuggingFaceConfig(source="bundled", precision="fp32", batch_size=8, **settings)
     found = dict(Embedder(config, device, print).embed(scenes(), grid=2, flip=True))
     return torch.cat([found[rows] for rows in sorted(found, key=lambda rows: rows.start)])
 
@@ -86,7 +86,7 @@ def test_embeddings_are_the_same_to_the_bit_however_they_are_fed(settings):
 
 
 def test_nothing_but_the_event_waits_while_an_encoder_is_fed():
-    embedder = Embedder(EncoderConfig(source="bundled", cache=False, batch_size=8), "cuda", print)
+    embedder = Embedder(HuggingFaceConfig(source="bundled", cache=False, batch_size=8), "cuda", print)
     embedder.encoder.encode_images(torch.zeros(8, 3, 48, 48, dtype=torch.uint8))  # loads kernels
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -16,7 +16,7 @@ from aevlp import losses
 from aevlp.config import registry
 from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
-from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFace, HuggingFaceConfig
 
 C, N, B, SIDE = 5, 7, 4, 64
 # Hooks after an epoch may wait, once, for these reasons.
@@ -114,9 +114,14 @@ def test_a_labeler_labels_on_the_device_and_waits_for_nothing(name, flip):
 
 
 def test_an_encoder_takes_views_and_waits_for_nothing():
-    encoder = DualEncoder(EncoderConfig(source="bundled"))
+    encoder = HuggingFace(HuggingFaceConfig(source="bundled"))
+    encoder.load()
     with fake_cuda() as mode:
-        move(mode, encoder.model)
-        encoder.device, encoder._mean, encoder._std = torch.device("cuda"), moved(mode, encoder._mean), moved(mode, encoder._std)
+        encoder.device = torch.device("cuda")
+        for attribute, value in vars(encoder).items():
+            if isinstance(value, torch.nn.Module):
+                move(mode, value)
+            elif isinstance(value, torch.Tensor):
+                setattr(encoder, attribute, moved(mode, value))
         embeddings = encoder.encode_images(torch.zeros(8, 3, 48, 48, dtype=torch.uint8, device="cuda"))
         assert (embeddings.device.type, len(embeddings)) == ("cuda", 8)

@@ -10,7 +10,7 @@ from fake_cuda import WaitsForTheDeviceError, fake_cuda
 
 from aevlp.data.images import ArrayImages
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.feeding import AHEAD, Fetched, Views, ahead, in_batches, put_together
 
 
@@ -71,7 +71,7 @@ def test_embeddings_are_the_same_to_the_bit_by_any_number_of_workers(workers):
     images = ArrayImages(np.random.default_rng(0).integers(0, 256, (70, 40, 50, 3), dtype=np.uint8))
 
     def embedded(count):
-        config = EncoderConfig(source="bundled", cache=False, workers=count)
+        config = HuggingFaceConfig(source="bundled", cache=False, workers=count)
         found = dict(Embedder(config, "cpu", print).embed(images, grid=2, flip=True))
         return torch.cat([found[rows] for rows in sorted(found, key=lambda rows: rows.start)])
 
@@ -108,7 +108,7 @@ def test_a_batch_is_waited_for_once_the_next_is_queued_and_bits_are_the_same():
     images = ArrayImages(np.random.default_rng(0).integers(0, 256, (9, 40, 50, 3), dtype=np.uint8))
     found, device = [], Device()
     for event in (None, device.event):
-        embedder = Embedder(EncoderConfig(source="bundled", cache=False, batch_size=8), "cpu", print)
+        embedder = Embedder(HuggingFaceConfig(source="bundled", cache=False, batch_size=8), "cpu", print)
         embedder.event = event
         found.append(torch.cat([embeddings for _, embeddings in embedder.embed(images, grid=2, flip=True)]))
     assert torch.equal(*found)
