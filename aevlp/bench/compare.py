@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from aevlp.bench.composition import CARDS, CORES, Stages, compose
+from aevlp.bench.composition import CARDS, CORES, EPOCHS, TRIALS, Stages, compose
 from aevlp.bench.feeding import IN_TURN
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
@@ -24,7 +24,6 @@ from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
 
 BATCH = 16  # of coco_gpr, for which costs are composed
-EPOCHS, TRIALS = 8, 10
 STAGES = ("decode", "resize", "views", "encode", "prompts", "assign", "forward", "loss", "backward", "optimizer", "cache")
 
 
@@ -133,11 +132,11 @@ def show(console: Terminal, result: dict[str, Any]) -> None:
     )
     busy = result["feeding"]["busy"]
     rows = [[rate, *(f"{100 * share:.0f} %" for share in shares.values())] for rate, shares in busy.items()]
-    console.tell(f"feeding  one core decodes and cuts {result['feeding']['one_core']:.0f} views a second; how busy that keeps an "
-                 "encoder of a fixed rate (a stand-in that only sleeps):")  # fmt: skip
-    console.table(
-        Sheet("", ["rate", *(name if name == IN_TURN else f"{name} workers" for name in next(iter(busy.values())))], rows)
+    console.tell(
+        f"one core decodes and cuts {result['feeding']['one_core']:.0f} views a second; how busy a stand-in encoder is kept:"
     )
+    columns = [name if name == IN_TURN else f"workers {name}" for name in next(iter(busy.values()))]
+    console.table(Sheet("", ["rate / one core's", *columns], rows))
     console.tell(f"computed, not measured: baseline / aevlp on a card of so many views a second, {CORES} cores beside it")
     rows = [[card, *(f"{ratio:.1f}" for ratio in found.values())] for card, found in result["cards"].items()]
     console.table(Sheet("", ["views a second", *next(iter(result["cards"].values()))], rows))

@@ -218,9 +218,10 @@ class _File(_Store):
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if self._opened_by != os.getpid():  # each worker opens the file for itself
-            self._opened_by, self._descriptor = os.getpid(), os.open(self.path, os.O_RDWR)
+            self._descriptor = os.open(self.path, os.O_RDWR)
             lines = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, self.bytes + 4))
             self._rows, self._checks = lines[:, 4:], lines[:, :4].view(np.uint32)[:, 0] if self.count else np.empty(0)
+            self._opened_by = os.getpid()  # last: the labeler's threads come at once, and two may open it
         return self._rows, self._checks
 
     def __getstate__(self) -> dict[str, Any]:

@@ -234,9 +234,11 @@ class Embedder:
                     part.cached.write(block.row, target[block.row - start])
             report(batch[-1].row - start)
         report(len(known.rows))
-        pairs = [(part.mirrored, value) for part, value in zip(parts, values, strict=True) if value is not None]
-        plain, mirrored = ([value for is_mirrored, value in pairs if is_mirrored is flip] for flip in (False, True))
-        return torch.from_numpy(np.stack([np.concatenate(views, axis=1) for views in (plain, mirrored) if views], axis=1))
+        last, width = parts[-1], next(value.shape[-1] for value in values if value is not None)
+        whole = np.empty((len(known.rows), 1 + last.mirrored, last.views.stop, width), dtype=np.float16)
+        for part, value in zip(parts, values, strict=True):
+            whole[:, int(part.mirrored), part.views] = value
+        return torch.from_numpy(whole)
 
     def _encoded(self, batches: Iterable[list[Views]]) -> Iterator[tuple[list[Views], np.ndarray]]:
         """Batches with their embeddings, one batch late where the device works by itself: the next is prepared meanwhile."""

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from aevlp.bench import composition, feeding, material, side
+from aevlp.bench import compare, composition, feeding, material, side
 from aevlp.bench.baseline import masked_gpr_loss, pillow_views
 from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.losses.gpr import GPRConfig, gpr_loss
+from aevlp.terminal import Terminal
 from aevlp.vision_language.views import cut_views
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -120,6 +121,32 @@ def test_feeding_is_measured_without_a_gpu_and_cards_are_computed_from_it(tmp_pa
     }})  # fmt: skip
     assert list(ratios) == ["2000", "5000", "8000", "10000"]
     assert ratios["2000"] == composition.compose(composition.Stages(**found["stages"]), 2.0, 2000)
+
+
+def test_every_table_is_shown(capsys):
+    per_image = dict.fromkeys(("decode", "resize", "views", "encode", "assign", "forward", "loss", "backward", "optimizer"), 1.0)
+    stages = dict.fromkeys(composition.Stages.__dataclass_fields__, 0.001)
+    busy = {"0.5": {"in turn": 0.6, "0": 0.9, "1": 0.97, "2": 0.98}, "1.0": {"in turn": 0.5, "0": 0.8, "1": 0.9, "2": 1.0}}
+    result = {
+        "baseline": {"per_image": per_image, "per_step": {"prompts": 1.0}, "peak_memory_mb": 1.0,
+                     "encodes_per_image_and_epoch": 17},
+        "aevlp": {"per_image": per_image | {"cache": 1.0}, "peak_memory_mb": 1.0, "encodes_per_image": 34, "data_wait": 0.0,
+                  "encodes_per_image_when_warm": 0, "precision": "bf16"},
+        "feeding": {"one_core": 5432.1, "busy": busy, "stages": stages},
+        "loss": {"aevlp_syncs": 0, "baseline_syncs": 30}, "ratios": {"run of 8 epochs": 6.0},
+        "machine": {"gpu": None, "processor": "a processor", "threads": 2, "packages": {"torch": "2"}},
+    }  # fmt: skip
+    compare.show(Terminal(), result | {"cards": cards(result)})
+    shown = capsys.readouterr().out
+    for words in (
+        "one core decodes and cuts 5432 views",
+        "workers 2",
+        "97 %",
+        "computed, not measured",
+        "labels of 10 trials",
+        "8000",
+    ):
+        assert words in shown
 
 
 def test_a_photo_takes_the_longer_of_card_and_cores():
