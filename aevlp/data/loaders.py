@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from aevlp import ranks
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import Split
+from aevlp.data.features import FeatureBatches, stored_features
 from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.data.workers import Plugins, check_sockets, leave_signals_to_main, start
@@ -22,7 +23,7 @@ from aevlp.system import usable_cores
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """`image` (B,3,S,S) uint8, `observed` (B,C) int8, `index` (B,) int64 rows of the training split."""
+    """`image` (B,3,S,S) uint8 or features (B,D), `observed` (B,C) int8, `index` (B,) int64 rows of the training split."""
 
     image: Tensor
     observed: Tensor
@@ -88,6 +89,11 @@ class TrainLoader:
         num_workers = _useful(num_workers)
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
+        features = stored_features(split.images)
+        self._loader: DataLoader | FeatureBatches
+        if features is not None:
+            self._loader = FeatureBatches(split, features, self._batches, flip, seed)
+            return
         self._loader = DataLoader(
             _TrainSet(split, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
             persistent_workers=num_workers > 0, **_options(num_workers),
@@ -115,8 +121,11 @@ class TrainLoader:
 
 
 def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
-    """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
+    """Batches of images (B,3,S,S) uint8, or of their features (B,D), in row order: this rank's share of the rows."""
     rows = range(len(split))[ranks.share(len(split))]
+    features = stored_features(split.images)
+    if features is not None:
+        return iter(features[rows.start : rows.stop, 0].split(batch_size))
     num_workers = _useful(num_workers) if len(rows) > batch_size else 0  # to start one takes longer than to decode a batch
     return _batches(DataLoader(
         _EvalSet(split, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
@@ -138,7 +147,10 @@ def _options(num_workers: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batches(loader: DataLoader) -> Iterator[Any]:
+def _batches(loader: DataLoader | FeatureBatches) -> Iterator[Any]:
+    if isinstance(loader, FeatureBatches):
+        yield from loader
+        return
     iterator = start(loader)
     try:
         yield from iterator

@@ -21,7 +21,6 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
-from aevlp.data.image_cache import cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
@@ -33,6 +32,7 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures
+from aevlp.training.as_learnt_from import as_learnt_from
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
@@ -167,18 +167,21 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     torch.manual_seed(config.seed)
     check_data(data)
     figures.require_choice(config, data)
-    small, cached = cache_images(data, config)
+    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
+    on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
+    device = PartialState(cpu=on_cpu).device
+    try:
+        small, cached, features = as_learnt_from(config, data, device, trackers.message, _progress(trackers, stop))
+        model = registry.build(
+            "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
+        )
+    except UnavailableError as error:
+        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
     loader = TrainLoader(
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
     )  # fmt: skip
-    try:
-        model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
-    except UnavailableError as error:
-        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
-    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
-    on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
-    precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
+    precision, reason = decide(config, model, device, folder)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(

@@ -33,7 +33,8 @@ class Task:
     ):  # fmt: skip
         self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
         self.device = accelerator.device
-        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        of_images = config.channels_last and not getattr(model, "on_features", False)
+        self.memory_format = torch.channels_last if of_images else torch.contiguous_format
         model = model.to(self.device).to(memory_format=self.memory_format)
         if config.sync_batch_norm and ranks.count() > 1:
             if self.device.type != "cuda":

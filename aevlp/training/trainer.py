@@ -136,7 +136,8 @@ class Trainer:
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
-        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
+        for_features = sum(getattr(split.images, "num_encoded", 0) for split in (self.data.train, self.data.val, self.data.test) if split)
+        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + for_features)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.held_out, **performance,

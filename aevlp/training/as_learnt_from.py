@@ -1,0 +1,37 @@
+"""The data as a model takes them: images, kept in a cache or not, or features of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import SPMLData
+from aevlp.data.features import stored_features
+from aevlp.data.image_cache import cache_images
+from aevlp.models._features import FeatureStore
+
+
+def as_learnt_from(
+    config: ExperimentConfig, data: SPMLData, device: torch.device, notify: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> tuple[SPMLData, list[str], dict[str, Any]]:  # fmt: skip
+    """The data, notes for the user, and what a model on features is built with besides: those of training.
+
+    Args:
+        config: of the run.
+        data: with images at their original size.
+        device: to compute features on.
+        notify: told what the cache of features has to say.
+        progress: called with (images done, images in all); may raise to stop.
+    """
+    if not getattr(config.model, "on_features", False):
+        return *cache_images(data, config), {}
+    store = FeatureStore(config.model, config.dataset.image_size, device, notify)
+    train = store.of(data.train, config.dataset.flip, progress)
+    test = None if data.test is None else store.of(data.test, False, progress)
+    found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
+    return found, [], {"features": stored_features(train.images)}
