@@ -3,6 +3,7 @@
 model.safetensors   weights of the best epoch, the average where there was one
 model.json          architecture, preprocessing, class names, thresholds, metrics, identity of the run
 config.yaml         the whole experiment, for `eval`
+encoder/            of a head on features of an encoder: the files of that
 plugins/            where it needs parts from outside the package: their code
 model.onnx          with --onnx
 README.md           how to load it
@@ -58,27 +59,29 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
         files.remove_leftovers(folder.parent)
         with files.replacing(folder) as aside:
             aside.mkdir()
-            weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+            state = model.keep(aside) if hasattr(model, "keep") else model.state_dict()
+            weights = save({name: tensor.contiguous() for name, tensor in state.items()})
             (aside / "model.safetensors").write_bytes(weights)
-            about = describe(trained, names)
+            size = getattr(model, "image_size", trained.config.dataset.image_size)
+            about = describe(trained, names, size)
             (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
             plugins.keep(aside)
             (aside / "README.md").write_text(readme(about, onnx, plugins.kept(aside)), encoding="utf-8")
             if onnx:
-                write_onnx(model, trained.config.dataset.image_size, aside / "model.onnx")
+                write_onnx(model, size, aside / "model.onnx")
     except OSError as error:
         raise not_writable(f"-o {folder}", error) from error
 
 
-def describe(trained: Trained, class_names: list[str]) -> dict[str, Any]:
+def describe(trained: Trained, class_names: list[str], image_size: int) -> dict[str, Any]:
     """Content of model.json."""
     config, summary = trained.config, trained.summary
     thresholds, run_id = trained.thresholds, summary.get("run_id") or Path(trained.source).resolve().name
     return {
         "aevlp_version": aevlp.__version__, "experiment": config.name, "run_id": run_id,
         "config_hash": summary.get("config_hash"), "model": config.model.model_dump(mode="json"),
-        "image_size": config.dataset.image_size, "preprocessing": PREPROCESSING, "class_names": class_names,
+        "image_size": image_size, "preprocessing": PREPROCESSING, "class_names": class_names,
         "thresholds": None if thresholds is None else [None if np.isnan(value) else float(value) for value in thresholds],
         "thresholds_are": "probabilities of highest F1 on validation, class by class; null: no positive there, take 0.5",
         "metrics": {name: value for name, value in summary.items() if name.startswith(("best/", "test/"))},

@@ -32,6 +32,17 @@ class Extractor(nn.Module):
         """See the class."""
         return self.encoder.encode_images(images)
 
+    def keep(self, folder: Path) -> dict[str, Tensor]:
+        """What is needed to build it again: files of an encoder are copied into `folder`, the state of a backbone is given."""
+        if isinstance(self.encoder, BackboneEncoder):
+            return self.network.state_dict()
+        copies = folder / ENCODER
+        copies.mkdir()
+        for path in locate(self.encoder.config).iterdir():
+            if path.suffix in FILE_TYPES and path.is_file():
+                shutil.copyfile(path, copies / path.name)
+        return {}
+
 
 class FeatureStore:
     """Features of images for one probe: from the cache where they are there, else computed and kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -120,6 +121,10 @@ class OnImages(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         return self.probe(self.extractor(images))
+
+    def keep(self, folder: Path) -> dict[str, Tensor]:
+        """What an export holds of it: the state of the head, and of the extractor what is not copied into `folder`."""
+        return self.probe.state_dict() | {f"extractor.{name}": value for name, value in self.extractor.keep(folder).items()}
 
 
 @register("models", "probe", config=ProbeConfig)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ class Task:
         self.pseudo[index] = pseudo
         if self.config.pseudo_as_observed:
             observed = torch.where(pseudo > 0, 1, observed).to(observed.dtype)
-        logits, auxiliary = self._training_outputs(batch.image)
+        with _standing_still(backbone if self.num_ranks == 1 else None):
+            logits, auxiliary = self._training_outputs(batch.image)
         further = {"auxiliary": auxiliary} if auxiliary else {}
         weight = self._weight_of_share(step)
         with weight_of_share(weight):
@@ -198,6 +200,22 @@ class Task:
 
     def _plain(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.model)
+
+
+@contextlib.contextmanager
+def _standing_still(backbone: nn.Module | None) -> Iterator[None]:
+    """Gradients end above the backbone: a step costs a third, and the head gets the same to the bit.
+
+    Not for several ranks, where torch waits for the gradient of each parameter that had one to begin with.
+    """
+    learnt = [] if backbone is None else [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    for parameter in learnt:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnt:
+            parameter.requires_grad_(True)
 
 
 def _of_all_ranks(state: Tensor) -> Tensor:
