@@ -149,6 +149,9 @@ def write_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     except ImportError as error:
         raise UnavailableError("--onnx needs onnx, onnxscript and onnxruntime: pip install 'aevlp[onnx]'") from error
     model = model.cpu().eval()
+    for part in model.modules():  # ONNX Runtime's kernels for bf16 are few
+        if hasattr(part, "in_float32"):
+            part.in_float32()
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, image_size, image_size), dtype=torch.uint8, generator=numbers)
     try:

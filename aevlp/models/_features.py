@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aevlp.config import registry
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
+from aevlp.models._classifier import BoostConfig
 from aevlp.vision_language.embedder import Embedder, ReportProgress
+from aevlp.vision_language.encoders import Encoder, EncoderConfig
+
+ENCODER = "encoder"
+"""Folder of an export for the files of an encoder."""
+EXTRACTOR = "extractor."
+"""How the names of a backbone's weights begin in an export."""
 
 
 class Extractor(nn.Module):
@@ -19,7 +31,7 @@ class Extractor(nn.Module):
 
     def __init__(self, encoder: Any):
         super().__init__()
-        _ = encoder
+        encoder.load()
         self.encoder, self.network, self.image_size = encoder, encoder.model, encoder.image_size
 
     @property
@@ -32,15 +44,18 @@ class Extractor(nn.Module):
         """See the class."""
         return self.encoder.encode_images(images)
 
+    def in_float32(self) -> None:
+        """Compute in float32 from now on, whatever the features of training were computed in."""
+        self.encoder.precision = "fp32"
+
     def keep(self, folder: Path) -> dict[str, Tensor]:
         """What is needed to build it again: files of an encoder are copied into `folder`, the state of a backbone is given."""
         if isinstance(self.encoder, BackboneEncoder):
             return self.network.state_dict()
         copies = folder / ENCODER
         copies.mkdir()
-        for path in locate(self.encoder.config).iterdir():
-            if path.suffix in FILE_TYPES and path.is_file():
-                shutil.copyfile(path, copies / path.name)
+        for path in self.encoder.files:
+            shutil.copyfile(path, copies / path.name)
         return {}
 
 
@@ -67,8 +82,54 @@ class FeatureStore:
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:
     """What a `FeatureStore` asks, as a module."""
-    return Extractor(_embedder(config, image_size, torch.device(device), None).encoder)
+    whole = config if config.encoder is None else config.model_copy(
+        update={"encoder": config.encoder.model_copy(update={"batch_size": None})}
+    )
+    return Extractor(_embedder(whole, image_size, torch.device(device), None).encoder)
+
+
+class BackboneEncoder(Encoder):
+    """The backbone of a model of this room as an encoder of images: its features, averaged over a map, not of unit length."""
+
+    def __init__(self, config: BoostConfig, image_size: int, device: torch.device):
+        self.config, self.device = EncoderConfig(name="backbone"), device
+        self.title = " ".join(str(value) for value in config.model_dump().values() if value is not None)
+        self.normalization = f"{image_size} px"
+        self._settings, self._size = config, image_size
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The whole model, of which the head is passed over."""
+        settings, size = self._settings, self._size
+        model = registry.build("models", settings, num_classes=1, image_size=size)
+        model.head = nn.Identity()
+        return model.to(self.device).eval().requires_grad_(False)
+
+    def load(self) -> None:
+        """See `Encoder`."""
+        _ = self.model
+
+    @property
+    def image_size(self) -> int:
+        """See `Encoder`."""
+        return self._size
+
+    def fingerprint(self) -> str:
+        """A hash of all weights: .2 s for ResNet-50, which its settings alone would not tell from what they name."""
+        digest = hashlib.sha256()
+        for name, tensor in (*self.model.state_dict().items(), ("mean", self.model.mean), ("std", self.model.std)):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+    @torch.inference_mode()
+    def encode_images(self, views: Tensor) -> Tensor:
+        """Features (N,D) float32."""
+        return self.model(views.to(self.device)).float()
 
 
 def _embedder(config: Any, image_size: int, device: torch.device, notify: Callable[[str], None] | None) -> Embedder:
-    return Embedder(config.encoder, device, notify)
+    if config.encoder is not None:
+        return Embedder(config.encoder, device, notify)
+    encoder = BackboneEncoder(config.backbone, image_size, device)
+    return Embedder(encoder.config, device, notify, encoder)

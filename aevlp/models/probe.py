@@ -20,14 +20,14 @@ from aevlp.config import registry
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.models._classifier import BoostConfig
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders import AnyEncoder
 
 
 class ProbeConfig(ComponentConfig):
     """Settings of the head, and whose features it is on: `encoder` or `backbone`, else the labeler's own encoder."""
 
     on_features: ClassVar[bool] = True
-    encoder: EncoderConfig | None = None
+    encoder: AnyEncoder | None = None
     """A vision-language model; null takes the labeler's own, whose embeddings it has encoded already."""
     backbone: SerializeAsAny[BoostConfig] | None = None
     """A network of torchvision or timm instead: resnet50, resnet101 or timm:NAME; or a model of this room with its settings."""

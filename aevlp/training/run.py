@@ -40,7 +40,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer
-from aevlp.vision_language.encoder import missing_too
 
 _UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"
 
@@ -176,7 +175,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
             "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
         )
     except UnavailableError as error:
-        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
+        encoder: Any = getattr(config.labeler, "encoder", None)
+        too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
+        raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
     loader = TrainLoader(
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
