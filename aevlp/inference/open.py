@@ -19,8 +19,9 @@ from aevlp.data.npz import read_npz, require
 from aevlp.inference.published import open_published
 from aevlp.inference.sources import DESCRIPTION, find_trained
 from aevlp.inference.trained import Trained
-from aevlp.models._features import ENCODER, EXTRACTOR
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.models._features import ENCODER
+from aevlp.models.probe import EXTRACTOR
 from aevlp.reading import read_json, read_table
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder

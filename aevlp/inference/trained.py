@@ -16,6 +16,7 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.models.probe import EXTRACTOR
 from aevlp.system import limit_threads
 
 
@@ -39,6 +40,11 @@ class Trained:
     """What the run was trained on, where it tells."""
     validated_on: np.ndarray | None = None
     """Labels (N,C) of the validation photos that thresholds were chosen on, where a run has them."""
+
+    @property
+    def holds_extractor(self) -> bool:
+        """Whether the weights of a backbone that features are of are among its own."""
+        return any(name.startswith(EXTRACTOR) for name in self.weights)
 
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""
@@ -106,9 +112,9 @@ def build_model(
     model = registry.build(
         "models", config.model, num_classes=num_classes, image_size=config.dataset.image_size, **of_features
     )
-    expected = model.state_dict()
-    missing, extra = [name for name in expected if name not in trained.weights], set(trained.weights) - set(expected)
-    wrong = [name for name in expected if name in trained.weights and expected[name].shape != trained.weights[name].shape]
+    expected, weights = model.state_dict(), {name: trained.weights[name] for name in trained.weights if not name.startswith(EXTRACTOR)}
+    missing, extra = [name for name in expected if name not in weights], set(weights) - set(expected)
+    wrong = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
     if missing or extra or wrong:
         found = (("missing", missing), ("unexpected", sorted(extra)), ("of another shape", wrong))
         parts = [f"{len(names)} {what} ({_some(names)})" for what, names in found if names]
@@ -116,9 +122,11 @@ def build_model(
             f"{trained.source}: its weights do not fit model {config.model.name}: {'; '.join(parts)}; "
             "a published checkpoint takes its architecture from --exp and --set model=..."
         )
-    model.load_state_dict(trained.weights)
+    model.load_state_dict(weights)
     if features is None and hasattr(model, "on_images"):
         model = model.on_images(device)
+        if trained.holds_extractor:
+            model.load_kept(trained.weights)
     return model.eval()
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aevlp.config import registry
+from aevlp.config.errors import ConfigError
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
 from aevlp.models._classifier import BoostConfig
@@ -22,8 +23,6 @@ from aevlp.vision_language.encoders import Encoder, EncoderConfig
 
 ENCODER = "encoder"
 """Folder of an export for the files of an encoder."""
-EXTRACTOR = "extractor."
-"""How the names of a backbone's weights begin in an export."""
 
 
 class Extractor(nn.Module):
@@ -63,7 +62,13 @@ class FeatureStore:
     """Features of images for one probe: from the cache where they are there, else computed and kept."""
 
     def __init__(self, config: Any, image_size: int, device: torch.device, notify: Callable[[str], None] | None = None):
-        """For settings of a probe; `image_size` is the side to which images are squashed for a backbone."""
+        """For settings of a probe; `image_size` is the side to which images are squashed for a backbone.
+
+        Raises:
+            ConfigError: a backbone without weights.
+        """
+        if config.backbone is not None and getattr(config.backbone, "weights", "none") == "none":
+            raise ConfigError("model.backbone.weights: none leaves a network that has learnt nothing; name a file, or other weights")
         self._embedder = _embedder(config, image_size, device, notify)
 
     def of(self, split: Split, flip: bool, progress: ReportProgress | None = None) -> Split:
@@ -85,7 +90,7 @@ def build_extractor(config: Any, image_size: int, device: torch.device | str = "
     whole = config if config.encoder is None else config.model_copy(
         update={"encoder": config.encoder.model_copy(update={"batch_size": None})}
     )
-    return Extractor(_embedder(whole, image_size, torch.device(device), None).encoder)
+    return Extractor(_embedder(whole, image_size, torch.device(device), lambda _: None).encoder)
 
 
 class BackboneEncoder(Encoder):

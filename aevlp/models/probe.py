@@ -22,6 +22,9 @@ from aevlp.config.schema import ComponentConfig
 from aevlp.models._classifier import BoostConfig
 from aevlp.vision_language.encoders import AnyEncoder
 
+EXTRACTOR = "extractor."
+"""How the names of a backbone's weights begin in an export."""
+
 
 class ProbeConfig(ComponentConfig):
     """Settings of the head, and whose features it is on: `encoder` or `backbone`, else the labeler's own encoder."""
@@ -59,8 +62,6 @@ class ProbeConfig(ComponentConfig):
             raise ValueError("learns from features that are kept: labeler.encoder.cache and model.encoder.cache must be on")
         if self.backbone is not None and self.backbone.boost is not None:
             raise ValueError("backbone.boost: BoostLU needs a map of features, and only their mean is kept; set it to null")
-        if self.backbone is not None and getattr(self.backbone, "weights", "none") == "none":
-            raise ValueError("backbone.weights: none leaves a network that has learnt nothing; name a file, or other weights")
         return self
 
     def beside(self, labeler: ComponentConfig) -> ProbeConfig:
@@ -107,7 +108,7 @@ class Probe(nn.Module):
 
     def on_images(self, device: torch.device | str = "cpu") -> OnImages:
         """The same behind what its features come from."""
-        return OnImages(self._extractor(device), self)
+        return OnImages(self._extractor(torch.device(device)), self)
 
 
 class OnImages(nn.Module):
@@ -122,9 +123,13 @@ class OnImages(nn.Module):
         """See the class."""
         return self.probe(self.extractor(images))
 
+    def load_kept(self, state: dict[str, Tensor]) -> None:
+        """Restore what `keep` gave of the extractor."""
+        self.extractor.network.load_state_dict({name: state[EXTRACTOR + name] for name in self.extractor.network.state_dict()})
+
     def keep(self, folder: Path) -> dict[str, Tensor]:
         """What an export holds of it: the state of the head, and of the extractor what is not copied into `folder`."""
-        return self.probe.state_dict() | {f"extractor.{name}": value for name, value in self.extractor.keep(folder).items()}
+        return self.probe.state_dict() | {EXTRACTOR + name: value for name, value in self.extractor.keep(folder).items()}
 
 
 @register("models", "probe", config=ProbeConfig)
@@ -137,11 +142,11 @@ def build_probe(config: ProbeConfig, *, num_classes: int, image_size: int, featu
     from aevlp.models._features import build_extractor
 
     @cache
-    def extractor(device: torch.device | str = "cpu") -> Any:
+    def extractor(device: torch.device) -> Any:
         return build_extractor(config, image_size, device)
 
     if features is None:
-        return Probe(extractor().num_features, num_classes, config, extractor)
+        return Probe(extractor(torch.device("cpu")).num_features, num_classes, config, extractor)
     probe = Probe(features.shape[-1], num_classes, config, extractor)
     probe.standardize(features)
     return probe
