@@ -6,6 +6,7 @@ values multiplied by `boost`, in training and inference alike. A boost of 1 is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aevlp.config.errors import ConfigError
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
@@ -70,6 +72,15 @@ def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
             f"model.boost: BoostLU needs a map of features (B,{num_features},H,W), but {name} gives ({given}); "
             "set model.boost=null, or take a convolutional network such as timm/resnet18"
         )
+
+
+def build_backbone(settings: BoostConfig, *, num_classes: int, image_size: int) -> Classifier:
+    """A model that is a part of another: its errors name its settings as those of `model.backbone`."""
+    try:
+        model: Classifier = registry.build("models", settings, num_classes=num_classes, image_size=image_size)
+    except (ConfigError, UnavailableError) as error:  # which knows its settings as those of the whole model
+        raise type(error)(re.sub(r"(?<!\S)model\.(?=(weights|backbone)\b)", "model.backbone.", str(error))) from error
+    return model
 
 
 def check_weights(weights: str, names: Sequence[str]) -> str:

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
-from aevlp.models._classifier import BoostConfig
+from aevlp.models._classifier import BoostConfig, build_backbone
 from aevlp.vision_language.embedder import Embedder, ReportProgress
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 
@@ -68,7 +67,9 @@ class FeatureStore:
             ConfigError: a backbone without weights.
         """
         if config.backbone is not None and getattr(config.backbone, "weights", "none") == "none":
-            raise ConfigError("model.backbone.weights: none leaves a network that has learnt nothing; name a file, or other weights")
+            raise ConfigError(
+                "model.backbone.weights: none leaves a network that has learnt nothing; name a file, or other weights"
+            )
         self._embedder = _embedder(config, image_size, device, notify)
 
     def of(self, split: Split, flip: bool, progress: ReportProgress | None = None) -> Split:
@@ -87,8 +88,10 @@ class FeatureStore:
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:
     """What a `FeatureStore` asks, as a module."""
-    whole = config if config.encoder is None else config.model_copy(
-        update={"encoder": config.encoder.model_copy(update={"batch_size": None})}
+    whole = (
+        config
+        if config.encoder is None
+        else config.model_copy(update={"encoder": config.encoder.model_copy(update={"batch_size": None})})
     )
     return Extractor(_embedder(whole, image_size, torch.device(device), lambda _: None).encoder)
 
@@ -105,8 +108,7 @@ class BackboneEncoder(Encoder):
     @cached_property
     def model(self) -> nn.Module:
         """The whole model, of which the head is passed over."""
-        settings, size = self._settings, self._size
-        model = registry.build("models", settings, num_classes=1, image_size=size)
+        model = build_backbone(self._settings, num_classes=1, image_size=self._size)
         model.head = nn.Identity()
         return model.to(self.device).eval().requires_grad_(False)
 

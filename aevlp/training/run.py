@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     device = PartialState(cpu=on_cpu).device
+    notify = cache(trackers.message)  # an encoder of two parts has the same to say to both
     try:
-        small, cached, features = as_learnt_from(config, data, device, trackers.message, _progress(trackers, stop))
+        small, cached, features = as_learnt_from(config, data, device, notify, _progress(trackers, stop))
         model = registry.build(
             "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
         )
@@ -187,7 +189,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
-        seed=config.seed, device=accelerator.device, notify=trackers.message,
+        seed=config.seed, device=accelerator.device, notify=notify,
     )  # fmt: skip
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch

@@ -136,7 +136,9 @@ class Trainer:
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
-        for_features = sum(getattr(split.images, "num_encoded", 0) for split in (self.data.train, self.data.val, self.data.test) if split)
+        for_features = sum(
+            getattr(split.images, "num_encoded", 0) for split in (self.data.train, self.data.val, self.data.test) if split
+        )
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + for_features)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),

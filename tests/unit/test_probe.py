@@ -23,7 +23,10 @@ from aevlp.training.signals import RunStopped
 from aevlp.vision_language.embedder import Embedder
 
 OF_BUNDLED = ("model=probe", "model.encoder.source=bundled")
-OF_LABELER = ("labeler=damp", "labeler.encoder.source=bundled", "labeler.label_graph.enabled=false", "labeler.grid=2", "model=probe")
+OF_LABELER = (
+    "labeler=damp", "labeler.encoder.source=bundled", "labeler.label_graph.enabled=false", "labeler.grid=2", "model=probe",
+    "trainer.evaluate_labeler=false",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +168,10 @@ def test_what_cannot_be_is_refused_in_one_line(words, message):
     ("backbone", "message"),
     [
         ("timm:resnet81", "model.backbone.backbone: timm has no model 'resnet81'"),
-        ("{name: timm, backbone: resnet18, weights: none}", "model.backbone.weights: none leaves a network that has learnt nothing"),
+        (
+            "{name: timm, backbone: resnet18, weights: none}",
+            "model.backbone.weights: none leaves a network that has learnt nothing",
+        ),
     ],
 )
 def test_a_backbone_that_is_unknown_or_empty_ends_the_run_in_one_line(backbone, message):
