@@ -106,8 +106,8 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
         pair = time.perf_counter() - began
         probe = measure_probe(overrides(material, batch, changes), EXPERIMENT, data, Path(root), stop)
     return {
-        "per_image": stages, "probe": probe, "pair_seconds": pair, "encodes_per_image": encodes, "encodes_per_image_when_warm": warm,
-        "data_wait": performance["perf/data_wait"],
+        "per_image": stages, "pair_seconds": pair, "encodes_per_image": encodes, "encodes_per_image_when_warm": warm,
+        "probe": probe, "data_wait": performance["perf/data_wait"],
         "precision": {"classifier": task.accelerator.mixed_precision, "encoder": encoder.precision},
     }  # fmt: skip
 

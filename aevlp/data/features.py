@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ class FeatureBatches:
     `flip` takes the mirror image by the coin that flips the image itself.
     """
 
-    def __init__(self, split: Split, features: Tensor, batches: Iterator | Sequence, flip: bool, seed: int):
+    def __init__(self, split: Split, features: Tensor, batches: Iterable[list[tuple[int, int]]], flip: bool, seed: int):
         self.features, self.observed = features, torch.from_numpy(split.observed)
         self.batches, self.flip, self.seed = batches, flip, seed
 

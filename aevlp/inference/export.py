@@ -54,7 +54,7 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
 
     names = trained.names()
     require_new_folder(folder)
-    model = build_model(trained, len(names))
+    model: Any = build_model(trained, len(names))
     try:
         files.remove_leftovers(folder.parent)
         with files.replacing(folder) as aside:
@@ -149,9 +149,7 @@ def write_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     except ImportError as error:
         raise UnavailableError("--onnx needs onnx, onnxscript and onnxruntime: pip install 'aevlp[onnx]'") from error
     model = model.cpu().eval()
-    for part in model.modules():  # ONNX Runtime's kernels for bf16 are few
-        if hasattr(part, "in_float32"):
-            part.in_float32()
+    getattr(model, "in_float32", model.eval)()  # ONNX Runtime has few kernels for bf16
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, image_size, image_size), dtype=torch.uint8, generator=numbers)
     try:

@@ -106,9 +106,9 @@ class BackboneEncoder(Encoder):
         self._settings, self._size = config, image_size
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The whole model, of which the head is passed over."""
-        model = build_backbone(self._settings, num_classes=1, image_size=self._size)
+        model: Any = build_backbone(self._settings, num_classes=1, image_size=self._size)
         model.head = nn.Identity()
         return model.to(self.device).eval().requires_grad_(False)
 

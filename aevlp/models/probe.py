@@ -123,6 +123,10 @@ class OnImages(nn.Module):
         """See the class."""
         return self.probe(self.extractor(images))
 
+    def in_float32(self) -> None:
+        """Compute in float32 from now on, whatever the features of training were computed in."""
+        self.extractor.in_float32()
+
     def load_kept(self, state: dict[str, Tensor]) -> None:
         """Restore what `keep` gave of the extractor."""
         self.extractor.network.load_state_dict({name: state[EXTRACTOR + name] for name in self.extractor.network.state_dict()})

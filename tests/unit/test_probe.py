@@ -147,13 +147,13 @@ def test_the_head_begins_alike_whether_features_were_computed_or_read(backbone):
         (("model=probe",), r"model: labeler none has no encoder to take features of; name one as model\.encoder\.source, or "
          r"model\.backbone$"),
         ((*OF_BUNDLED, "model.backbone=resnet50"), r"takes features of an encoder or of a backbone; set the other one to null$"),
-        (("model=probe", "model.backbone=resnet18"), r"model\.backbone: 'resnet18' is none of resnet50, resnet101 and timm:NAME$"),
+        (("model=probe", "model.backbone=resnet18"), r"'resnet18' is none of resnet50, resnet101 and timm:NAME$"),
         ((*OF_LABELER, "labeler.encoder.cache=false"), r"learns from features that are kept: labeler\.encoder\.cache and "
          r"model\.encoder\.cache must be on$"),
         ((*OF_BUNDLED, "model.encoder.cache=false"), r"learns from features that are kept: "),
         ((*OF_BUNDLED, "model.boost=5"), r"model\.boost: unknown key"),
         (("model=probe", "model.backbone={name: resnet, weights: V1, boost: 5}"), r"BoostLU needs a map of features"),
-        ((*OF_BUNDLED, "loss=mime"), r"loss mime needs the model outputs latent_mean, latent_log_std, but model probe gives only"),
+        ((*OF_BUNDLED, "loss=mime"), r"loss mime needs the model outputs .*, but model probe gives only logits"),
         ((*OF_BUNDLED, "loss=smile"), r"loss smile needs the model outputs"),
         (("model=mime", "model.backbone={name: probe}"), r"model\.backbone: "),
     ],
