@@ -72,18 +72,22 @@ class FeatureStore:
             )
         self._embedder = _embedder(config, image_size, device, notify)
 
-    def of(self, split: Split, flip: bool, progress: ReportProgress | None = None) -> Split:
+    def of(self, split: Split, flip: bool, progress: ReportProgress | None = None, cached: bool = True) -> Split:
         """The split with features of its images, and of their mirror images where `flip`.
 
-        `progress` is called with (images done, images in all) and may raise to stop.
+        `progress` is called with (images done, images in all) and may raise to stop; without `cached` all are computed.
         """
         before, features = self._embedder.num_images_encoded, torch.empty(0)
         with torch.random.fork_rng():  # whether they have to be computed shall not change how the head begins
-            for rows, found in self._embedder.embed(split.images, 0, flip, progress):
+            for rows, found in self._embedder.embed(split.images, 0, flip, progress, cached):
                 if not len(features):
                     features = torch.empty(len(split), 1 + flip, found.shape[-1], dtype=found.dtype)
                 features[rows.start : rows.stop] = found[:, :, 0]
         return replace(split, images=FeatureImages(split.images, features, self._embedder.num_images_encoded - before))
+
+    def count_missing(self, split: Split, flip: bool) -> int:
+        """Views that `of` would have to encode."""
+        return self._embedder.count_missing(split.images, 0, flip)
 
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import SPMLData
-from aevlp.data.features import stored_features
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.features import FeatureImages, stored_features
 from aevlp.data.image_cache import cache_images
 from aevlp.models._features import FeatureStore
 
@@ -35,3 +35,22 @@ def as_learnt_from(
     test = None if data.test is None else store.of(data.test, False, progress)
     found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
     return found, [], {"features": stored_features(train.images)}
+
+
+def count_features(config: ExperimentConfig, data: SPMLData) -> int:
+    """Views to encode for features, besides those that the labeler counts as it needs them as well."""
+    if not getattr(config.model, "on_features", False):
+        return 0
+    counted = getattr(config.labeler, "encoder", None) == config.model.encoder
+    splits = [] if counted else [(data.train, config.dataset.flip)]
+    if not (counted and config.trainer.evaluate_labeler):
+        splits += [(split, False) for split in (data.val, data.test) if split is not None]
+    store = FeatureStore(config.model, config.dataset.image_size, torch.device("cpu"), lambda _: None)
+    return sum(store.count_missing(split, flip) for split, flip in splits)
+
+
+def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> int:
+    """Compute the features of a split, whatever is cached, to see how long it takes; how many views that is."""
+    store = FeatureStore(config.model, config.dataset.image_size, device, lambda _: None)
+    images = store.of(split, config.dataset.flip, cached=False).images
+    return images.num_encoded if isinstance(images, FeatureImages) else 0
