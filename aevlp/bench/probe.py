@@ -36,7 +36,7 @@ def measure_probe(words: Sequence[str], experiment: str, data: SPMLData, root: P
     warm = os.environ["AEVLP_CACHE"]
     os.environ["AEVLP_CACHE"] = str(root / "cold")
     try:
-        store = FeatureStore(config.model, config.dataset.image_size, trainer.task.device)
+        store = FeatureStore.of_probe(config.model, config.dataset.image_size, trainer.task.device)
         store.of(data.train, False)  # loads the encoder; the mirror images are still to be encoded
         began = time.perf_counter()
         store.of(data.train, True)

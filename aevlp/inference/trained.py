@@ -68,15 +68,15 @@ class Scorer:
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device
-        of_images = settings.channels_last and features is None
-        self._format = torch.channels_last if of_images else torch.contiguous_format
+        self._format = torch.channels_last if settings.channels_last else torch.contiguous_format
         model = build_model(trained, num_classes, self.device, features)
         self.model = model.to(self.device).to(memory_format=self._format)
         self.image_size = getattr(self.model, "image_size", trained.config.dataset.image_size)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B,C) float32, on the CPU, of uint8 images (B,3,S,S), or of features."""
-        images = images.to(self.device, non_blocking=True, memory_format=self._format)
+        memory_format = self._format if images.ndim == 4 else torch.contiguous_format
+        images = images.to(self.device, non_blocking=True, memory_format=memory_format)
         with torch.inference_mode(), self._accelerator.autocast():
             logits = self.model(images).float().cpu()
         if not logits.isfinite().all():

@@ -24,7 +24,10 @@ from aevlp.tensor_file import load_tensors
 
 
 class Classifier(nn.Module):
-    """Logits (B,C) from uint8 images (B,3,S,S). `backbone` and `head` get learning rates of their own."""
+    """Logits (B,C) from uint8 images (B,3,S,S). `backbone` and `head` get learning rates of their own.
+
+    Without BoostLU it takes features (B,F) of images as well: what the head sees of them.
+    """
 
     mean: Tensor
     std: Tensor
@@ -39,11 +42,16 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits; the backbone returns a map (B,F,H,W), which is averaged, or features (B,F)."""
+    def features(self, images: Tensor) -> Tensor:
+        """What a linear head sees (B,F); the backbone returns a map (B,F,H,W), which is averaged, or features."""
         features = self.backbone((images.float() - self.mean) / self.std)
+        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
         if self.boost is None:
-            return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+            return self.head(self.features(images) if images.ndim == 4 else images.float())
+        features = self.backbone((images.float() - self.mean) / self.std)
         _require_map(features.shape, self.num_features, "the model")
         maps = self.head(features).float()
         return torch.where(maps > 0, self.boost * maps, maps).mean(dim=(2, 3))

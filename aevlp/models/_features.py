@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aevlp.config.errors import ConfigError
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
-from aevlp.models._classifier import BoostConfig, build_backbone
+from aevlp.models._classifier import BoostConfig, Classifier, build_backbone
 from aevlp.vision_language.embedder import Embedder, ReportProgress
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 
@@ -58,9 +58,16 @@ class Extractor(nn.Module):
 
 
 class FeatureStore:
-    """Features of images for one probe: from the cache where they are there, else computed and kept."""
+    """Features of images: from the cache where they are there, else computed and kept."""
 
-    def __init__(self, config: Any, image_size: int, device: torch.device, notify: Callable[[str], None] | None = None):
+    def __init__(self, embedder: Embedder):
+        """Of an encoder; see `of_probe` and `of_backbone`."""
+        self._embedder = embedder
+
+    @classmethod
+    def of_probe(
+        cls, config: Any, image_size: int, device: torch.device, notify: Callable[[str], None] | None = None
+    ) -> FeatureStore:
         """For settings of a probe; `image_size` is the side to which images are squashed for a backbone.
 
         Raises:
@@ -70,7 +77,15 @@ class FeatureStore:
             raise ConfigError(
                 "model.backbone.weights: none leaves a network that has learnt nothing; name a file, or other weights"
             )
-        self._embedder = _embedder(config, image_size, device, notify)
+        return cls(_embedder(config, image_size, device, notify))
+
+    @classmethod
+    def of_backbone(
+        cls, model: Classifier, config: BoostConfig, image_size: int, device: torch.device, notify: Callable[[str], None]
+    ) -> FeatureStore:
+        """Of the backbone of a model as it is; its settings only name it."""
+        encoder = BackboneEncoder(config, image_size, device, model)
+        return cls(Embedder(encoder.config, device, notify, encoder))
 
     def of(self, split: Split, flip: bool, progress: ReportProgress | None = None, cached: bool = True) -> Split:
         """The split with features of its images, and of their mirror images where `flip`.
@@ -103,18 +118,19 @@ def build_extractor(config: Any, image_size: int, device: torch.device | str = "
 class BackboneEncoder(Encoder):
     """The backbone of a model of this room as an encoder of images: its features, averaged over a map, not of unit length."""
 
-    def __init__(self, config: BoostConfig, image_size: int, device: torch.device):
+    def __init__(self, config: BoostConfig, image_size: int, device: torch.device, model: Classifier | None = None):
         self.config, self.device = EncoderConfig(name="backbone"), device
         self.title = " ".join(str(value) for value in config.model_dump().values() if value is not None)
         self.normalization = f"{image_size} px"
-        self._settings, self._size = config, image_size
+        self._settings, self._size, self._given = config, image_size, model
 
     @cached_property
-    def model(self) -> Any:
+    def model(self) -> Classifier:
         """The whole model, of which the head is passed over."""
-        model: Any = build_backbone(self._settings, num_classes=1, image_size=self._size)
-        model.head = nn.Identity()
-        return model.to(self.device).eval().requires_grad_(False)
+        model = self._given
+        if model is None:
+            model = build_backbone(self._settings, num_classes=1, image_size=self._size).requires_grad_(False)
+        return model.to(self.device).eval()
 
     def load(self) -> None:
         """See `Encoder`."""
@@ -128,7 +144,8 @@ class BackboneEncoder(Encoder):
     def fingerprint(self) -> str:
         """A hash of all weights: .2 s for ResNet-50, which its settings alone would not tell from what they name."""
         digest = hashlib.sha256()
-        for name, tensor in (*self.model.state_dict().items(), ("mean", self.model.mean), ("std", self.model.std)):
+        model = self.model
+        for name, tensor in (*model.backbone.state_dict().items(), ("mean", model.mean), ("std", model.std)):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
@@ -136,7 +153,7 @@ class BackboneEncoder(Encoder):
     @torch.inference_mode()
     def encode_images(self, views: Tensor) -> Tensor:
         """Features (N,D) float32."""
-        return self.model(views.to(self.device)).float()
+        return self.model.features(views.to(self.device)).float()
 
 
 def _embedder(config: Any, image_size: int, device: torch.device, notify: Callable[[str], None] | None) -> Embedder:

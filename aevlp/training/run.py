@@ -33,7 +33,7 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures
-from aevlp.training.as_learnt_from import as_learnt_from
+from aevlp.training.as_learnt_from import as_learnt_from, in_linear_epochs
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
@@ -180,10 +180,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         encoder: Any = getattr(config.labeler, "encoder", None)
         too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
         raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
-    loader = TrainLoader(
-        blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
-        batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
-    )  # fmt: skip
+    loader = _loader(config, small)
     precision, reason = decide(config, model, device, folder)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
@@ -202,6 +199,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         trainer.restore(checkpoint)
         if ranks.is_main():
             trainer.store.settle(checkpoint)
+    if trainer.progress.epochs_done < config.trainer.linear_epochs:
+        still = in_linear_epochs(config, data, model, device, notify, _progress(trackers, stop))
+        trainer.linear = None if still is None else (still, _loader(config, still))
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
@@ -228,6 +228,13 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     if config.trainer.evaluate_labeler:
         trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
     return trainer
+
+
+def _loader(config: ExperimentConfig, data: SPMLData) -> TrainLoader:
+    return TrainLoader(
+        blind(data.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
+        batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
+    )  # fmt: skip
 
 
 def check_data(data: SPMLData) -> None:

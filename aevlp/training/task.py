@@ -34,8 +34,7 @@ class Task:
     ):  # fmt: skip
         self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
         self.device = accelerator.device
-        of_images = config.channels_last and not getattr(model, "on_features", False)
-        self.memory_format = torch.channels_last if of_images else torch.contiguous_format
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = model.to(self.device).to(memory_format=self.memory_format)
         if config.sync_batch_norm and ranks.count() > 1:
             if self.device.type != "cuda":
@@ -65,7 +64,8 @@ class Task:
             backbone.eval()  # its batch norm stands still, too
         observed = batch.observed.to(self.device, non_blocking=True)
         index = batch.index.to(self.device, non_blocking=True)
-        pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=batch.image)
+        images = batch.image if batch.image.ndim == 4 else None
+        pseudo = self.labeler.label(batch.index, observed, epoch=epoch, images=images)
         require_pseudo(self.labeler, pseudo, observed)
         self.pseudo[index] = pseudo
         if self.config.pseudo_as_observed:
@@ -98,7 +98,7 @@ class Task:
     def _training_outputs(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # The last batch of an epoch has a shape of its own, which is not worth another minute of compilation.
         own = ranks.share(self.config.batch_size)
-        whole = len(image) == own.stop - own.start
+        whole = len(image) == own.stop - own.start and image.ndim == 4
         try:
             return self.outputs(self.compiled if self.compiled is not None and whole else self.model, image)
         except ValueError as error:
@@ -117,12 +117,14 @@ class Task:
                     ranks.add_up(parameter.grad.div_(self.num_ranks))
 
     def logits(self, model: Callable[[Tensor], Any], image: Tensor) -> Tensor:
-        """Logits (B,C) float32 of uint8 images, computed at the configured precision."""
+        """Logits (B,C) float32 of uint8 images or of features, computed at the configured precision."""
         return self.outputs(model, image)[0]
 
     def outputs(self, model: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and what else the model puts out by name: in training mode it may return (logits, further outputs)."""
-        image = image.to(self.device, non_blocking=True, memory_format=self.memory_format)
+        of_images = image.ndim == 4  # else features of them
+        memory_format = self.memory_format if of_images else torch.contiguous_format
+        image = image.to(self.device, non_blocking=True, memory_format=memory_format)
         with self.accelerator.autocast():
             result = model(image)
         logits, further = result if isinstance(result, tuple) else (result, {})

@@ -43,6 +43,8 @@ class Trainer:
         self.tracker, self.folder, self.stop = tracker, folder, stop
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
+        self.linear: tuple[SPMLData, TrainLoader] | None = None
+        """Data and batches of linear epochs, where they are others: features of a backbone that stands still."""
         self.held_out: Figures = {}
         self.labeler_on_val: np.ndarray | None = None
         """What the labeler says of the validation images, int8 (N,C); None where it was not asked."""
@@ -70,13 +72,14 @@ class Trainer:
     def train_epoch(self) -> dict[str, float]:
         """The rest of the epoch under way; returns its performance metrics."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
+        loader = self.seen(epoch)[1]
         self.task.model.train()
         unseen = [(torch.tensor(loss, device=self.task.device), size) for loss, size in progress.unseen]
         began, waited, images = time.perf_counter(), 0.0, 0
         asked = began
-        for batch in self.loader.epoch(epoch, start=progress.batches_done):
+        for batch in loader.epoch(epoch, start=progress.batches_done):
             waited += time.perf_counter() - asked
-            size = self.loader.size(progress.batches_done)
+            size = loader.size(progress.batches_done)
             unseen.append((self.task.step(batch, epoch=epoch, step=progress.step), size))
             images += size
             progress.step += 1
@@ -91,6 +94,11 @@ class Trainer:
         self.log_losses(unseen)
         seconds = time.perf_counter() - began
         return {"perf/images_per_second": images / seconds, "perf/data_wait": waited / seconds} if images else {}
+
+    def seen(self, epoch: int) -> tuple[SPMLData, TrainLoader]:
+        """Data and batches of an epoch."""
+        linear = self.linear if epoch <= self.config.trainer.linear_epochs else None
+        return linear or (self.data, self.loader)
 
     def fetch_losses(self, unseen: list[tuple[Tensor, int]]) -> list[tuple[float, int]]:
         """Bring losses from the device, in one transfer; stop the run if one of them is not finite."""
@@ -124,7 +132,7 @@ class Trainer:
         """Validate, record, remember the best, decide whether to stop, and save."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
         self.merge_ranks()
-        logits = self.predict(self.data.val, "validate")
+        logits = self.predict(self.seen(epoch)[0].val, "validate")
         self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
         figures = split_figures("val", self.data.val, logits, self.labeler_on_val)
         by_known = by_known_labels(self.config, self.data)
@@ -236,7 +244,7 @@ class Trainer:
         if hook is None or not getattr(self.task.loss, "looks_back", lambda epoch: True)(epoch):
             return
         # Before the hook begins: a stop in here must not leave it half done.
-        logits = torch.from_numpy(self.predict(self.data.train, "look back"))
+        logits = torch.from_numpy(self.predict(self.seen(epoch)[0].train, "look back"))
 
         def predict() -> Iterator[tuple[Tensor, Tensor]]:
             for index in torch.arange(len(logits)).split(self.config.trainer.eval_batch_size):

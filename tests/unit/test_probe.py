@@ -50,7 +50,7 @@ def encoded(run) -> int:
 
 
 def stored(config, split, flip=False):
-    store = FeatureStore(config.model, config.dataset.image_size, torch.device("cpu"))
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, torch.device("cpu"))
     return store.of(split, flip).images.features
 
 
