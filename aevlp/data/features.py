@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aevlp.data.dataset import ImageSource, Split, identity
+from aevlp.data.dataset import ImageSource, Split, SPMLData, identity
 from aevlp.data.random import IMAGE_FLIP, flips
 
 
@@ -43,6 +43,12 @@ class FeatureImages:
 def stored_features(images: ImageSource) -> Tensor | None:
     """(N,F,D) of images that have features; None of others."""
     return images.features if isinstance(images, FeatureImages) else None
+
+
+def num_encoded(data: SPMLData) -> int:
+    """Views that had to be encoded for the features of the images of all splits."""
+    images = [split.images for split in (data.train, data.val, data.test) if split is not None]
+    return sum(one.num_encoded for one in images if isinstance(one, FeatureImages))
 
 
 class FeatureBatches:

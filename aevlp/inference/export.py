@@ -31,6 +31,7 @@ from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.inference.sources import DESCRIPTION
 from aevlp.inference.trained import Trained, build_model
+from aevlp.models._features import ENCODER
 from aevlp.output import not_writable, require_new_folder
 from aevlp.runs import plugins
 
@@ -67,7 +68,9 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
             (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
             plugins.keep(aside)
-            (aside / "README.md").write_text(readme(about, onnx, plugins.kept(aside)), encoding="utf-8")
+            (aside / "README.md").write_text(
+                readme(about, onnx, plugins.kept(aside), (aside / ENCODER).is_dir()), encoding="utf-8"
+            )
             if onnx:
                 write_onnx(model, size, aside / "model.onnx")
     except OSError as error:
@@ -88,7 +91,7 @@ def describe(trained: Trained, class_names: list[str], image_size: int) -> dict[
     }  # fmt: skip
 
 
-def readme(about: dict[str, Any], onnx: bool, code: Sequence[Path] = ()) -> str:
+def readme(about: dict[str, Any], onnx: bool, code: Sequence[Path] = (), holds_encoder: bool = False) -> str:
     """Content of README.md."""
     size = about["image_size"]
     text = f"""# {about["experiment"]}
@@ -122,6 +125,10 @@ Class names and thresholds are in {DESCRIPTION}, in the order of the outputs.
         text += f"""
 It needs `plugins/{path.name}`: add `--plugin THIS_FOLDER/plugins/{path.name}` to each command; in Python,
 `aevlp.config.registry.load_plugin` comes first.
+"""
+    if about["model"].get("encoder") and not holds_encoder:
+        text += """
+Its features are those of the encoder that config.yaml names (model.encoder), which is not part of this folder.
 """
     if onnx:
         text += f"""

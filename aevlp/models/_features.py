@@ -19,6 +19,7 @@ from aevlp.data.features import FeatureImages
 from aevlp.models._classifier import BoostConfig, Classifier, build_backbone
 from aevlp.vision_language.embedder import Embedder, ReportProgress
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFace
 
 ENCODER = "encoder"
 """Folder of an export for the files of an encoder."""
@@ -30,7 +31,8 @@ class Extractor(nn.Module):
     def __init__(self, encoder: Any):
         super().__init__()
         encoder.load()
-        self.encoder, self.network, self.image_size = encoder, encoder.model, encoder.image_size
+        self.encoder, self.image_size = encoder, encoder.image_size
+        self.network = getattr(encoder, "model", None)  # so that its weights go where this module goes
 
     @property
     def num_features(self) -> int:
@@ -47,9 +49,14 @@ class Extractor(nn.Module):
         self.encoder.precision = "fp32"
 
     def keep(self, folder: Path) -> dict[str, Tensor]:
-        """What is needed to build it again: files of an encoder are copied into `folder`, the state of a backbone is given."""
+        """What is needed to build it again: files of an encoder are copied into `folder`, the state of a backbone is given.
+
+        Of encoders that are no folder nothing is copied.
+        """
         if isinstance(self.encoder, BackboneEncoder):
-            return self.network.state_dict()
+            return self.encoder.model.state_dict()
+        if not isinstance(self.encoder, HuggingFace):  # others are found again by their settings alone
+            return {}
         copies = folder / ENCODER
         copies.mkdir()
         for path in self.encoder.files:

@@ -12,7 +12,7 @@ from torch import nn
 from aevlp import ranks
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.features import FeatureImages, stored_features
+from aevlp.data.features import stored_features
 from aevlp.data.image_cache import cache_images
 from aevlp.models._classifier import Classifier
 from aevlp.models._features import FeatureStore
@@ -68,8 +68,7 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     return sum(store.count_missing(split, flip) for split, flip in splits)
 
 
-def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> int:
-    """Compute the features of a split, whatever is cached, to see how long it takes; how many views that is."""
+def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> None:
+    """Compute the features of a split, whatever is cached, to see how long it takes."""
     store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, lambda _: None)
-    images = store.of(split, config.dataset.flip, cached=False).images
-    return images.num_encoded if isinstance(images, FeatureImages) else 0
+    store.of(split, config.dataset.flip, cached=False)

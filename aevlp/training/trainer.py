@@ -16,6 +16,7 @@ from aevlp import ranks
 from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.features import num_encoded
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_over_classes, num_occurring
 from aevlp.reading import number
@@ -144,10 +145,7 @@ class Trainer:
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
-        for_features = sum(
-            getattr(split.images, "num_encoded", 0) for split in (self.data.train, self.data.val, self.data.test) if split
-        )
-        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + for_features)))
+        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + num_encoded(self.data))))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.held_out, **performance,
