@@ -110,10 +110,8 @@ def build_model(
     config = trained.config
     of_features = {} if features is None else {"features": features}
     model = registry.build("models", config.model, num_classes=num_classes, image_size=config.dataset.image_size, **of_features)
-    expected, weights = (
-        model.state_dict(),
-        {name: trained.weights[name] for name in trained.weights if not name.startswith(EXTRACTOR)},
-    )
+    expected = model.state_dict()
+    weights = {name: tensor for name, tensor in trained.weights.items() if not name.startswith(EXTRACTOR)}
     missing, extra = [name for name in expected if name not in weights], set(weights) - set(expected)
     wrong = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
     if missing or extra or wrong:

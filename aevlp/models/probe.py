@@ -22,8 +22,8 @@ from aevlp.config.schema import ComponentConfig
 from aevlp.models._classifier import BoostConfig
 from aevlp.vision_language.encoders import AnyEncoder
 
-EXTRACTOR = "extractor."
-"""How the names of a backbone's weights begin in an export."""
+EXTRACTOR = "@extractor."
+"""How the names of a backbone's weights begin in an export; no attribute of a model can be called so."""
 
 
 class ProbeConfig(ComponentConfig):
@@ -96,10 +96,12 @@ class Probe(nn.Module):
 
     def standardize(self, features: Tensor) -> None:
         """Take mean and spread from the features (N,F,D) of the training images and of their mirror images."""
-        flat = features.flatten(0, 1).double()
-        self.mean.copy_(flat.mean(dim=0))
+        parts, count = features.flatten(0, 1).split(4096), features.shape[0] * features.shape[1]  # not all at once in float64
+        mean = torch.stack([part.double().sum(dim=0) for part in parts]).sum(dim=0) / count
+        squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in parts]).sum(dim=0)
+        self.mean.copy_(mean)
+        spread = (squares / count).sqrt()
         # A dimension that hardly varies is noise of float16, and stays small.
-        spread = flat.std(dim=0, correction=0)
         self.scale.copy_(1 / spread.clamp(min=1e-3 * float(spread.max()) + 1e-12))
 
     def forward(self, features: Tensor) -> Tensor:
