@@ -91,7 +91,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
         known = (split.observed > 0).sum(axis=0, dtype=np.int64)
         return Labeled(
             data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
-            config.dataset.flip,
+            config.dataset.flip and labeler.mirrors,
         )  # fmt: skip
 
 

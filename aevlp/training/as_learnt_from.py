@@ -65,7 +65,10 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     if not (counted and config.trainer.evaluate_labeler):
         splits += [(split, False) for split in (data.val, data.test) if split is not None]
     store = FeatureStore.of_probe(config.model, config.dataset.image_size, torch.device("cpu"), lambda _: None)
-    return sum(store.count_missing(split, flip) for split, flip in splits)
+    count = sum(store.count_missing(split, flip) for split, flip in splits)
+    if counted and config.dataset.flip and not getattr(config.labeler, "flip", True):  # it takes no mirror images
+        count += store.count_missing(data.train, True) - store.count_missing(data.train, False)
+    return count
 
 
 def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> None:

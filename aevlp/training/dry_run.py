@@ -170,7 +170,7 @@ def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData)
     features = count_features(config, data)
     if not hasattr(config.labeler, "encoder"):
         return features
-    splits = [(data.train, config.dataset.flip)]
+    splits = [(data.train, config.dataset.flip and labeler.mirrors)]
     if config.trainer.evaluate_labeler:
         splits += [(split, False) for split in (data.val, data.test) if split is not None]  # never mirrored
     return total_of([features, *(labeler.count_missing(split, flip) for split, flip in splits)])

@@ -22,6 +22,7 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
+from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
@@ -180,6 +181,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         encoder: Any = getattr(config.labeler, "encoder", None)
         too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
         raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
+    seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
     loader = _loader(config, small)
     precision, reason = decide(config, model, device, folder)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
@@ -219,14 +221,14 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
             "the best weights are tested again"
         )
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
-            labeler.prepare(blind(data.train), _progress(trackers, stop))
+            labeler.prepare(seen, _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
     for name in ("summary.json", "samples.npz", "test_scores.npz"):  # of a run that had ended and goes on: no longer true
         folder.remove(name)
-    labeler.prepare(blind(data.train), _progress(trackers, stop))
+    labeler.prepare(seen, _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
-        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
+        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
     return trainer
 
 
