@@ -69,6 +69,7 @@ def measure_baseline(material: Path, batch: int, changes: Sequence[str] = ()) ->
 def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Stages of one step, then the views of all photos and two whole epochs by the clock."""
     from aevlp import load_experiment
+    from aevlp.bench.probe import measure_probe
     from aevlp.config import registry
     from aevlp.data.images import resize
     from aevlp.runs.folder import RunFolder
@@ -104,9 +105,10 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
             trainer.progress.epochs_done, trainer.progress.batches_done = epoch, 0
             performance = trainer.train_epoch()
         pair = time.perf_counter() - began
+        probe = measure_probe(overrides(material, batch, changes), EXPERIMENT, data, Path(root), stop)
     return {
         "per_image": stages, "pair_seconds": pair, "encodes_per_image": encodes, "encodes_per_image_when_warm": warm,
-        "data_wait": performance["perf/data_wait"],
+        "probe": probe, "data_wait": performance["perf/data_wait"],
         "precision": {"classifier": task.accelerator.mixed_precision, "encoder": encoder.precision},
     }  # fmt: skip
 

@@ -46,6 +46,12 @@ def validate(draft: Draft) -> ExperimentConfig:
             values[section] = model.model_validate({} if values.get(section) is None else values[section])
         except ValidationError as error:
             problems += _problems(draft, error, section, model)
+    if not problems and hasattr(values["model"], "beside"):
+        try:
+            values["model"] = values["model"].beside(values["labeler"])
+        except ValueError as error:  # of pydantic, too: what is wrong is then in the part that the labeler gave
+            text = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+            problems.append(_problem(draft, "model", text.removeprefix("Value error, ")))
     if not problems:
         try:
             config = ExperimentConfig.model_validate(values)

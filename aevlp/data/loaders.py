@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from aevlp import ranks
 from aevlp.config.errors import DataError
 from aevlp.data.dataset import ImageSource, Split
+from aevlp.data.features import FeatureBatches, stored_features
 from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.data.workers import Plugins, check_sockets, leave_signals_to_main, start
@@ -26,7 +27,7 @@ MOST_WORKERS = 16
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """`image` (B,3,S,S) uint8, `observed` (B,C) int8, `index` (B,) int64 rows of the training split."""
+    """`image` (B,3,S,S) uint8 or features (B,D), `observed` (B,C) int8, `index` (B,) int64 rows of the training split."""
 
     image: Tensor
     observed: Tensor
@@ -94,6 +95,11 @@ class TrainLoader:
         num_workers = useful_workers(num_workers, split.images)
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
+        features = stored_features(split.images)
+        self._loader: DataLoader | FeatureBatches
+        if features is not None:
+            self._loader = FeatureBatches(split, features, self._batches, flip, seed)
+            return
         self._loader = DataLoader(
             _TrainSet(split, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
             persistent_workers=num_workers > 0, **_options(num_workers),
@@ -121,8 +127,11 @@ class TrainLoader:
 
 
 def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int | Literal["auto"]) -> Iterator[Tensor]:
-    """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
+    """Batches of images (B,3,S,S) uint8, or of their features (B,D), in row order: this rank's share of the rows."""
     rows = range(len(split))[ranks.share(len(split))]
+    features = stored_features(split.images)
+    if features is not None:
+        return iter(features[rows.start : rows.stop, 0].split(batch_size))
     # To start one takes longer than to decode a batch.
     num_workers = useful_workers(num_workers, split.images) if len(rows) > batch_size else 0
     return _batches(DataLoader(
@@ -154,7 +163,10 @@ def _options(num_workers: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batches(loader: DataLoader) -> Iterator[Any]:
+def _batches(loader: DataLoader | FeatureBatches) -> Iterator[Any]:
+    if isinstance(loader, FeatureBatches):
+        yield from loader
+        return
     iterator = start(loader)
     try:
         yield from iterator

@@ -95,6 +95,8 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
             console.note(problem)
         raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
     console.say(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
+    if own is not None:
+        console.say(f"without GPU  {COMMAND} --exp folder_probe_gpr{_settings(name, root, folder)}")
 
 
 def _reader(name: str) -> Callable[[Path], Official]:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from aevlp.data.dataset import ImageSource, Split, identity
+from aevlp.data.features import FeatureImages
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,7 @@ class _ImageRows:
 def take_rows(split: Split, rows: np.ndarray) -> Split:
     """The split that holds `rows` of another, in that order; images are still read when asked for."""
     targets = None if split.targets is None else split.targets[rows]
-    return Split(_ImageRows(split.images, rows), split.observed[rows], targets)
+    images: ImageSource = _ImageRows(split.images, rows)
+    if isinstance(split.images, FeatureImages):
+        images = FeatureImages(images, split.images.features[rows])
+    return Split(images, split.observed[rows], targets)

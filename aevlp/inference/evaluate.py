@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from accelerate import Accelerator
 
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, DataError
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.features import stored_features
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
@@ -21,6 +23,7 @@ from aevlp.metrics import (
     observed_average_precision_per_class,
 )
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
+from aevlp.models._features import FeatureStore
 from aevlp.runs.folder import score_arrays
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
@@ -91,17 +94,16 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
     notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
     if asked is None and data.test is None:
         notes.append("the dataset has no test split: these are the figures of validation, which chose the epoch")
-    scorer = Scorer(trained, len(data.class_names))
-    logits = _logits(scorer, trained, split, split_name)
+    logits = _logits(trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
     if thresholds is None:
         of_val = data.val.observed if data.val.targets is None else data.val.targets
-        on_val = logits if split is data.val else _logits(scorer, trained, data.val, "val")
+        on_val = logits if split is data.val else _logits(trained, data.val, "val")
         thresholds, chosen_on = best_thresholds(of_val, sigmoid(on_val)), "the validation split"
     unknown = np.isnan(thresholds)
     thresholds = np.where(unknown, DEFAULT_THRESHOLD, thresholds)
     probabilities = sigmoid(logits)
-    pseudo = _labeler_says(trained, data, split, scorer, notes) if by_known else None
+    pseudo = _labeler_says(trained, data, split, notes) if by_known else None
     precisions = (observed_average_precision_per_class if by_known else average_precision_per_class)(labels, logits)
     return Evaluation(
         data.class_names, split_name, len(split), (labels > 0).sum(axis=0), precisions,
@@ -122,7 +124,7 @@ def _quality(labels: np.ndarray, probabilities: np.ndarray, threshold: float | n
     return replace(found, precision=nothing, f1=nothing, macro=macro, micro=micro)
 
 
-def _labeler_says(trained: Trained, data: SPMLData, split: Split, scorer: Scorer, notes: list[str]) -> np.ndarray | None:
+def _labeler_says(trained: Trained, data: SPMLData, split: Split, notes: list[str]) -> np.ndarray | None:
     """Pseudo-labels of the split by the labeler of the run; None where it has none, may not be asked, or cannot be built."""
     config = trained.config
     if config.labeler.name == "none" or not config.trainer.evaluate_labeler:
@@ -130,7 +132,7 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, scorer: Scorer
     try:
         labeler = registry.build(
             "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-            device=scorer.device,
+            device=Accelerator().device,
         )  # fmt: skip
         with progress_bar("encode views", len(split)) as progress:
             found = labeler.evaluate(blind(split), lambda done, _: progress(done))
@@ -142,13 +144,17 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, scorer: Scorer
     return None if found is None else found[1].numpy()
 
 
-def _logits(scorer: Scorer, trained: Trained, split: Split, name: str) -> np.ndarray:
-    settings = trained.config.trainer
+def _logits(trained: Trained, split: Split, name: str) -> np.ndarray:
+    config = trained.config
     if not len(split):
         raise DataError(f"the {name} split holds no image")
+    if getattr(config.model, "on_features", False) and not trained.holds_extractor:
+        store = FeatureStore.of_probe(config.model, config.dataset.image_size, Accelerator().device)
+        with progress_bar(f"encode {name}", len(split)) as progress:
+            split = store.of(split, False, lambda done, _: progress(done))
+    scorer = Scorer(trained, split.observed.shape[1], stored_features(split.images))
     batches = eval_loader(
-        split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
-        num_workers=settings.num_workers,
-    )  # fmt: skip
+        split, image_size=scorer.image_size, batch_size=config.trainer.eval_batch_size, num_workers=config.trainer.num_workers
+    )
     with progress_bar(f"score {name}", len(split)) as progress, deaths_told():
         return scorer.all_logits(batches, progress)

@@ -3,6 +3,7 @@
 model.safetensors   weights of the best epoch, the average where there was one
 model.json          architecture, preprocessing, class names, thresholds, metrics, identity of the run
 config.yaml         the whole experiment, for `eval`
+encoder/            of a head on features of an encoder: the files of that
 plugins/            where it needs parts from outside the package: their code
 model.onnx          with --onnx
 README.md           how to load it
@@ -30,6 +31,7 @@ from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.inference.sources import DESCRIPTION
 from aevlp.inference.trained import Trained, build_model
+from aevlp.models._features import ENCODER
 from aevlp.output import not_writable, require_new_folder
 from aevlp.runs import plugins
 
@@ -53,39 +55,43 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
 
     names = trained.names()
     require_new_folder(folder)
-    model = build_model(trained, len(names))
+    model: Any = build_model(trained, len(names))
     try:
         files.remove_leftovers(folder.parent)
         with files.replacing(folder) as aside:
             aside.mkdir()
-            weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+            state = model.keep(aside) if hasattr(model, "keep") else model.state_dict()
+            weights = save({name: tensor.contiguous() for name, tensor in state.items()})
             (aside / "model.safetensors").write_bytes(weights)
-            about = describe(trained, names)
+            size = getattr(model, "image_size", trained.config.dataset.image_size)
+            about = describe(trained, names, size)
             (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
             plugins.keep(aside)
-            (aside / "README.md").write_text(readme(about, onnx, plugins.kept(aside)), encoding="utf-8")
+            (aside / "README.md").write_text(
+                readme(about, onnx, plugins.kept(aside), (aside / ENCODER).is_dir()), encoding="utf-8"
+            )
             if onnx:
-                write_onnx(model, trained.config.dataset.image_size, aside / "model.onnx")
+                write_onnx(model, size, aside / "model.onnx")
     except OSError as error:
         raise not_writable(f"-o {folder}", error) from error
 
 
-def describe(trained: Trained, class_names: list[str]) -> dict[str, Any]:
+def describe(trained: Trained, class_names: list[str], image_size: int) -> dict[str, Any]:
     """Content of model.json."""
     config, summary = trained.config, trained.summary
     thresholds, run_id = trained.thresholds, summary.get("run_id") or Path(trained.source).resolve().name
     return {
         "aevlp_version": aevlp.__version__, "experiment": config.name, "run_id": run_id,
         "config_hash": summary.get("config_hash"), "model": config.model.model_dump(mode="json"),
-        "image_size": config.dataset.image_size, "preprocessing": PREPROCESSING, "class_names": class_names,
+        "image_size": image_size, "preprocessing": PREPROCESSING, "class_names": class_names,
         "thresholds": None if thresholds is None else [None if np.isnan(value) else float(value) for value in thresholds],
         "thresholds_are": "probabilities of highest F1 on validation, class by class; null: no positive there, take 0.5",
         "metrics": {name: value for name, value in summary.items() if name.startswith(("best/", "test/"))},
     }  # fmt: skip
 
 
-def readme(about: dict[str, Any], onnx: bool, code: Sequence[Path] = ()) -> str:
+def readme(about: dict[str, Any], onnx: bool, code: Sequence[Path] = (), holds_encoder: bool = False) -> str:
     """Content of README.md."""
     size = about["image_size"]
     text = f"""# {about["experiment"]}
@@ -120,6 +126,10 @@ Class names and thresholds are in {DESCRIPTION}, in the order of the outputs.
 It needs `plugins/{path.name}`: add `--plugin THIS_FOLDER/plugins/{path.name}` to each command; in Python,
 `aevlp.config.registry.load_plugin` comes first.
 """
+    if about["model"].get("encoder") and not holds_encoder:
+        text += """
+Its features are those of the encoder that config.yaml names (model.encoder), which is not part of this folder.
+"""
     if onnx:
         text += f"""
 Without torch, `model.onnx` computes the same (checked with ONNX Runtime to {TOLERANCE:g}):
@@ -146,6 +156,7 @@ def write_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     except ImportError as error:
         raise UnavailableError("--onnx needs onnx, onnxscript and onnxruntime: pip install 'aevlp[onnx]'") from error
     model = model.cpu().eval()
+    getattr(model, "in_float32", model.eval)()  # ONNX Runtime has few kernels for bf16
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, image_size, image_size), dtype=torch.uint8, generator=numbers)
     try:

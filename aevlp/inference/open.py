@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.loading import load_experiment, read_mapping
@@ -18,6 +20,8 @@ from aevlp.inference.published import open_published
 from aevlp.inference.sources import DESCRIPTION, find_trained
 from aevlp.inference.trained import Trained
 from aevlp.metrics.thresholds import best_thresholds, sigmoid
+from aevlp.models._features import ENCODER
+from aevlp.models.probe import EXTRACTOR
 from aevlp.reading import read_json, read_table
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
@@ -78,7 +82,15 @@ def _open_export(folder: Path, overrides: Iterable[str]) -> Trained:
         summary = dict(about["metrics"]) | {"run_id": about["run_id"], "config_hash": about["config_hash"]}
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a whole export ({type(error).__name__}: {error}); export the run again") from error
-    return Trained(str(folder), _resolved(folder / "config.yaml", overrides), weights, class_names, thresholds, summary)
+    return Trained(str(folder), _resolved(folder / "config.yaml", [*overrides, *_kept(folder, weights)]), weights, class_names,
+                   thresholds, summary)  # fmt: skip
+
+
+def _kept(folder: Path, weights: dict[str, Tensor]) -> list[str]:
+    """Where an export holds what features are computed by; see `aevlp.models._features.Extractor.keep`."""
+    if any(name.startswith(EXTRACTOR) for name in weights):
+        return ["model.backbone.weights=none"]
+    return [f"model.encoder.source={json.dumps(str(folder.absolute() / ENCODER))}"] if (folder / ENCODER).is_dir() else []
 
 
 def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:

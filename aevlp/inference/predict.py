@@ -128,7 +128,7 @@ def predict(
             scorer = Scorer(trained, len(names))
             with progress_bar("predict", len(images)) as progress:
                 done = 0
-                for rows, pixels, problems in _batches(images, trained.config.dataset.image_size, batch_size, threads):
+                for rows, pixels, problems in _batches(images, scorer.image_size, batch_size, threads):
                     bad |= {images.name(row): problem for row, problem in problems.items()}
                     if len(bad) > limit:
                         raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))

@@ -16,6 +16,7 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.models.probe import EXTRACTOR
 from aevlp.system import limit_threads
 
 
@@ -40,6 +41,11 @@ class Trained:
     validated_on: np.ndarray | None = None
     """Labels (N,C) of the validation photos that thresholds were chosen on, where a run has them."""
 
+    @property
+    def holds_extractor(self) -> bool:
+        """Whether the weights of a backbone that features are of are among its own."""
+        return any(name.startswith(EXTRACTOR) for name in self.weights)
+
     def names(self) -> list[str]:
         """The class names; CheckpointError where neither the run nor the export tells them."""
         if self.class_names is None:
@@ -51,20 +57,26 @@ class Trained:
 
 
 class Scorer:
-    """The model on its device, in the precision it was evaluated in during training; float32 where none was decided."""
+    """The model on its device, in the precision it was evaluated in during training; float32 where none was decided.
 
-    def __init__(self, trained: Trained, num_classes: int):
+    `image_size` is the side of the images that it takes. With `features` of some images it takes features, not images.
+    """
+
+    def __init__(self, trained: Trained, num_classes: int, features: Tensor | None = None):
         settings = trained.config.trainer
         limit_threads(settings.threads)
         AcceleratorState._reset_state(reset_partial_state=True)
         self._accelerator = Accelerator(mixed_precision="no" if settings.precision in ("fp32", "auto") else settings.precision)
         self.device = self._accelerator.device
         self._format = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.model = build_model(trained, num_classes).to(self.device).to(memory_format=self._format)
+        model = build_model(trained, num_classes, self.device, features)
+        self.model = model.to(self.device).to(memory_format=self._format)
+        self.image_size = getattr(self.model, "image_size", trained.config.dataset.image_size)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B,C) float32, on the CPU, of uint8 images (B,3,S,S)."""
-        images = images.to(self.device, non_blocking=True, memory_format=self._format)
+        """Logits (B,C) float32, on the CPU, of uint8 images (B,3,S,S), or of features."""
+        memory_format = self._format if images.ndim == 4 else torch.contiguous_format
+        images = images.to(self.device, non_blocking=True, memory_format=memory_format)
         with torch.inference_mode(), self._accelerator.autocast():
             logits = self.model(images).float().cpu()
         if not logits.isfinite().all():
@@ -82,8 +94,12 @@ class Scorer:
         return torch.cat(chunks).numpy()
 
 
-def build_model(trained: Trained, num_classes: int) -> nn.Module:
+def build_model(
+    trained: Trained, num_classes: int, device: torch.device | str = "cpu", features: Tensor | None = None
+) -> nn.Module:
     """The network with its trained weights, in evaluation mode.
+
+    A model on features comes with what they are computed by, on `device`; with some of its `features` at hand it comes alone.
 
     Raises:
         CheckpointError: another number of classes, or weights that do not fit the architecture.
@@ -92,10 +108,12 @@ def build_model(trained: Trained, num_classes: int) -> nn.Module:
     if head is not None and head.shape[0] != num_classes:
         raise CheckpointError(f"{trained.source}: a checkpoint of {head.shape[0]} classes, but the dataset has {num_classes}")
     config = trained.config
-    model = registry.build("models", config.model, num_classes=num_classes, image_size=config.dataset.image_size)
+    of_features = {} if features is None else {"features": features}
+    model = registry.build("models", config.model, num_classes=num_classes, image_size=config.dataset.image_size, **of_features)
     expected = model.state_dict()
-    missing, extra = [name for name in expected if name not in trained.weights], set(trained.weights) - set(expected)
-    wrong = [name for name in expected if name in trained.weights and expected[name].shape != trained.weights[name].shape]
+    weights = {name: tensor for name, tensor in trained.weights.items() if not name.startswith(EXTRACTOR)}
+    missing, extra = [name for name in expected if name not in weights], set(weights) - set(expected)
+    wrong = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
     if missing or extra or wrong:
         found = (("missing", missing), ("unexpected", sorted(extra)), ("of another shape", wrong))
         parts = [f"{len(names)} {what} ({_some(names)})" for what, names in found if names]
@@ -103,7 +121,11 @@ def build_model(trained: Trained, num_classes: int) -> nn.Module:
             f"{trained.source}: its weights do not fit model {config.model.name}: {'; '.join(parts)}; "
             "a published checkpoint takes its architecture from --exp and --set model=..."
         )
-    model.load_state_dict(trained.weights)
+    model.load_state_dict(weights)
+    if features is None and hasattr(model, "on_images"):
+        model = model.on_images(device)
+        if trained.holds_extractor:
+            model.load_kept(trained.weights)
     return model.eval()
 
 

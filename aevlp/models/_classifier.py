@@ -6,6 +6,7 @@ values multiplied by `boost`, in training and inference alike. A boost of 1 is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aevlp.config.errors import ConfigError
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
@@ -22,7 +24,10 @@ from aevlp.tensor_file import load_tensors
 
 
 class Classifier(nn.Module):
-    """Logits (B,C) from uint8 images (B,3,S,S). `backbone` and `head` get learning rates of their own."""
+    """Logits (B,C) from uint8 images (B,3,S,S). `backbone` and `head` get learning rates of their own.
+
+    Without BoostLU it takes features (B,F) of images as well: what the head sees of them.
+    """
 
     mean: Tensor
     std: Tensor
@@ -37,11 +42,16 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits; the backbone returns a map (B,F,H,W), which is averaged, or features (B,F)."""
+    def features(self, images: Tensor) -> Tensor:
+        """What a linear head sees (B,F); the backbone returns a map (B,F,H,W), which is averaged, or features."""
         features = self.backbone((images.float() - self.mean) / self.std)
+        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
         if self.boost is None:
-            return self.head(features.mean(dim=(2, 3)) if features.ndim == 4 else features)
+            return self.head(self.features(images) if images.ndim == 4 else images.float())
+        features = self.backbone((images.float() - self.mean) / self.std)
         _require_map(features.shape, self.num_features, "the model")
         maps = self.head(features).float()
         return torch.where(maps > 0, self.boost * maps, maps).mean(dim=(2, 3))
@@ -70,6 +80,15 @@ def _require_map(shape: Sequence[int], num_features: int, name: str) -> None:
             f"model.boost: BoostLU needs a map of features (B,{num_features},H,W), but {name} gives ({given}); "
             "set model.boost=null, or take a convolutional network such as timm/resnet18"
         )
+
+
+def build_backbone(settings: BoostConfig, *, num_classes: int, image_size: int) -> Classifier:
+    """A model that is a part of another: its errors name its settings as those of `model.backbone`."""
+    try:
+        model: Classifier = registry.build("models", settings, num_classes=num_classes, image_size=image_size)
+    except (ConfigError, UnavailableError) as error:  # which knows its settings as those of the whole model
+        raise type(error)(re.sub(r"(?<!\S)model\.(?=(weights|backbone)\b)", "model.backbone.", str(error))) from error
+    return model
 
 
 def check_weights(weights: str, names: Sequence[str]) -> str:

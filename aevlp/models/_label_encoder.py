@@ -7,7 +7,6 @@ each other -> mean and spread of a latent vector for each class. Norms follow ea
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import torch
@@ -15,9 +14,9 @@ from pydantic import Field, SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ComponentConfig
-from aevlp.models._classifier import BoostConfig, Classifier
+from aevlp.models._classifier import BoostConfig, Classifier, build_backbone
 from aevlp.models.resnet import ResNetConfig
 
 _LARGEST_LOG_STD = 6.0
@@ -54,10 +53,7 @@ class LabelEncoderConfig(ComponentConfig):
     def trunk(self, num_classes: int, image_size: int) -> Classifier:
         """The backbone's own model, with its map not pooled; ConfigError where there is no map or `heads` does not divide it."""
         backbone = self.backbone.model_copy(update={"boost": 1.0})
-        try:
-            trunk: Classifier = registry.build("models", backbone, num_classes=num_classes, image_size=image_size)
-        except (ConfigError, UnavailableError) as error:  # which knows its settings as those of the whole model
-            raise type(error)(re.sub(r"(?<!\S)model\.(?=(weights|backbone)\b)", "model.backbone.", str(error))) from error
+        trunk = build_backbone(backbone, num_classes=num_classes, image_size=image_size)
         if trunk.num_features % self.heads:
             raise ConfigError(f"model.heads: {self.heads} must divide the {trunk.num_features} channels of the feature map")
         return trunk

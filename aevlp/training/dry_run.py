@@ -26,6 +26,7 @@ from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
+from aevlp.training.as_learnt_from import count_features, encode_features
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.run import build_trainer, check_data
 from aevlp.training.signals import StopFlag
@@ -99,6 +100,10 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         views = task.labeler.num_images_encoded
         encode = _seconds(lambda: task.labeler.prepare(short.train))
         views = task.labeler.num_images_encoded - views
+        if not views and getattr(config.model, "on_features", False):
+            encode = _seconds(lambda: encode_features(config, first_images(short.train, 1), task.device))  # loads the encoder
+            encode = _seconds(lambda: encode_features(config, short.train, task.device)) - encode
+            views = (1 + config.dataset.flip) * len(short.train)
         task.model.train()
         first, *rest = trainer.loader.epoch(1)
         for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
@@ -107,8 +112,9 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
             step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
-        trainer.predict(first_images(short.val, 1), "validate")
-        evaluate = _seconds(lambda: trainer.predict(short.val, "validate")) / len(short.val)
+        val = trainer.data.val  # with features, where the model takes those
+        trainer.predict(first_images(val, 1), "validate")
+        evaluate = _seconds(lambda: trainer.predict(val, "validate")) / len(val)
         size = _save_and_reload(trainer)
     return Rehearsal(
         loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
@@ -161,12 +167,13 @@ def count_views(config: ExperimentConfig) -> int | None:
 
 def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData) -> int | None:
     """Views of the whole run that are not cached; None where the labeler cannot count them."""
+    features = count_features(config, data)
     if not hasattr(config.labeler, "encoder"):
-        return 0
+        return features
     splits = [(data.train, config.dataset.flip and labeler.mirrors)]
     if config.trainer.evaluate_labeler:
         splits += [(split, False) for split in (data.val, data.test) if split is not None]  # never mirrored
-    return total_of(labeler.count_missing(split, flip) for split, flip in splits)
+    return total_of([features, *(labeler.count_missing(split, flip) for split, flip in splits)])
 
 
 def total_of(counts: Iterable[int | None]) -> int | None:

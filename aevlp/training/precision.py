@@ -67,6 +67,8 @@ def _require(precision: str, device: torch.device, where: str) -> None:
 
 
 def _faster(config: ExperimentConfig, model: nn.Module, device: torch.device) -> tuple[str, str]:
+    if getattr(model, "on_features", False):
+        return "fp32", "as a head on stored features has little to compute"
     if device.type not in ("cpu", "cuda"):
         return "fp32", f"as mixed precision is not used on {device.type}"
     half = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
-from aevlp.data.image_cache import also_caching, cache_images
+from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
@@ -33,6 +34,7 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures
+from aevlp.training.as_learnt_from import as_learnt_from, in_linear_epochs
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
@@ -166,26 +168,27 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     torch.manual_seed(config.seed)
     check_data(data)
     figures.require_choice(config, data)
-    small, cached = cache_images(data, config)
-    seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
-    loader = TrainLoader(
-        blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
-        batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
-    )  # fmt: skip
+    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
+    on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
+    device = PartialState(cpu=on_cpu).device
+    notify = cache(trackers.message)  # an encoder of two parts has the same to say to both
     try:
-        model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
+        small, cached, features = as_learnt_from(config, data, device, notify, _progress(trackers, stop))
+        model = registry.build(
+            "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
+        )
     except UnavailableError as error:
         encoder: Any = getattr(config.labeler, "encoder", None)
         too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
         raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
-    AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
-    on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
-    precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)
+    seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
+    loader = _loader(config, small)
+    precision, reason = decide(config, model, device, folder)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
-        seed=config.seed, device=accelerator.device, notify=trackers.message,
+        seed=config.seed, device=accelerator.device, notify=notify,
     )  # fmt: skip
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
@@ -198,6 +201,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         trainer.restore(checkpoint)
         if ranks.is_main():
             trainer.store.settle(checkpoint)
+    if trainer.progress.epochs_done < config.trainer.linear_epochs:
+        still = in_linear_epochs(config, data, model, device, notify, _progress(trackers, stop))
+        trainer.linear = None if still is None else (still, _loader(config, still))
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
@@ -224,6 +230,13 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     if config.trainer.evaluate_labeler:
         trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
     return trainer
+
+
+def _loader(config: ExperimentConfig, data: SPMLData) -> TrainLoader:
+    return TrainLoader(
+        blind(data.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
+        batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
+    )  # fmt: skip
 
 
 def check_data(data: SPMLData) -> None:

@@ -16,6 +16,7 @@ from aevlp import ranks
 from aevlp.config.errors import CheckpointError, TrainingError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.features import num_encoded
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.metrics import average_precision_per_class, mean_over_classes, num_occurring
 from aevlp.reading import number
@@ -43,6 +44,8 @@ class Trainer:
         self.tracker, self.folder, self.stop = tracker, folder, stop
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
+        self.linear: tuple[SPMLData, TrainLoader] | None = None
+        """Data and batches of linear epochs, where they are others: features of a backbone that stands still."""
         self.held_out: Figures = {}
         self.labeler_on_val: np.ndarray | None = None
         """What the labeler says of the validation images, int8 (N,C); None where it was not asked."""
@@ -70,13 +73,14 @@ class Trainer:
     def train_epoch(self) -> dict[str, float]:
         """The rest of the epoch under way; returns its performance metrics."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
+        loader = self.seen(epoch)[1]
         self.task.model.train()
         unseen = [(torch.tensor(loss, device=self.task.device), size) for loss, size in progress.unseen]
         began, waited, images = time.perf_counter(), 0.0, 0
         asked = began
-        for batch in self.loader.epoch(epoch, start=progress.batches_done):
+        for batch in loader.epoch(epoch, start=progress.batches_done):
             waited += time.perf_counter() - asked
-            size = self.loader.size(progress.batches_done)
+            size = loader.size(progress.batches_done)
             unseen.append((self.task.step(batch, epoch=epoch, step=progress.step), size))
             images += size
             progress.step += 1
@@ -91,6 +95,11 @@ class Trainer:
         self.log_losses(unseen)
         seconds = time.perf_counter() - began
         return {"perf/images_per_second": images / seconds, "perf/data_wait": waited / seconds} if images else {}
+
+    def seen(self, epoch: int) -> tuple[SPMLData, TrainLoader]:
+        """Data and batches of an epoch."""
+        linear = self.linear if epoch <= self.config.trainer.linear_epochs else None
+        return linear or (self.data, self.loader)
 
     def fetch_losses(self, unseen: list[tuple[Tensor, int]]) -> list[tuple[float, int]]:
         """Bring losses from the device, in one transfer; stop the run if one of them is not finite."""
@@ -124,7 +133,7 @@ class Trainer:
         """Validate, record, remember the best, decide whether to stop, and save."""
         progress, epoch = self.progress, self.progress.epochs_done + 1
         self.merge_ranks()
-        logits = self.predict(self.data.val, "validate")
+        logits = self.predict(self.seen(epoch)[0].val, "validate")
         self.call_epoch_hook(epoch)  # after the above: a run stopped in validation repeats it, but may call the hook only once
         figures = split_figures("val", self.data.val, logits, self.labeler_on_val)
         by_known = by_known_labels(self.config, self.data)
@@ -136,7 +145,7 @@ class Trainer:
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
-        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
+        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + num_encoded(self.data))))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.held_out, **performance,
@@ -233,7 +242,7 @@ class Trainer:
         if hook is None or not getattr(self.task.loss, "looks_back", lambda epoch: True)(epoch):
             return
         # Before the hook begins: a stop in here must not leave it half done.
-        logits = torch.from_numpy(self.predict(self.data.train, "look back"))
+        logits = torch.from_numpy(self.predict(self.seen(epoch)[0].train, "look back"))
 
         def predict() -> Iterator[tuple[Tensor, Tensor]]:
             for index in torch.arange(len(logits)).split(self.config.trainer.eval_batch_size):

@@ -117,7 +117,8 @@ def clear(arguments: argparse.Namespace) -> None:
 
 
 def _encode(config: ExperimentConfig) -> None:
-    if not getattr(getattr(config.labeler, "encoder", None), "cache", False):
+    of_labeler, of_model = hasattr(config.labeler, "encoder"), getattr(config.model, "on_features", False)
+    if not of_model and not getattr(getattr(config.labeler, "encoder", None), "cache", False):
         raise ConfigError(
             f"labeler {config.labeler.name} caches nothing here: it has no encoder, or labeler.encoder.cache is off"
         )
@@ -125,6 +126,8 @@ def _encode(config: ExperimentConfig) -> None:
 
     from aevlp.config import registry
     from aevlp.data.build import build_dataset
+    from aevlp.data.features import num_encoded
+    from aevlp.training.as_learnt_from import as_learnt_from, count_features
     from aevlp.training.dry_run import total_of
     from aevlp.training.progress import progress_bar
     from aevlp.training.run import blind, check_data
@@ -135,20 +138,25 @@ def _encode(config: ExperimentConfig) -> None:
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
         device=Accelerator().device, notify=say,
     )  # fmt: skip
-    wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)]
-    if config.trainer.evaluate_labeler:
+    wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
+    if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
     for name, split, flip in wanted:
         with progress_bar(f"encode {name}", len(split)) as progress:
             labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done))
-    missing = total_of(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    encoded = labeler.num_images_encoded
+    if of_model:
+        with progress_bar("encode features", len(data.train)) as progress:
+            learnt_from = as_learnt_from(config, data, Accelerator().device, say, lambda done, _: progress(done))[0]
+        encoded += num_encoded(learnt_from)
+    missing = total_of([count_features(config, data), *(labeler.count_missing(split, flip) for _, split, flip in wanted)])
     if missing is None:
-        say(f"{labeler.num_images_encoded} views encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
+        say(f"{encoded} views encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
             f"all that {config.name} needs is cached is not known")  # fmt: skip
         return
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
-    say(f"{labeler.num_images_encoded} views encoded; all that {config.name} needs is cached")
+    say(f"{encoded} views encoded; all that {config.name} needs is cached")
 
 
 def _used(folder: Path) -> float:

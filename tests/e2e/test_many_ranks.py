@@ -111,6 +111,13 @@ def test_a_published_loss_with_a_memory_is_the_same_on_two_ranks(monkeypatch, tm
         torch.testing.assert_close(found["task"]["loss"][name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_a_head_on_features_is_the_same_on_two_ranks(monkeypatch, tmp_path):
+    words = ("model=probe", "model.encoder.source=bundled", "dataset.flip=true", "trainer.optimizer=sgd")
+    expected = one_process(monkeypatch, tmp_path / "alone", *words)
+    many_ranks.on_ranks(2, tmp_path, lambda: train(*words), joined=False)
+    assert_close(runs.outcome(runs.only_run()), expected)
+
+
 def test_an_image_that_one_rank_cannot_read_stops_both_with_one_message(tmp_path, capfd):
     from aevlp.data.images import ArrayImages
 

@@ -53,6 +53,7 @@ def test_costs_are_composed_from_stages():
     per_image = dict.fromkeys(("decode", "resize", "views", "encode", "assign", "forward", "loss", "backward", "optimizer"), 1.0)
     plain = {"per_image": per_image, "per_step": {"prompts": 16.0}, "pair_seconds": 88.0, "peak_memory_mb": 10.0}
     own = {"per_image": per_image | {"cache": 0.5}, "pair_seconds": 69.0, "peak_memory_mb": 5.0}
+    own["probe"] = {"features": 2.0, "head": 0.1}
     assert baseline_cost(plain, epochs=8, batch=16) == 8 * (9 + 1)
     assert project_cost(own, epochs=8) == 3 + 0.5 + 8 * 7
     assert project_cost(own, epochs=8, trials=10) == 3 + 10 * (0.5 + 8 * 7)
@@ -61,6 +62,7 @@ def test_costs_are_composed_from_stages():
     assert found["run of 8 epochs"] == 80 / 59.5
     assert found["baseline pair over its composition"] == 88 / 4 / 22
     assert found["peak memory"] == found["view preparation"] == 2
+    assert found["aevlp: 8 epochs of ResNet-50 over a head on features"] == 8 * 6 / (2 + 20 * 0.1)
 
 
 @pytest.mark.parametrize("name", ["baseline", "aevlp"])
@@ -82,6 +84,7 @@ def test_a_side_measures_every_stage(name, tmp_path, monkeypatch, capsys):
     if name == "aevlp":
         assert found["encodes_per_image"] == 2 * 17
         assert found["encodes_per_image_when_warm"] == 0
+        assert 0 < found["probe"]["head"] < found["probe"]["features"] < 10
     else:
         assert found["encodes_per_image_and_epoch"] == 17
 

@@ -48,6 +48,7 @@ def test_every_shipped_experiment_is_valid(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_fragment_is_valid_in_an_experiment(path):
     needed = {"bce": ["dataset.train_labels=full"], "mime": ["model=mime"], "smile": ["model=smile"]}.get(path.stem, [])
+    needed += ["model.encoder.source=bundled"] if path.parent.name == "model" and path.stem == "probe" else []
     config = load_experiment("digits_an", [f"{path.parent.name}={path.stem}", *needed])
     values, given = config.to_dict()[path.parent.name], read_yaml(path.read_text(), path.name)[0]
     for key in given.keys() - {"encoder", "label_graph", "backbone"}:

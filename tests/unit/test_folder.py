@@ -263,6 +263,7 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
         "cat, cat|dog: 1.png (line 3), 9.png (line 11)",
         "the same file 2 times, with different labels: cat, none: 4.png (line 6), 4.jpg (line 12)",
         f"next         python run.py --exp folder_gpr --set dataset.root={root}",
+        f"without GPU  python run.py --exp folder_probe_gpr --set dataset.root={root}",
     ):
         assert line in output
     assert {path.name for path in root.iterdir()} == before

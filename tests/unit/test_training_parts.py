@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import numpy as np
@@ -19,7 +20,7 @@ from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder, find_run
 from aevlp.tracking import Trackers, read_metrics
 from aevlp.training.run import build_trainer, check_data, resume
-from aevlp.training.signals import StopFlag
+from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.trainer import Trainer
 
 
@@ -132,6 +133,47 @@ def test_in_linear_epochs_the_backbone_and_its_batch_norm_stand_still():
         trainer.task.model.train()
         trainer.task.step(batch, epoch=2, step=3)
     assert all(not torch.equal(linear[name], tensor) for name, tensor in weights()[0].items())
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_in_linear_epochs_the_head_learns_the_same_from_features_that_are_kept(monkeypatch, stored):
+    words = ("trainer.linear_epochs=4", "trainer.epochs=4", "loss=role", "dataset.flip=true", "dataset.num_test=10")
+    seen = []
+    features = Classifier.features
+
+    def look(self, images):
+        found = features(self, images)
+        seen.append((len(images), found.requires_grad))
+        return found
+
+    monkeypatch.setattr(Classifier, "features", look)
+    if not stored:  # as on several ranks
+        monkeypatch.setattr("aevlp.training.run.in_linear_epochs", lambda *_: None)
+    head = runs.newest(aevlp.train(runs.config(*words)).run_dir).weights("model")["head.weight"]
+    assert not any(recorded for _, recorded in seen)  # gradients end above the backbone
+    # Training images and their mirror images once, instead of training and validation in each epoch; then test, and 32 samples.
+    images = sum(count for count, _ in seen)
+    assert images == (2 * 48 + 40 if stored else 4 * (48 + 40)) + 10 + 32
+    monkeypatch.undo()
+    monkeypatch.setattr("aevlp.training.run.in_linear_epochs", lambda *_: None)
+    monkeypatch.setattr("aevlp.training.task._standing_still", lambda _: contextlib.nullcontext())
+    expected = runs.newest(aevlp.train(runs.config(*words)).run_dir).weights("model")["head.weight"]
+    if stored:  # rounded to float16
+        torch.testing.assert_close(head, expected, rtol=0, atol=1e-3)
+    else:
+        assert torch.equal(head, expected)
+
+
+def test_a_run_stopped_in_linear_epochs_goes_on_to_the_same_bits(monkeypatch):
+    words = ("trainer.linear_epochs=1", "loss=role", "dataset.flip=true")
+    whole = aevlp.train(runs.config(*words)).run_dir
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, 2)
+        with pytest.raises(RunStopped):
+            aevlp.train(runs.config(*words))
+    (stopped,) = (path for path in whole.parent.iterdir() if path != whole)
+    resume(stopped)
+    assert runs.differences(runs.outcome(whole), runs.outcome(stopped)) == []
 
 
 def test_linear_epochs_end_no_run_and_do_not_count_for_the_stop_rule():

@@ -99,7 +99,7 @@ class Towers(Encoder):
         """See `Encoder`."""
         self.load()
         chunks = []
-        for chunk in views.split(self.config.batch_size or len(views)):
+        for chunk in views.split(self.config.batch_size) if self.config.batch_size else [views]:  # as ONNX takes any number
             pixels = (chunk.to(self.device, non_blocking=True).float() - self._mean) / self._std
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 chunks.append(self._image_features(pixels).float())

@@ -1,0 +1,77 @@
+"""The data as a model takes them: images, kept in a cache or not, or features of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from aevlp import ranks
+from aevlp.config.schema import ExperimentConfig
+from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.features import stored_features
+from aevlp.data.image_cache import cache_images
+from aevlp.models._classifier import Classifier
+from aevlp.models._features import FeatureStore
+
+
+def as_learnt_from(
+    config: ExperimentConfig, data: SPMLData, device: torch.device, notify: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> tuple[SPMLData, list[str], dict[str, Any]]:  # fmt: skip
+    """The data, notes for the user, and what a model on features is built with besides: those of training.
+
+    Args:
+        config: of the run.
+        data: with images at their original size.
+        device: to compute features on.
+        notify: told what the cache of features has to say.
+        progress: called with (images done, images in all); may raise to stop.
+    """
+    if not getattr(config.model, "on_features", False):
+        return *cache_images(data, config), {}
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
+    train = store.of(data.train, config.dataset.flip, progress)
+    test = None if data.test is None else store.of(data.test, False, progress)
+    found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
+    return found, [], {"features": stored_features(train.images)}
+
+
+def in_linear_epochs(
+    config: ExperimentConfig, data: SPMLData, model: nn.Module, device: torch.device, notify: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> SPMLData | None:  # fmt: skip
+    """The data with features of the backbone, which stands still in linear epochs; None where images are needed there, too.
+
+    That is with BoostLU, with a model of other kind, and on several ranks, where each parameter has to take part in a step.
+    """
+    settings: Any = config.model
+    if not config.trainer.linear_epochs or not isinstance(model, Classifier) or model.boost is not None or ranks.count() > 1:
+        return None
+    store = FeatureStore.of_backbone(model, settings, config.dataset.image_size, device, notify)
+    train = store.of(data.train, config.dataset.flip, progress)
+    return replace(data, train=train, val=store.of(data.val, False, progress))
+
+
+def count_features(config: ExperimentConfig, data: SPMLData) -> int:
+    """Views to encode for features, besides those that the labeler counts as it needs them as well."""
+    if not getattr(config.model, "on_features", False):
+        return 0
+    counted = getattr(config.labeler, "encoder", None) == getattr(config.model, "encoder", None)
+    splits = [] if counted else [(data.train, config.dataset.flip)]
+    if not (counted and config.trainer.evaluate_labeler):
+        splits += [(split, False) for split in (data.val, data.test) if split is not None]
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, torch.device("cpu"), lambda _: None)
+    count = sum(store.count_missing(split, flip) for split, flip in splits)
+    if counted and config.dataset.flip and not getattr(config.labeler, "flip", True):  # it takes no mirror images
+        count += store.count_missing(data.train, True) - store.count_missing(data.train, False)
+    return count
+
+
+def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> None:
+    """Compute the features of a split, whatever is cached, to see how long it takes."""
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, lambda _: None)
+    store.of(split, config.dataset.flip, cached=False)

@@ -1,0 +1,186 @@
+"""A head on stored features: whose they are, what it computes, and that nothing is encoded twice."""
+
+import numpy as np
+import pytest
+import small_runs as runs
+import torch
+from safetensors.torch import save_file
+
+import aevlp
+from aevlp.config.errors import ConfigError
+from aevlp.data.build import build_dataset
+from aevlp.data.dataset import Split
+from aevlp.data.features import FeatureImages
+from aevlp.data.loaders import TrainLoader, eval_loader
+from aevlp.data.random import IMAGE_FLIP, flips
+from aevlp.data.rows import take_rows
+from aevlp.inference.evaluate import evaluate
+from aevlp.inference.open import open_trained
+from aevlp.inference.trained import build_model
+from aevlp.models._features import FeatureStore
+from aevlp.training.run import resume
+from aevlp.training.signals import RunStopped
+from aevlp.vision_language.embedder import Embedder
+
+OF_BUNDLED = ("model=probe", "model.encoder.source=bundled")
+OF_LABELER = (
+    "labeler=damp", "labeler.encoder.source=bundled", "labeler.label_graph.enabled=false", "labeler.grid=2", "model=probe",
+    "trainer.evaluate_labeler=false",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """The smallest network of timm that is known, from a file."""
+    import timm
+
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    torch.manual_seed(1)
+    save_file(timm.create_model("resnet10t", pretrained=False).state_dict(), path)
+    return f"model.backbone={{name: timm, backbone: resnet10t, weights: {path}}}"
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
+
+
+def encoded(run) -> int:
+    return runs.epoch_rows(run)[-1]["perf/clip_images_encoded"]
+
+
+def stored(config, split, flip=False):
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, torch.device("cpu"))
+    return store.of(split, flip).images.features
+
+
+@pytest.mark.usefixtures("empty_cache")
+@pytest.mark.parametrize("flip", [False, True])
+def test_features_are_the_embeddings_of_whole_images_and_nothing_is_encoded_twice(flip):
+    words = (*OF_LABELER, f"dataset.flip={str(flip).lower()}", "trainer.epochs=1")
+    config = runs.config(*words)
+    data = build_dataset(config.dataset)
+    assert encoded(aevlp.train(runs.config(*words, "model=small_cnn")).run_dir) == (1 + flip) * 48 * 5
+    assert encoded(aevlp.train(config).run_dir) == 40 + 40  # validation and test, which the labeler was not asked about
+    assert encoded(aevlp.train(config).run_dir) == 0
+    features = stored(config, data.train, flip)
+    wanted = torch.empty_like(features)
+    for rows, found in Embedder(config.labeler.encoder, "cpu").embed(data.train.images, 0, flip):
+        wanted[rows.start : rows.stop] = found[:, :, 0]
+    assert torch.equal(features, wanted)
+    assert features.shape[:2] == (48, 1 + flip)
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_from_an_empty_cache_labeler_and_head_encode_each_view_once():
+    assert encoded(aevlp.train(runs.config(*OF_LABELER, "trainer.epochs=1")).run_dir) == 48 * 5 + 40 + 40
+
+
+def test_a_batch_holds_mirrored_features_where_the_coin_would_flip_the_image():
+    data = build_dataset(runs.config().dataset)
+    features = torch.arange(48)[:, None, None] + torch.tensor([[[0.0], [0.5]]])
+    split = Split(FeatureImages(data.train.images, features), data.train.observed, None)
+    loader = TrainLoader(split, image_size=32, flip=True, batch_size=20, num_workers=2, seed=3)
+    batches = list(loader.epoch(2))
+    assert [len(batch.index) for batch in batches] == [20, 20, 8]
+    rows = torch.cat([batch.index for batch in batches])
+    assert sorted(rows.tolist()) == list(range(48))
+    coins = flips(IMAGE_FLIP, 3, 2, rows.tolist(), 1)[:, 0]
+    assert torch.cat([batch.image for batch in batches])[:, 0].tolist() == (rows.numpy() + 0.5 * coins).tolist()
+    assert 0 < coins.sum() < 48
+    np.testing.assert_array_equal(torch.cat([batch.observed for batch in batches]), data.train.observed[rows])
+    assert torch.equal(next(loader.epoch(2, start=1)).image, batches[1].image)
+    taken = take_rows(split, np.array([5, 2]))
+    assert torch.cat(list(eval_loader(taken, image_size=32, batch_size=1, num_workers=0))).tolist() == [[5.0], [2.0]]
+    assert torch.equal(taken.images[0], data.train.images[5])
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(monkeypatch):
+    words = (*OF_LABELER, "dataset.flip=true", "model.hidden=8", "model.dropout=0.5", "trainer.ema_decay=0.9")
+    whole = aevlp.train(runs.config(*words)).run_dir
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, runs.STEPS_PER_EPOCH + 1)
+        with pytest.raises(RunStopped):
+            aevlp.train(runs.config(*words))
+    (stopped,) = (path for path in whole.parent.iterdir() if path != whole)
+    resume(stopped)
+    assert runs.differences(runs.outcome(whole), runs.outcome(stopped)) == []
+
+
+@pytest.mark.parametrize("of", ["encoder", "backbone"])
+def test_the_model_on_images_gives_the_scores_of_validation_and_eval_their_bits(of, backbone):
+    words = OF_BUNDLED if of == "encoder" else ("model=probe", backbone)
+    run = aevlp.train(runs.config(*words, "dataset.flip=true")).run_dir
+    trained = open_trained(str(run))
+    scores = np.load(run / "val_scores.npz")["logits"]
+    np.testing.assert_array_equal(evaluate(trained, "val").scores["logits"], scores)
+    model = build_model(trained, 10)
+    split = build_dataset(trained.config.dataset).val
+    images = next(eval_loader(split, image_size=model.image_size, batch_size=40, num_workers=0))
+    with torch.inference_mode():
+        found = model(images).numpy()
+    # Stored features are rounded to float16, which moves a logit by .001 or so; two photos differ by a hundred times that.
+    np.testing.assert_allclose(found, scores, rtol=0, atol=5e-3)
+    assert np.ptp(scores, axis=0).min() > 0.1
+
+
+def test_features_are_standardised_by_those_of_training_which_the_checkpoint_holds():
+    config = runs.config(*OF_BUNDLED, "dataset.flip=true", "trainer.epochs=1")
+    state = runs.newest(aevlp.train(config).run_dir).weights("model")
+    features = stored(config, build_dataset(config.dataset).train, True).double().flatten(0, 1)
+    torch.testing.assert_close(state["mean"], features.mean(dim=0).float())
+    torch.testing.assert_close(state["scale"], (1 / features.std(dim=0, correction=0)).float())
+    assert set(state) == {"mean", "scale", "head.0.weight", "head.0.bias"}
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_the_head_begins_alike_whether_features_were_computed_or_read(backbone):
+    words = ("model=probe", backbone, "trainer.epochs=1")
+    first, second = (aevlp.train(runs.config(*words)).run_dir for _ in range(2))
+    assert (encoded(first), encoded(second)) == (48 + 40 + 40, 0)
+    assert runs.differences(runs.newest(first).weights("model"), runs.newest(second).weights("model")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("model=probe",), r"model: labeler none has no encoder to take features of; name one as model\.encoder\.source, or "
+         r"model\.backbone$"),
+        ((*OF_BUNDLED, "model.backbone=resnet50"), r"takes features of an encoder or of a backbone; set the other one to null$"),
+        (("model=probe", "model.backbone=resnet18"), r"'resnet18' is none of resnet50, resnet101 and timm:NAME$"),
+        ((*OF_LABELER, "labeler.encoder.cache=false"), r"learns from features that are kept: labeler\.encoder\.cache and "
+         r"model\.encoder\.cache must be on$"),
+        ((*OF_BUNDLED, "model.encoder.cache=false"), r"learns from features that are kept: "),
+        ((*OF_BUNDLED, "model.boost=5"), r"model\.boost: unknown key"),
+        (("model=probe", "model.backbone={name: resnet, weights: V1, boost: 5}"), r"BoostLU needs a map of features"),
+        ((*OF_BUNDLED, "loss=mime"), r"loss mime needs the model outputs .*, but model probe gives only logits"),
+        ((*OF_BUNDLED, "loss=smile"), r"loss smile needs the model outputs"),
+        (("model=mime", "model.backbone={name: probe}"), r"model\.backbone: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(words, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        runs.config(*words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("timm:resnet81", "model.backbone.backbone: timm has no model 'resnet81'"),
+        (
+            "{name: timm, backbone: resnet18, weights: none}",
+            "model.backbone.weights: none leaves a network that has learnt nothing",
+        ),
+    ],
+)
+def test_a_backbone_that_is_unknown_or_empty_ends_the_run_in_one_line(backbone, message):
+    with pytest.raises(ConfigError) as caught:
+        aevlp.train(runs.config("model=probe", f"model.backbone={backbone}"))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_how_the_encoder_is_fed_is_no_other_experiment():
+    plain, other = runs.config(*OF_BUNDLED), runs.config(*OF_BUNDLED, "model.encoder.workers=0", "model.encoder.batch_size=3")
+    assert plain.hash == other.hash != runs.config(*OF_BUNDLED, "model.encoder.normalization=imagenet").hash
