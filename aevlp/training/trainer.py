@@ -43,7 +43,8 @@ class Trainer:
         self.tracker, self.folder, self.stop = tracker, folder, stop
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
-        self.held_out: Figures = {}
+        self.of_labeler: Figures = {}
+        """What is told of the labeler in each epoch, as it stays the same."""
         self.labeler_on_val: np.ndarray | None = None
         """What the labeler says of the validation images, int8 (N,C); None where it was not asked."""
         self.test_logits: np.ndarray | None = None
@@ -139,7 +140,7 @@ class Trainer:
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded)))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
-            **figures, **self.pseudo_metrics(), **self.held_out, **performance,
+            **figures, **self.pseudo_metrics(), **self.of_labeler, **performance,
             "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
             **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,

@@ -1,0 +1,51 @@
+"""Temperature and threshold of a labeler, chosen by known labels alone: the pair at which hidden ones are found best.
+
+For each pair of a grid the F1 of the pseudo-labels is estimated (`aevlp.metrics.hidden_labels`). Pairs within half a point of the
+best count as equal, as that is within what a thousand photos tell; of them the one that assigns the fewest labels is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aevlp.labelers._base import Trial
+from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
+
+# From colder than any encoder was trained at (SigLIP: 0.009) to where the softmax over ten classes is nearly flat.
+TEMPERATURES = (0.005, 0.007, 0.01, 0.014, 0.02, 0.03, 0.04, 0.055, 0.08, 0.11, 0.16, 0.22, 0.32)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+EQUAL = 0.005
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The pair that was chosen, and what its labels are probably worth."""
+
+    temperature: float
+    threshold: float
+    worth: Worth
+    unknown_positives: float
+    """Of all photos that it was chosen on: as given, or the estimate."""
+
+
+def calibrate(trial: Trial, hidden: Hidden, unknown_positives: float | None) -> Calibrated:
+    """Try all pairs.
+
+    Args:
+        trial: the labeler, looking at the photos.
+        hidden: what is known of them, and hidden from it.
+        unknown_positives: as in `weigh`; None takes the smallest estimate of all temperatures, as each can only be too large.
+    """
+    left = hidden.left
+    scores = {temperature: trial.scores(temperature) for temperature in TEMPERATURES}
+    total = unknown_positives
+    if total is None:
+        total = min(weigh(found, hidden).total for found in scores.values())
+    tried = []
+    for temperature in TEMPERATURES:
+        weighed = weigh(scores[temperature], hidden, total)
+        for threshold in THRESHOLDS:
+            told, untold = (trial.label(known, temperature, threshold) for known in (hidden.observed, left))
+            tried.append(Calibrated(temperature, threshold, worth(hidden, weighed, told, untold), total))
+    best = max(found.worth.f1 for found in tried)
+    return min((found for found in tried if found.worth.f1 >= best - EQUAL), key=lambda found: found.worth.labels)
