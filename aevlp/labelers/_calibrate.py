@@ -1,7 +1,8 @@
 """Temperature and threshold of a labeler, chosen by known labels alone: the pair at which hidden ones are found best.
 
-For each pair of a grid the F1 of the pseudo-labels is estimated (`aevlp.metrics.hidden_labels`). Pairs within half a point of the
-best count as equal, as that is within what a thousand photos tell; of them the one that assigns the fewest labels is taken.
+For each pair of a grid the F1 of the pseudo-labels is estimated (`aevlp.metrics.hidden_labels`). Pairs within 3 points of the best
+count as equal, as a thousand photos do not tell more; of them the one that assigns the fewest labels is taken, because a wrong label
+costs more than a missing one: on digit scenes precision 87 and recall 74 made test mAP 96.9, 92 and 69 made 98.0, of one F1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
 # From colder than any encoder was trained at (SigLIP: 0.009) to where the softmax over ten classes is nearly flat.
 TEMPERATURES = (0.005, 0.007, 0.01, 0.014, 0.02, 0.03, 0.04, 0.055, 0.08, 0.11, 0.16, 0.22, 0.32)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-EQUAL = 0.005
+EQUAL = 0.03
 
 
 @dataclass(frozen=True)
