@@ -76,6 +76,7 @@ def write_pseudo_labels(
         raise ConfigError(silent)  # before anything is read
     with contextlib.nullcontext() if path is None else output_file(path) as aside:
         data = build_dataset(config.dataset)
+        labels_worth.require_known(config, data.train)
         with labels_file(aside, form, COLUMNS, data.class_names) as append:
             split = blind(data.train)
             labeler = registry.build(

@@ -84,9 +84,9 @@ def weigh(scores: np.ndarray, hidden: Hidden, unknown_positives: float | None = 
     """
     unknown = hidden.observed == 0
     ours = hidden.of_hidden(scores)
-    edges = np.unique(np.quantile(np.concatenate([scores[unknown], ours]), np.linspace(0, 1, BINS + 1)))
-    bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, max(len(edges) - 2, 0))
-    count = max(len(edges) - 1, 1)
+    edges = np.unique(np.quantile(np.concatenate([scores[unknown], ours]), np.arange(BINS) / BINS))
+    bins = np.maximum(np.searchsorted(edges, scores, side="right") - 1, 0)  # those of known negatives may lie below all edges
+    count = len(edges)
     of_unknown = np.bincount(bins[unknown], minlength=count)
     own_bins = hidden.of_hidden(bins)
     weights, total = np.ones(len(ours)), unknown_positives or 0.0

@@ -100,7 +100,7 @@ def find_settings(config: ExperimentConfig, split: Split, labeler: Labeler, tell
             f"chosen by known labels of {len(rows):,} photos"
         )
     elif labeler.found:
-        tell(f"labeler.temperature: encoder is {labeler.found['temperature']:.4g}")
+        tell(f"labeler.temperature: encoder is {labeler.found['temperature']:.3g}")
 
 
 def foretell(config: ExperimentConfig, split: Split, labeler: Labeler) -> Forecast | None:
