@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from aevlp.labelers._base import Trial
 from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
 
@@ -30,22 +32,28 @@ class Calibrated:
     """Of all photos that it was chosen on: as given, or the estimate."""
 
 
+def estimate_unknown(trial: Trial, hidden: Hidden) -> float:
+    """Positives that are not known: the lower quartile of what scores at all temperatures say (`weigh`).
+
+    Scores at any temperature can only say too many, but for chance, which makes the smallest of them too small: of 1,000 digit
+    scenes with 1.41 unknown positives each, the smallest was 1.35 on average, the lower quartile 1.42.
+    """
+    return float(np.quantile([weigh(trial.scores(temperature), hidden).total for temperature in TEMPERATURES], 0.25))
+
+
 def calibrate(trial: Trial, hidden: Hidden, unknown_positives: float | None) -> Calibrated:
     """Try all pairs.
 
     Args:
         trial: the labeler, looking at the photos.
         hidden: what is known of them, and hidden from it.
-        unknown_positives: as in `weigh`; None takes the smallest estimate of all temperatures, as each can only be too large.
+        unknown_positives: as in `weigh`; None estimates them by `estimate_unknown`.
     """
     left = hidden.left
-    scores = {temperature: trial.scores(temperature) for temperature in TEMPERATURES}
-    total = unknown_positives
-    if total is None:
-        total = min(weigh(found, hidden).total for found in scores.values())
+    total = estimate_unknown(trial, hidden) if unknown_positives is None else unknown_positives
     tried = []
     for temperature in TEMPERATURES:
-        weighed = weigh(scores[temperature], hidden, total)
+        weighed = weigh(trial.scores(temperature), hidden, total)
         for threshold in THRESHOLDS:
             told, untold = (trial.label(known, temperature, threshold) for known in (hidden.observed, left))
             tried.append(Calibrated(temperature, threshold, worth(hidden, weighed, told, untold), total))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aevlp.labelers._base import Trial
+from aevlp.labelers._calibrate import estimate_unknown
 from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
 
 
@@ -64,8 +65,9 @@ class Forecast:
 
 
 def forecast(trial: Trial, hidden: Hidden, unknown_positives: float | None) -> Forecast:
-    """Look for hidden labels at the labeler's settings; arguments as of `weigh` and `aevlp.labelers.Trial`."""
-    weighed = weigh(trial.scores(), hidden, unknown_positives)
+    """Look for hidden labels at the labeler's settings; arguments as of `aevlp.labelers._calibrate.calibrate`."""
+    total = estimate_unknown(trial, hidden) if unknown_positives is None else unknown_positives
+    weighed = weigh(trial.scores(), hidden, total)
     found = worth(hidden, weighed, trial.label(hidden.observed), trial.label(hidden.left))
     count = len(hidden.column)
     expected = (weighed.total + int((hidden.observed > 0).sum())) / count
