@@ -28,8 +28,6 @@ class Calibrated:
     temperature: float
     threshold: float
     worth: Worth
-    unknown_positives: float
-    """Of all photos that it was chosen on: as given, or the estimate."""
 
 
 def estimate_unknown(trial: Trial, hidden: Hidden) -> float:
@@ -56,6 +54,6 @@ def calibrate(trial: Trial, hidden: Hidden, unknown_positives: float | None) -> 
         weighed = weigh(trial.scores(temperature), hidden, total)
         for threshold in THRESHOLDS:
             told, untold = (trial.label(known, temperature, threshold) for known in (hidden.observed, left))
-            tried.append(Calibrated(temperature, threshold, worth(hidden, weighed, told, untold), total))
+            tried.append(Calibrated(temperature, threshold, worth(hidden, weighed, told, untold)))
     best = max(found.worth.f1 for found in tried)
     return min((found for found in tried if found.worth.f1 >= best - EQUAL), key=lambda found: found.worth.labels)

@@ -6,7 +6,7 @@ that is easier to find: on digit scenes recall came out 5 to 16 points too high.
 probably unknown in it. An entry with score s is one of them with probability (density of s among unknown positives) /
 (density of s among all unknown entries) * (their share); the first density is that of the weighed hidden labels.
 
-No full label is read. Everything is in float64.
+No full label is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = 20  # of scores, equally full
-ROUNDS = 10  # weights move by less than 1 % after 5
+ROUNDS = 10  # of weights that follow from densities, which follow from weights
 SURE = 0.3  # share of the positives, those of the largest scores, within which some threshold is taken to let no wrong one in
 
 

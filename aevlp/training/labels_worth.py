@@ -26,7 +26,7 @@ from aevlp.runs.folder import RunFolder
 from aevlp.training.figures import Figures
 
 FILE_NAME = "labeler.json"
-PHOTOS = 2000  # that a forecast looks at: .2 s on digits, and the error of a share is about 1 point
+PHOTOS = 2000  # that a forecast looks at: the standard error of a share is 1 point
 SETTINGS = ("temperature", "threshold")
 
 
