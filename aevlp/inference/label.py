@@ -106,7 +106,8 @@ def write_pseudo_labels(
                     progress(int(rows[-1]) + 1)
         known = (split.observed > 0).sum(axis=0, dtype=np.int64)
         right, to_find = (None, None) if targets is None else (counts[2], int((targets[split.observed == 0] == 1).sum()))
-        return Labeled(data.class_names, len(split), known, counts[0], counts[1], right, notes, config.dataset.flip, to_find)
+        mirrored = config.dataset.flip and labeler.mirrors
+        return Labeled(data.class_names, len(split), known, counts[0], counts[1], right, notes, mirrored, to_find)
 
 
 def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:
