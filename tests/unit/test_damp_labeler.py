@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from aevlp.config import registry
 from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
 from aevlp.labelers import damp
+from aevlp.vision_language.encoders import Encoder
 from aevlp.vision_language.views import cut_views
 
 pytestmark = pytest.mark.processor
@@ -16,10 +18,10 @@ pytestmark = pytest.mark.processor
 CLASSES, SIDE = 6, 8
 
 
-class PixelEncoder:
+class PixelEncoder(Encoder):
     """Stands for a vision-language model: a fixed random projection of the pixels; class k is text k."""
 
-    image_size = SIDE
+    image_size, title = SIDE, "pixels"
 
     def __init__(self, config, device):
         self.config, self.calls = config, []
@@ -38,7 +40,7 @@ class PixelEncoder:
 
 @pytest.fixture(autouse=True)
 def _pixel_encoder(monkeypatch):
-    monkeypatch.setattr(damp, "DualEncoder", PixelEncoder)
+    monkeypatch.setattr(registry, "build", lambda kind, config, **runtime: PixelEncoder(config, **runtime))
 
 
 def split(count=23, seed=0, shape=(20, 26)):
