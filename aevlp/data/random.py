@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 # One number a purpose, so that the flip of an image and the flips of its views are drawn independently.
-ORDER, IMAGE_FLIP, VIEW_FLIP, LABEL_ESTIMATES, REVIEW = range(5)
+ORDER, IMAGE_FLIP, VIEW_FLIP, LABEL_ESTIMATES, REVIEW, HIDDEN = range(6)
 
 
 def generator(purpose: int, *key: int) -> np.random.Generator:

@@ -25,6 +25,7 @@ from aevlp.metrics import (
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.models._features import FeatureStore
 from aevlp.runs.folder import score_arrays
+from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 from aevlp.training.signals import RunStopped
@@ -134,6 +135,7 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, notes: list[st
             "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
             device=Accelerator().device,
         )  # fmt: skip
+        labeler.settle(settings_of(trained.summary))
         with progress_bar("encode views", len(split)) as progress:
             found = labeler.evaluate(blind(split), lambda done, _: progress(done))
     except RunStopped:

@@ -87,7 +87,7 @@ def describe(trained: Trained, class_names: list[str], image_size: int) -> dict[
         "image_size": image_size, "preprocessing": PREPROCESSING, "class_names": class_names,
         "thresholds": None if thresholds is None else [None if np.isnan(value) else float(value) for value in thresholds],
         "thresholds_are": "probabilities of highest F1 on validation, class by class; null: no positive there, take 0.5",
-        "metrics": {name: value for name, value in summary.items() if name.startswith(("best/", "test/"))},
+        "metrics": {name: value for name, value in summary.items() if name.startswith(("best/", "test/", "labeler/"))},
     }  # fmt: skip
 
 

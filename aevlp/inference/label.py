@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from aevlp.data.rows import take_rows
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.labelers import Explained, Labeler
 from aevlp.output import output_file
+from aevlp.training import labels_worth
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 
@@ -49,13 +51,19 @@ class Labeled:
     correct: np.ndarray | None
     """Where it is a pseudo-positive, and there; None where full labels are not known."""
     notes: list[str]
-    """What a user should know of the data."""
+    """What a user should know of the data, and of the labels before the truth is looked at."""
     mirrored: bool = False
     """Whether training mirrors photos by chance, which here are taken as they are."""
+    num_positives: int | None = None
+    """Positives there were to find, all classes together; None where full labels are not known."""
 
 
-def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) -> Labeled:
+def write_pseudo_labels(
+    config: ExperimentConfig, path: Path | None, form: str, kept: Mapping[str, float] | None = None
+) -> Labeled:
     """Write the pseudo-labels of the training split in a format of `label_formats`, batch by batch; to stdout without a path.
+
+    `kept` are the figures of a run's labeler.json, whose settings are taken instead of finding them.
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
@@ -68,6 +76,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
         raise ConfigError(silent)  # before anything is read
     with contextlib.nullcontext() if path is None else output_file(path) as aside:
         data = build_dataset(config.dataset)
+        labels_worth.require_known(config, data.train)
         with labels_file(aside, form, COLUMNS, data.class_names) as append:
             split = blind(data.train)
             labeler = registry.build(
@@ -76,6 +85,13 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
             )  # fmt: skip
             with progress_bar("encode views", len(split)) as progress:
                 labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
+            notes = list(data.notes)
+            if kept is None:
+                labels_worth.find_settings(config, split, labeler, notes.append)
+            else:
+                labeler.settle(labels_worth.settings_of(kept))
+            worth = labels_worth.foretell(config, split, labeler)
+            notes += worth.lines() if worth is not None else []
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
             targets = data.train.targets
             with progress_bar("label", len(split)) as progress:
@@ -89,10 +105,9 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
                     counts += _counts(found, None if targets is None else targets[rows], len(data.class_names))
                     progress(int(rows[-1]) + 1)
         known = (split.observed > 0).sum(axis=0, dtype=np.int64)
-        return Labeled(
-            data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
-            config.dataset.flip and labeler.mirrors,
-        )  # fmt: skip
+        right, to_find = (None, None) if targets is None else (counts[2], int((targets[split.observed == 0] == 1).sum()))
+        mirrored = config.dataset.flip and labeler.mirrors
+        return Labeled(data.class_names, len(split), known, counts[0], counts[1], right, notes, mirrored, to_find)
 
 
 def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:

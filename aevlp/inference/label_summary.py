@@ -28,6 +28,11 @@ def print_labeled(found: Labeled, console: Terminal) -> None:
     if len(shown) < len(order):
         rows.append([f"... {len(order) - len(shown)} more", *[""] * (len(titles) + len(more) - 1)])
     console.table(Sheet("", [*titles, *more], rows))
+    if found.correct is not None and found.num_positives:
+        labels, right = int(found.assigned.sum()), int(found.correct.sum())
+        found_of = f"{100 * right / found.num_positives:.1f} % of what is to be found"
+        right_of = f"{100 * right / labels if labels else 0:.1f} % of them right"
+        console.tell(f"by full labels: {labels / found.num_images:.2f} a photo, {found_of}, {right_of}")
     far = [j for j in order if found.assigned[j] >= max(FEW, FAR * found.known[j])]
     if far:
         told = [f"{found.class_names[j]} assigned to {found.assigned[j]} photos, known in {found.known[j]}" for j in far[:3]]

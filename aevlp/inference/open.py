@@ -26,6 +26,7 @@ from aevlp.reading import read_json, read_table
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
+from aevlp.training.labels_worth import read_figures
 from aevlp.training.precision import read_decision
 
 
@@ -61,7 +62,8 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     validation = read_validation(folder)
     return Trained(
         str(folder), config, weights, _class_names(folder),
-        None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])), _summary(folder),
+        None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])),
+        (read_figures(folder) or {}) | _summary(folder),
         RunFolder(folder).read_fingerprint(), None if validation is None else validation[1],
     )  # fmt: skip
 

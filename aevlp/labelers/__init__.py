@@ -6,6 +6,7 @@ evaluate(dataset, progress)                     scores and pseudo-labels of anot
 explain(dataset, progress)                      optional, without prepare: each pseudo-label, and the view it came from
 encode(dataset, flip, progress)                 fill the cache of embeddings, where there is one
 count_missing(dataset, flip)                    views that are neither encoded nor cached; None: unknown
+trial(dataset, rows), settle(found)             optional: what labels are worth is told before training, settings are found
 view_scores(index)                              class probabilities of each view, for people to look at
 state_dict() / load_state_dict()                what a checkpoint must hold
 
@@ -14,6 +15,6 @@ one as a whole file.
 """
 
 from aevlp.labelers import damp
-from aevlp.labelers._base import Explained, Labeler
+from aevlp.labelers._base import Explained, Labeler, Trial
 
-__all__ = ["Explained", "Labeler", "damp"]
+__all__ = ["Explained", "Labeler", "Trial", "damp"]

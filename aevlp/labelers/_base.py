@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,18 @@ from aevlp.data.dataset import Split
 
 ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
+
+
+class Trial(Protocol):
+    """A labeler looking at N photos, which can be told of other labels and tried at other settings than its own."""
+
+    def scores(self, temperature: float | None = None) -> np.ndarray:
+        """(N,C), found without being told of any label; larger where a class is likelier there."""
+        ...
+
+    def label(self, observed: np.ndarray, temperature: float | None = None, threshold: float | None = None) -> np.ndarray:
+        """Pseudo-labels int8 (N,C) given `observed` (N,C)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,9 @@ class Labeler:
     uses_cache = True
     """Whether embeddings may be read from the cache and kept there; off where encoding is to be timed."""
 
+    found: Mapping[str, float] = MappingProxyType({})
+    """Settings that are not the configuration's but were found, by name; what a run found is kept with it."""
+
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
 
@@ -75,6 +92,13 @@ class Labeler:
 
     def count_missing(self, dataset: Split, flip: bool) -> int | None:
         """Views to encode before a split is labeled, their mirror images included where `flip`; None where it cannot count."""
+        return None
+
+    def settle(self, found: Mapping[str, float]) -> None:
+        """Take settings that were found, by this labeler or when its run began."""
+
+    def trial(self, dataset: Split, rows: np.ndarray) -> Trial | None:
+        """Some rows of the training images to try the labeler on; None where it cannot tell what its labels may be worth."""
         return None
 
     def view_scores(self, index: Tensor) -> Tensor | None:

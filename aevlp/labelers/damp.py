@@ -14,17 +14,21 @@ The public code computes the negatives but stores them as 0 (`negatives: off`); 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Explained, Labeler, ReportProgress
+from aevlp.data.rows import take_rows
+from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
@@ -32,6 +36,15 @@ from aevlp.vision_language.encoders._base import AnyEncoder, Encoder
 from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
+
+
+def _above_0_or_encoder(value: Any) -> Any:
+    if value != "encoder" and (not isinstance(value, int | float) or value <= 0):
+        raise ValueError(f"must be a number above 0, or encoder (got {value!r})")
+    return value
+
+
+Temperature = Annotated[float | Literal["encoder"], BeforeValidator(_above_0_or_encoder)]
 
 
 class DAMPConfig(ComponentConfig):
@@ -45,8 +58,8 @@ class DAMPConfig(ComponentConfig):
     """Residual on the text features."""
     grid: int = Field(4, ge=0, le=16)
     """Tiles per side; 0 looks at the whole image only."""
-    temperature: float = Field(0.01, gt=0)
-    """Temperature of the softmax over classes."""
+    temperature: Temperature = 0.01
+    """Temperature of the softmax over classes; encoder: the one that the model was trained with (1 / exp of its logit scale)."""
     eta: float = Field(0.3, ge=0, le=1)
     """Cap of the gate between the largest and the smallest tile."""
     threshold: float = Field(0.5, ge=0, le=1)
@@ -61,6 +74,8 @@ class DAMPConfig(ComponentConfig):
     """off: as published, negatives stay neutral; on: they become -1."""
     negative_ratio: float = Field(0.3, ge=0, le=1)
     """Share of the classes, those with the smallest mean score, that are negatives."""
+    calibrate: int = Field(0, ge=0, le=1_000_000)
+    """Training photos with a known label on which temperature and threshold are chosen, by known labels alone; 0: as given."""
 
     @field_validator("prompts")
     @classmethod
@@ -140,6 +155,12 @@ class DAMP(Labeler):
             features = features + residual(features, config.label_graph, seed).to(features.device)
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)
+        self.threshold = config.threshold
+        if config.temperature == "encoder":
+            self.temperature = self.embedder.temperature
+            self.found = {"temperature": self.temperature}
+        else:
+            self.temperature = config.temperature
 
     @property
     def encoder(self) -> Encoder:
@@ -170,21 +191,21 @@ class DAMP(Labeler):
         if self.flip:
             coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), cosines.shape[1]))
             cosines = torch.where(coins.to(device, non_blocking=True)[:, :, None], stored[:, 1], cosines)
-        return self._assign(cosines.to(observed.device), observed)
+        return self.assign(cosines.to(observed.device), observed)
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:
         """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
         observed = torch.from_numpy(dataset.observed)
-        blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
-        return blind, self._assign(cosines, observed)
+        blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.temperature, eta=self.config.eta)
+        return blind, self.assign(cosines, observed)
 
     def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
         """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
         observed = torch.from_numpy(dataset.observed)
-        config = self.config
-        return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
+        pseudo = self.assign(cosines, observed)
+        return explain(cosines, observed, pseudo, temperature=self.temperature, eta=self.config.eta)
 
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
         """Encode what is not cached of the views of a split."""
@@ -203,11 +224,48 @@ class DAMP(Labeler):
         """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
         if not len(self._cosines):
             return None
-        return torch.softmax(self._cosines[index.to(self._cosines.device)][:, 0] / self.config.temperature, dim=-1).cpu()
+        return torch.softmax(self._cosines[index.to(self._cosines.device)][:, 0] / self.temperature, dim=-1).cpu()
 
-    def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
+    def settle(self, found: Mapping[str, float]) -> None:
+        """Take `temperature` and `threshold`, as far as they are given, instead of those of the configuration."""
+        self.found = {**self.found, **found}
+        self.temperature = found.get("temperature", self.temperature)
+        self.threshold = found.get("threshold", self.threshold)
+
+    def trial(self, dataset: Split, rows: np.ndarray) -> Trial:
+        """See `aevlp.labelers`; every view as it is. After `prepare` nothing is read."""
+        if len(self._cosines):
+            cosines = self._cosines[torch.from_numpy(rows).to(self._cosines.device)][:, 0]
+        else:
+            cosines = self.cosines(take_rows(dataset, rows), flip=False)[:, 0]
+        return _Trial(self, cosines)
+
+    def assign(
+        self, cosines: Tensor, observed: Tensor, temperature: float | None = None, threshold: float | None = None
+    ) -> Tensor:
+        """Pseudo-labels of cosines (B,V,C), at other settings where given; see `assign` of this module."""
         config = self.config
         return assign(
-            cosines, observed, temperature=config.temperature, eta=config.eta, threshold=config.threshold,
-            top_k=config.top_k, negative_ratio=config.negative_ratio, negatives=config.negatives, skip_known=config.skip_known,
+            cosines, observed, temperature=self.temperature if temperature is None else temperature, eta=config.eta,
+            threshold=self.threshold if threshold is None else threshold, top_k=config.top_k,
+            negative_ratio=config.negative_ratio, negatives=config.negatives, skip_known=config.skip_known,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """See `aevlp.labelers.Trial`; cosines (N,V,C)."""
+
+    labeler: DAMP
+    cosines: Tensor
+
+    def scores(self, temperature: float | None = None) -> np.ndarray:
+        nothing = torch.zeros(len(self.cosines), self.cosines.shape[2], dtype=torch.int8, device=self.cosines.device)
+        temperature = self.labeler.temperature if temperature is None else temperature
+        found: np.ndarray = scores(self.cosines, nothing, temperature=temperature, eta=self.labeler.config.eta)[0].cpu().numpy()
+        return found
+
+    def label(self, observed: np.ndarray, temperature: float | None = None, threshold: float | None = None) -> np.ndarray:
+        known = torch.from_numpy(observed).to(self.cosines.device)
+        found: np.ndarray = self.labeler.assign(self.cosines, known, temperature, threshold).cpu().numpy()
+        return found

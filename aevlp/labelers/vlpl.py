@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.labelers.damp import DAMP, DAMPConfig
+from aevlp.labelers.damp import DAMP, DAMPConfig, Temperature
 from aevlp.labelers.damp import assign as assign_as_damp
 from aevlp.vision_language.encoders._base import AnyEncoder
 from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
@@ -30,10 +30,12 @@ class VLPLConfig(ComponentConfig):
     """Templates with {} for the class name. The bare name for VOC and COCO; for NUS-WIDE and CUB not published."""
     flip: bool = True
     """Mirror images by chance in each epoch where the dataset flips; false takes them as they are, and half the encoding."""
-    temperature: float = Field(0.01, gt=0)
-    """Temperature of the softmax over classes."""
+    temperature: Temperature = 0.01
+    """Temperature of the softmax over classes; encoder: the one that the model was trained with (1 / exp of its logit scale)."""
     threshold: float = Field(0.3, ge=0, lt=1)
     """Probability above which a class is a pseudo-positive; at .3 there are at most three."""
+    calibrate: int = Field(0, ge=0, le=1_000_000)
+    """Training photos with a known label on which temperature and threshold are chosen, by known labels alone; 0: as given."""
 
     @field_validator("prompts")
     @classmethod
@@ -48,6 +50,7 @@ class VLPLConfig(ComponentConfig):
             name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
             flip=self.flip,
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
+            calibrate=self.calibrate,
         )  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def assign(cosines: Tensor, observed: Tensor, *, temperature: float, threshold: 
     """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label is known."""
     settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
     return assign_as_damp(
-        cosines[:, None], observed, temperature=settings.temperature, eta=settings.eta, threshold=settings.threshold,
+        cosines[:, None], observed, temperature=temperature, eta=settings.eta, threshold=settings.threshold,
         top_k=settings.top_k, negative_ratio=settings.negative_ratio, negatives=settings.negatives,
     )  # fmt: skip
 

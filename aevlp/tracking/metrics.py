@@ -13,6 +13,8 @@ EPOCH_METRICS = (
     "best/val_mAP", "best/val_mAP_observed", "best/epoch", "val/mAP", "val/mAP_observed", "val/mAP_classes",
     *(f"{prefix}{name}" for prefix in ("best/val_", "val/") for name in BY_KNOWN), "val/labeler_mAP", "train/loss",
     *(f"{prefix}pseudo/{name}" for prefix in ("", "val/") for name in _QUALITY),
+    "labeler/temperature", "labeler/threshold",
+    *(f"labeler/forecast_{name}" for name in ("labels_per_image", "recall", "chance", "precision", "f1")),
     "perf/images_per_second", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
 )  # fmt: skip
 """Not all of every run: see docs/results.md for what each takes."""

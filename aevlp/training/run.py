@@ -33,7 +33,7 @@ from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
-from aevlp.training import figures
+from aevlp.training import figures, labels_worth
 from aevlp.training.as_learnt_from import as_learnt_from, in_linear_epochs
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
 from aevlp.training.precision import decide
@@ -166,6 +166,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
     limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
+    labels_worth.require_known(config, data.train)
     check_data(data)
     figures.require_choice(config, data)
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
@@ -190,6 +191,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
         seed=config.seed, device=accelerator.device, notify=notify,
     )  # fmt: skip
+    labels_worth.settle_as_kept(labeler, folder)
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
     )
@@ -227,8 +229,10 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     for name in ("summary.json", "samples.npz", "test_scores.npz"):  # of a run that had ended and goes on: no longer true
         folder.remove(name)
     labeler.prepare(seen, _progress(trackers, stop))
+    trainer.of_labeler = labels_worth.of_run(config, seen, labeler, folder, trackers.message)
     if config.trainer.evaluate_labeler:
-        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
+        on_val, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
+        trainer.of_labeler |= on_val
     return trainer
 
 

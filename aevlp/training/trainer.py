@@ -46,7 +46,8 @@ class Trainer:
         self.progress = Progress()
         self.linear: tuple[SPMLData, TrainLoader] | None = None
         """Data and batches of linear epochs, where they are others: features of a backbone that stands still."""
-        self.held_out: Figures = {}
+        self.of_labeler: Figures = {}
+        """What is told of the labeler in each epoch, as it stays the same."""
         self.labeler_on_val: np.ndarray | None = None
         """What the labeler says of the validation images, int8 (N,C); None where it was not asked."""
         self.test_logits: np.ndarray | None = None
@@ -148,7 +149,7 @@ class Trainer:
         encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + num_encoded(self.data))))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
-            **figures, **self.pseudo_metrics(), **self.held_out, **performance,
+            **figures, **self.pseudo_metrics(), **self.of_labeler, **performance,
             "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
             **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,

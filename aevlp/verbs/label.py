@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
+
+if TYPE_CHECKING:
+    from aevlp.config.schema import ExperimentConfig
 
 HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
 
@@ -22,20 +27,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Label, and say how much of what."""
     path, form = given_labels_file(arguments)
+    folder = None
     if arguments.source is not None:
         if arguments.exp is not None:
             raise ConfigError(f"--exp {arguments.exp}: run {arguments.source} knows its own; give one of the two")
         from aevlp.runs.folder import find_run
 
-        arguments.exp = str(find_run(arguments.source) / "config.yaml")
+        folder = find_run(arguments.source)
+        arguments.exp = str(folder / "config.yaml")
     config = given_experiment(arguments, "whose images to label")
     from aevlp.inference.label import write_pseudo_labels
     from aevlp.inference.label_summary import print_labeled
     from aevlp.terminal import Terminal
 
-    found = write_pseudo_labels(config, path, form)
+    found = write_pseudo_labels(config, path, form, None if folder is None else _kept(folder, config))
     for note in found.notes:
         say(note, error=True)
     count, where = int(found.assigned.sum() + found.absent.sum()), "" if path is None else f": {path}"
     say(f"{count} pseudo-labels of {found.num_images} training images{where}", error=path is None)
     print_labeled(found, Terminal(stderr=path is None))
+
+
+def _kept(folder: Path, config: ExperimentConfig) -> dict[str, float] | None:
+    """What the run's labeler found before training, unless --set has changed the labeler since."""
+    from aevlp.runs.folder import RunFolder
+    from aevlp.training.labels_worth import read_figures
+
+    return read_figures(folder) if RunFolder(folder).read_config().labeler == config.labeler else None

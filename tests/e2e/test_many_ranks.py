@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 WORDS = ("model=plain_cnn", "dataset.num_train=49", "dataset.num_val=20", "dataset.num_test=20", "trainer.eval_batch_size=7",
          "trainer.log_every=1", "trainer.threads=1")  # fmt: skip
 GPR = ("loss=gpr", "loss.regularizer=1", "loss.expected_positives=2.4", "labeler=damp", "labeler.encoder.source=bundled",
-       "labeler.encoder.cache=false", "labeler.label_graph.enabled=false", "labeler.grid=2", "labeler.temperature=0.14",
+       "labeler.encoder.cache=false", "labeler.label_graph.enabled=false", "labeler.grid=2", "labeler.calibrate=40",
        "dataset.flip=true", "trainer.ema_decay=0.8")  # fmt: skip
 
 

@@ -25,7 +25,8 @@ VARIANTS = {
     "dropout and a loss with memory": ("model=dropout_cnn", "loss=memory"),
     "soft negatives": ("loss=em_apl", "loss.warmup=2"),
     "dropout and pseudo-labels": ("model=dropout_cnn", "loss=gpr", "labeler=damp", "labeler.encoder.source=bundled",
-                                  "labeler.label_graph.enabled=false", "labeler.grid=2", "dataset.flip=true"),
+                                  "labeler.label_graph.enabled=false", "labeler.grid=2", "labeler.calibrate=20",
+                                  "dataset.flip=true"),
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_the_files_of_a_run(trained_run):
     assert {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} <= set(names)
     # Not of every run: those of `precision: auto`, of W&B, of a labeler, and of parts from outside.
     assert set(names) - {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} == {
-        "precision.json", "wandb/", "pseudo_per_class.csv", "plugins/",
+        "precision.json", "labeler.json", "wandb/", "pseudo_per_class.csv", "plugins/",
     }  # fmt: skip
 
 
