@@ -19,12 +19,12 @@ from aevlp.data.build import build_dataset
 from aevlp.data.dataset import ImageSource, Split
 from aevlp.data.rows import take_rows
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
-from aevlp.labelers import Explained, Labeler
+from aevlp.labelers import EXPLAINED, Explained, Labeler
 from aevlp.output import output_file
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
+from aevlp.vision_language.shards import WHOLE, Shard
 
-CHUNK = 256  # images; on COCO their cosines are 1.4 MB
 # "label" and "absent" are as in labels.csv: what is known, and with it what the row adds. "view" is whole, tile or tiles (their
 # mean); rows and columns of tiles count from 0 at the top left.
 COLUMNS = {
@@ -54,8 +54,10 @@ class Labeled:
     """Whether training mirrors photos by chance, which here are taken as they are."""
 
 
-def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) -> Labeled:
+def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str, shard: Shard = WHOLE) -> Labeled:
     """Write the pseudo-labels of the training split in a format of `label_formats`, batch by batch; to stdout without a path.
+
+    The rows of all shards, in their order, are those of the whole.
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
@@ -74,23 +76,24 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str) 
                 "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
                 device=Accelerator().device,
             )  # fmt: skip
+            wanted, part = shard.rows(len(split)), {} if shard == WHOLE else {"rows": shard.rows(len(split))}
             with progress_bar("encode views", len(split)) as progress:
-                labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
-            counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
-            targets = data.train.targets
+                # As one list of images, and not by parts.
+                labeler.encode(split, flip=False, progress=lambda done, _: progress(done), **part)
+            counts, first = np.zeros((3, len(data.class_names)), dtype=np.int64), wanted.start
             with progress_bar("label", len(split)) as progress:
-                for first in range(0, len(split), CHUNK):
-                    rows = np.arange(first, min(first + CHUNK, len(split)))
-                    chunk = take_rows(split, rows)
-                    found = labeler.explain(chunk, lambda done, _, first=first: progress(first + done))
+                for found in labeler.explain_all(split, wanted, lambda done, _: progress(done)):
                     if found is None:
                         raise ConfigError(silent)
+                    chunk = take_rows(data.train, np.arange(first, min(first + EXPLAINED, wanted.stop)))
                     append(as_photos(found, chunk, data.class_names, data.train.images))
-                    counts += _counts(found, None if targets is None else targets[rows], len(data.class_names))
-                    progress(int(rows[-1]) + 1)
-        known = (split.observed > 0).sum(axis=0, dtype=np.int64)
+                    counts += _counts(found, chunk.targets, len(data.class_names))
+                    first += len(chunk)
+                    progress(first)
+        known = (split.observed[wanted.start : wanted.stop] > 0).sum(axis=0, dtype=np.int64)
+        targets = data.train.targets
         return Labeled(
-            data.class_names, len(split), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
+            data.class_names, len(wanted), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
             config.dataset.flip,
         )  # fmt: skip
 

@@ -4,8 +4,8 @@ prepare(dataset, progress)                      look at the training split; agai
 label(index, observed, *, epoch, images=None)   int8 (B,C) in {-1,0,1}; 0 where a label is known
 evaluate(dataset, progress)                     scores and pseudo-labels of another split, to measure the labeler
 explain(dataset, progress)                      optional, without prepare: each pseudo-label, and the view it came from
-encode(dataset, flip, progress)                 fill the cache of embeddings, where there is one
-count_missing(dataset, flip)                    views that are neither encoded nor cached; None: unknown
+encode(dataset, flip, progress, rows)           fill the cache of embeddings, where there is one
+count_missing(dataset, flip, rows)              views that are neither encoded nor cached; None: unknown
 view_scores(index)                              class probabilities of each view, for people to look at
 state_dict() / load_state_dict()                what a checkpoint must hold
 
@@ -14,6 +14,6 @@ one as a whole file.
 """
 
 from aevlp.labelers import damp
-from aevlp.labelers._base import Explained, Labeler
+from aevlp.labelers._base import EXPLAINED, Explained, Labeler
 
-__all__ = ["Explained", "Labeler", "damp"]
+__all__ = ["EXPLAINED", "Explained", "Labeler", "damp"]

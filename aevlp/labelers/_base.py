@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from aevlp.data.dataset import Split
+from aevlp.data.rows import take_rows
 
+EXPLAINED = 256  # images; on COCO their cosines are 1.4 MB
 ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
 
@@ -67,10 +70,23 @@ class Labeler:
         """
         return None
 
-    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
-        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache."""
+    def explain_all(self, dataset: Split, rows: range, progress: ReportProgress | None = None) -> Iterator[Explained | None]:
+        """`explain` for these rows, `EXPLAINED` at a time, each part with rows of its own from 0 on."""
+        for first in range(rows.start, rows.stop, EXPLAINED):
 
-    def count_missing(self, dataset: Split, flip: bool) -> int | None:
+            def report(done: int, _: int, first: int = first) -> None:
+                if progress:
+                    progress(first + done, len(dataset))
+
+            yield self.explain(take_rows(dataset, np.arange(first, min(first + EXPLAINED, rows.stop))), report)
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
+        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache.
+
+        `rows`, where it is given, are all that is wanted: a part of the work of a job array (`--shard`).
+        """
+
+    def count_missing(self, dataset: Split, flip: bool, rows: range | None = None) -> int | None:
         """Views to encode before a split is labeled, their mirror images included where `flip`; None where it cannot count."""
         return None
 

@@ -13,7 +13,9 @@ The public code computes the negatives but stores them as 0 (`negatives: off`); 
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -24,7 +26,8 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import Explained, Labeler, ReportProgress
+from aevlp.labelers._base import EXPLAINED, Explained, Labeler, ReportProgress
+from aevlp.labelers._cosines import Streamed, cosines_of, require_cache, table_mb
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
@@ -58,6 +61,8 @@ class DAMPConfig(ComponentConfig):
     """off: as published, negatives stay neutral; on: they become -1."""
     negative_ratio: float = Field(0.3, ge=0, le=1)
     """Share of the classes, those with the smallest mean score, that are negatives."""
+    table_mb: int = Field(2048, ge=0)
+    """Most that the cosines of all training views may take, in MB; beyond it they are computed from the cache as needed."""
 
     @field_validator("prompts")
     @classmethod
@@ -136,6 +141,8 @@ class DAMP(Labeler):
             features = features + residual(features, config.label_graph, seed).to(features.device)
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)
+        self._streamed: Streamed | None = None
+        self._notify = notify or (lambda _: None)
 
     @property
     def encoder(self) -> DualEncoder:
@@ -145,61 +152,107 @@ class DAMP(Labeler):
     def cosines(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> Tensor:
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
         result = torch.empty(len(dataset), 1 + flip, 1 + self.config.grid**2, len(self.text))
+        for rows, cosines in self._chunks(dataset, flip, progress):
+            result[rows.start : rows.stop] = cosines.cpu()
+        return result
+
+    def _chunks(self, dataset: Split, flip: bool, progress: ReportProgress | None) -> Iterator[tuple[range, Tensor]]:
+        """The same, some rows at a time, on the device of the encoder; in any order."""
         try:
             for rows, embeddings in self.embedder.embed(dataset.images, self.config.grid, flip, progress, self.uses_cache):
-                cosines = embeddings.to(self.text.device).float() @ self.text.T
-                result[rows.start : rows.stop] = cosines.cpu()
+                yield rows, cosines_of(embeddings, self.text)
         finally:
             self.num_images_encoded = self.embedder.num_images_encoded
-        return result
 
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Encode what is not cached of the views of all training images, and their mirror images where the dataset flips."""
+        needed = self.table_mb(len(dataset))
+        if needed > self.config.table_mb and self.uses_cache:
+            require_cache(needed, self.config.table_mb, self.config.encoder.cache)
+            self._notify(
+                f"cosines of all training views take {needed:,.0f} MB, labeler.table_mb allows {self.config.table_mb:,}: they "
+                "are computed from the cache as needed"
+            )
+            self.encode(dataset, self.flip, progress)
+            reader = self.embedder.reader(dataset.images, self.config.grid, self.flip)
+            self._streamed = Streamed(reader, self.text, len(dataset))
+            return
         # On the encoder's device, so that a training step need not wait for the host: .7 GB for COCO at grid 4.
-        self._cosines = self.cosines(dataset, self.flip, progress).to(self.text.device)
+        self._streamed, self._cosines = None, self.cosines(dataset, self.flip, progress).to(self.text.device)
+
+    def table_mb(self, num_images: int) -> float:
+        """Megabytes of the cosines of so many training images."""
+        return table_mb(num_images, self.flip, 1 + self.config.grid**2, len(self.text))
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
         """See `aevlp.labelers`. Where the dataset flips, each view is mirrored by a coin of its own in each epoch."""
+        coins = None
+        if self.flip:
+            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), 1 + self.config.grid**2))
+        if self._streamed is not None:
+            return self._assign(self._streamed(index, coins).to(observed.device), observed)
         device = self._cosines.device
         stored = self._cosines[index.to(device, non_blocking=True)]
         cosines = stored[:, 0]
-        if self.flip:
-            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), cosines.shape[1]))
+        if coins is not None:
             cosines = torch.where(coins.to(device, non_blocking=True)[:, :, None], stored[:, 1], cosines)
         return self._assign(cosines.to(observed.device), observed)
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:
         """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
-        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
-        observed = torch.from_numpy(dataset.observed)
-        blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.config.temperature, eta=self.config.eta)
-        return blind, self._assign(cosines, observed)
+        shape = len(dataset), len(self.text)
+        blind, pseudo = torch.empty(shape), torch.empty(shape, dtype=torch.int8)
+        for rows, cosines in self._chunks(dataset, False, progress):
+            chunk, observed = slice(rows.start, rows.stop), torch.from_numpy(dataset.observed[rows.start : rows.stop])
+            cosines = cosines[:, 0].cpu()
+            zeros = torch.zeros_like(observed)
+            blind[chunk] = scores(cosines, zeros, temperature=self.config.temperature, eta=self.config.eta)[0]
+            pseudo[chunk] = self._assign(cosines, observed)
+        return blind, pseudo
 
     def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
         """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
-        observed = torch.from_numpy(dataset.observed)
-        config = self.config
-        return explain(cosines, observed, self._assign(cosines, observed), temperature=config.temperature, eta=config.eta)
+        return self._explained(cosines, torch.from_numpy(dataset.observed))
 
-    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+    def explain_all(self, dataset: Split, rows: range, progress: ReportProgress | None = None) -> Iterator[Explained | None]:
+        """See `aevlp.labelers`; with a cache it is opened once, not for each part."""
+        if not self.config.encoder.cache:
+            yield from super().explain_all(dataset, rows, progress)
+            return
+        reader = self.embedder.reader(dataset.images, self.config.grid, flip=False)
+        with contextlib.closing(reader):
+            for first in range(rows.start, rows.stop, EXPLAINED):
+                part = range(first, min(first + EXPLAINED, rows.stop))
+                cosines = cosines_of(reader.read(part), self.text)[:, 0].cpu()
+                yield self._explained(cosines, torch.from_numpy(dataset.observed[part.start : part.stop]))
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
         """Encode what is not cached of the views of a split."""
         if self.config.encoder.cache:
             try:
-                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress):
+                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress, rows=rows):
                     pass
             finally:
                 self.num_images_encoded = self.embedder.num_images_encoded
 
-    def count_missing(self, dataset: Split, flip: bool) -> int:
+    def count_missing(self, dataset: Split, flip: bool, rows: range | None = None) -> int:
         """Views of a split that are not in the cache."""
-        return self.embedder.count_missing(dataset.images, self.config.grid, flip)
+        return self.embedder.count_missing(dataset.images, self.config.grid, flip, rows)
 
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
-        if not len(self._cosines):
+        if self._streamed is not None:
+            cosines = self._streamed(index)
+        elif len(self._cosines):
+            cosines = self._cosines[index.to(self._cosines.device)][:, 0]
+        else:
             return None
-        return torch.softmax(self._cosines[index.to(self._cosines.device)][:, 0] / self.config.temperature, dim=-1).cpu()
+        return torch.softmax(cosines / self.config.temperature, dim=-1).cpu()
+
+    def _explained(self, cosines: Tensor, observed: Tensor) -> Explained:
+        pseudo = self._assign(cosines, observed)
+        return explain(cosines, observed, pseudo, temperature=self.config.temperature, eta=self.config.eta)
 
     def _assign(self, cosines: Tensor, observed: Tensor) -> Tensor:
         config = self.config

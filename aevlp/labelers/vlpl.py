@@ -31,6 +31,8 @@ class VLPLConfig(ComponentConfig):
     """Temperature of the softmax over classes."""
     threshold: float = Field(0.3, ge=0, lt=1)
     """Probability above which a class is a pseudo-positive; at .3 there are at most three."""
+    table_mb: int = Field(2048, ge=0)
+    """Most that the cosines of all training views may take, in MB; beyond it they are computed from the cache as needed."""
 
     @field_validator("prompts")
     @classmethod
@@ -44,6 +46,7 @@ class VLPLConfig(ComponentConfig):
         return DAMPConfig(
             name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
+            table_mb=self.table_mb,
         )  # fmt: skip
 
 
