@@ -19,12 +19,13 @@ from aevlp.data.build import build_dataset
 from aevlp.data.dataset import ImageSource, Split
 from aevlp.data.rows import take_rows
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
-from aevlp.labelers import EXPLAINED, Explained, Labeler
+from aevlp.labelers import Explained, Labeler
 from aevlp.output import output_file
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 from aevlp.vision_language.shards import WHOLE, Shard
 
+CHUNK = 256  # images; on COCO their cosines are 1.4 MB
 # "label" and "absent" are as in labels.csv: what is known, and with it what the row adds. "view" is whole, tile or tiles (their
 # mean); rows and columns of tiles count from 0 at the top left.
 COLUMNS = {
@@ -80,16 +81,17 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str, 
             with progress_bar("encode views", len(split)) as progress:
                 # As one list of images, and not by parts.
                 labeler.encode(split, flip=False, progress=lambda done, _: progress(done), **part)
-            counts, first = np.zeros((3, len(data.class_names)), dtype=np.int64), wanted.start
+            counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
+            chunks = [range(first, min(first + CHUNK, wanted.stop)) for first in range(wanted.start, wanted.stop, CHUNK)]
             with progress_bar("label", len(split)) as progress:
-                for found in labeler.explain_all(split, wanted, lambda done, _: progress(done)):
+                explained = labeler.explain_parts(split, chunks, lambda done, _: progress(done))
+                for rows, found in zip(chunks, explained, strict=True):
                     if found is None:
                         raise ConfigError(silent)
-                    chunk = take_rows(data.train, np.arange(first, min(first + EXPLAINED, wanted.stop)))
+                    chunk = take_rows(data.train, np.array(rows))
                     append(as_photos(found, chunk, data.class_names, data.train.images))
                     counts += _counts(found, chunk.targets, len(data.class_names))
-                    first += len(chunk)
-                    progress(first)
+                    progress(rows.stop)
         known = (split.observed[wanted.start : wanted.stop] > 0).sum(axis=0, dtype=np.int64)
         targets = data.train.targets
         return Labeled(

@@ -4,6 +4,7 @@ prepare(dataset, progress)                      look at the training split; agai
 label(index, observed, *, epoch, images=None)   int8 (B,C) in {-1,0,1}; 0 where a label is known
 evaluate(dataset, progress)                     scores and pseudo-labels of another split, to measure the labeler
 explain(dataset, progress)                      optional, without prepare: each pseudo-label, and the view it came from
+explain_parts(dataset, parts, progress)         the same for ranges of rows, one after the other
 encode(dataset, flip, progress, rows)           fill the cache of embeddings, where there is one
 count_missing(dataset, flip, rows)              views that are neither encoded nor cached; None: unknown
 view_scores(index)                              class probabilities of each view, for people to look at
@@ -14,6 +15,6 @@ one as a whole file.
 """
 
 from aevlp.labelers import damp
-from aevlp.labelers._base import EXPLAINED, Explained, Labeler
+from aevlp.labelers._base import Explained, Labeler
 
-__all__ = ["EXPLAINED", "Explained", "Labeler", "damp"]
+__all__ = ["Explained", "Labeler", "damp"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from aevlp.data.dataset import Split
 from aevlp.data.rows import take_rows
 
-EXPLAINED = 256  # images; on COCO their cosines are 1.4 MB
 ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
 
@@ -70,15 +69,17 @@ class Labeler:
         """
         return None
 
-    def explain_all(self, dataset: Split, rows: range, progress: ReportProgress | None = None) -> Iterator[Explained | None]:
-        """`explain` for these rows, `EXPLAINED` at a time, each part with rows of its own from 0 on."""
-        for first in range(rows.start, rows.stop, EXPLAINED):
+    def explain_parts(
+        self, dataset: Split, parts: Iterable[range], progress: ReportProgress | None = None
+    ) -> Iterator[Explained | None]:
+        """`explain` for each of these ranges of rows; what it gives counts rows from 0 in each."""
+        for rows in parts:
 
-            def report(done: int, _: int, first: int = first) -> None:
+            def report(done: int, _: int, first: int = rows.start) -> None:
                 if progress:
                     progress(first + done, len(dataset))
 
-            yield self.explain(take_rows(dataset, np.arange(first, min(first + EXPLAINED, rows.stop))), report)
+            yield self.explain(take_rows(dataset, np.array(rows)), report)
 
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
         """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache.

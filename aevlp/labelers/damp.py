@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -26,7 +26,7 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
-from aevlp.labelers._base import EXPLAINED, Explained, Labeler, ReportProgress
+from aevlp.labelers._base import Explained, Labeler, ReportProgress
 from aevlp.labelers._cosines import Streamed, cosines_of, require_cache, table_mb
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
@@ -215,17 +215,17 @@ class DAMP(Labeler):
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
         return self._explained(cosines, torch.from_numpy(dataset.observed))
 
-    def explain_all(self, dataset: Split, rows: range, progress: ReportProgress | None = None) -> Iterator[Explained | None]:
-        """See `aevlp.labelers`; with a cache it is opened once, not for each part."""
+    def explain_parts(
+        self, dataset: Split, parts: Iterable[range], progress: ReportProgress | None = None
+    ) -> Iterator[Explained | None]:
+        """See `aevlp.labelers`; a cache is opened once, not for each part."""
         if not self.config.encoder.cache:
-            yield from super().explain_all(dataset, rows, progress)
+            yield from super().explain_parts(dataset, parts, progress)
             return
-        reader = self.embedder.reader(dataset.images, self.config.grid, flip=False)
-        with contextlib.closing(reader):
-            for first in range(rows.start, rows.stop, EXPLAINED):
-                part = range(first, min(first + EXPLAINED, rows.stop))
-                cosines = cosines_of(reader.read(part), self.text)[:, 0].cpu()
-                yield self._explained(cosines, torch.from_numpy(dataset.observed[part.start : part.stop]))
+        with contextlib.closing(self.embedder.reader(dataset.images, self.config.grid, flip=False)) as reader:
+            for rows in parts:
+                cosines = cosines_of(reader.read(rows), self.text)[:, 0].cpu()
+                yield self._explained(cosines, torch.from_numpy(dataset.observed[rows.start : rows.stop]))
 
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
         """Encode what is not cached of the views of a split."""
