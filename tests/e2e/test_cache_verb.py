@@ -118,7 +118,7 @@ def test_shards_encode_each_view_once_and_tell_how_much_of_the_whole_is_left(cap
     ("shard", "problem"),
     [
         ("4/4", "its parts are 0/4 to 3/4"), ("9/4", "its parts are 0/4 to 3/4"), ("0/0", "there must be one part at least"),
-        *((text, "give a part and the number of parts, such as 0/8") for text in ("", "1", "-1/4", "1/-4", "a/b", "1/4/2", "1.5/4"))
+        *((text, "give a part and the number of parts, such as 0/8") for text in ("", "1", "-1/4", "1/-4", "a/b", "1.5/4"))
     ],
 )  # fmt: skip
 def test_a_shard_that_does_not_exist_is_a_usage_error_of_one_line(capsys, verb, shard, problem):
