@@ -126,9 +126,9 @@ def float64(monkeypatch):
     so a labeler needs labeler.encoder.cache=false.
     """
     from aevlp.losses._memory import RememberingLoss
-    from aevlp.vision_language import encoder
+    from aevlp.vision_language.encoders import huggingface
 
-    def load_in_float64(folder, source, load=encoder._load):
+    def load_in_float64(folder, source, load=huggingface._load):
         model, *others = load(folder, source)
         return model.double(), *others
 
@@ -136,7 +136,7 @@ def float64(monkeypatch):
         remember(loss, name, torch.float64 if dtype == torch.float32 else dtype)
 
     before = torch.get_default_dtype()
-    monkeypatch.setattr(encoder, "_load", load_in_float64)
+    monkeypatch.setattr(huggingface, "_load", load_in_float64)
     monkeypatch.setattr(RememberingLoss, "remember", remember_in_float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     torch.set_default_dtype(torch.float64)

@@ -105,7 +105,7 @@ def schema() -> dict[str, Any]:
     """JSON schema of an experiment with the settings of every component."""
     result = ExperimentConfig.model_json_schema()
     definitions = result.setdefault("$defs", {})
-    for section, kind in registry.SECTIONS.items():
+    for section, kind in (registry.SECTIONS | {"encoder": "encoders"}).items():
         choices = []
         for name in registry.names(kind):
             component = registry.get(kind, name).config.model_json_schema(ref_template="#/$defs/{model}")
@@ -114,7 +114,10 @@ def schema() -> dict[str, Any]:
             component["required"] = []  # `base:` may give the rest
             definitions[f"{section}/{name}"] = component
             choices.append({"$ref": f"#/$defs/{section}~1{name}"})
-        result["properties"][section] = {"anyOf": [*choices, {"type": "string"}]}
+        if section == "encoder":
+            definitions["EncoderConfig"] = {"anyOf": choices}  # of which every labeler's is one
+        else:
+            result["properties"][section] = {"anyOf": [*choices, {"type": "string"}]}
     for section in ("trainer", "tracking"):
         result["properties"][section] = {"anyOf": [{"$ref": result["properties"][section]["$ref"]}, {"type": "string"}]}
     result["properties"]["base"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

@@ -36,7 +36,17 @@ class Draft:
         self.origins = {p: origin for p, origin in self.origins.items() if p != path and not p.startswith(inside)}
 
 
+def is_another(key: str, old: Any, new: Any) -> bool:
+    """Whether the values of `key` are parts, such as encoders, of different names: then no value of the old one stays."""
+    if key not in registry.PARTS or not (isinstance(old, dict) and isinstance(new, dict)):
+        return False
+    name = old.get("name", registry.PARTS[key][1])
+    return bool(new.get("name", name) != name)
+
+
 def _merged(old: Any, new: Any) -> Any:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return copy.deepcopy(new)
-    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+    return old | {
+        key: _merged(None if is_another(key, old.get(key), value) else old.get(key), value) for key, value in new.items()
+    }

@@ -16,7 +16,7 @@ from typing import Any
 
 from aevlp import folders
 from aevlp.config import registry
-from aevlp.config.draft import Draft
+from aevlp.config.draft import Draft, is_another
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.finding import display, experiment_name, files, find_experiment
 from aevlp.config.schema import Config, ExperimentConfig
@@ -168,6 +168,10 @@ def _add_override(draft: Draft, override: str) -> None:
         _descend(target, last, where)
         target[int(last[1:-1])] = value
     elif isinstance(target, dict):
+        if parents and is_another(parents[-1], target, {last: value}):
+            target.clear()
+            draft.forget(".".join(parents))
+            draft.origins[".".join(parents)] = where
         target[last] = value
     else:
         raise ConfigError(f"{where}: {path.rpartition('.')[0]} is a single value and has no keys")

@@ -27,10 +27,13 @@ from aevlp.input import require_file
 
 KINDS = {
     "datasets": "data/formats", "models": "models", "labelers": "labelers", "losses": "losses", "imports": "data/imports",
+    "encoders": "vision_language/encoders",
 }  # fmt: skip
 """Kinds of components, and the room of the package where those of each lie."""
 SECTIONS = {"dataset": "datasets", "model": "models", "labeler": "labelers", "loss": "losses"}
 """Sections of an experiment, and the kind of component that each names."""
+PARTS = {"encoder": ("encoders", "huggingface"), "backbone": ("models", "resnet")}
+"""Settings of components that name a component themselves: its kind, and the one that is meant where no name is given."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -31,7 +31,7 @@ SPEED_AND_METERS = (
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
 _CAME_LATER = {
     "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
-    "labeler.skip_known": False, "loss.gamma_known": 1.0,
+    "labeler.skip_known": False, "labeler.encoder.name": "huggingface", "loss.gamma_known": 1.0,
 }  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)

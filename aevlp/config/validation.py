@@ -105,7 +105,11 @@ def _problems(draft: Draft, error: ValidationError, section: str, model: type[Co
         text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         if detail["type"] == "extra_forbidden":
             deeper = keys_below(draft.values, section, str(loc[-1])) if len(loc) == 1 else []
-            text += f"; did you mean {' or '.join(deeper)}?" if deeper else suggest(str(loc[-1]), _fields_at(model, loc[:-1]))
+            text += (
+                f"; did you mean {' or '.join(deeper)}?"
+                if deeper
+                else suggest(str(loc[-1]), _fields_at(model, loc[:-1], draft.values.get(section)))
+            )
         elif detail["type"] not in ("missing", "value_error"):
             text = f"{text[0].lower()}{text[1:]} (got {shortened(repr(detail['input']))})"
         result.append(_problem(draft, path, text))
@@ -119,13 +123,17 @@ def keys_below(values: dict[str, Any], section: str, key: str) -> list[str]:
     return [f"{section}.{name}.{key}" for name, part in inside if isinstance(part, dict) and key in part]
 
 
-def _fields_at(model: type[Config], loc: tuple[int | str, ...]) -> list[str]:
+def _fields_at(model: type[Config], loc: tuple[int | str, ...], values: Any) -> list[str]:
     for step in loc:
+        values = values.get(step) if isinstance(values, dict) else None
         if str(step) not in model.model_fields:  # the key of a mapping, such as the title of a suite's row
             continue
         annotation = model.model_fields[str(step)].annotation
         forms = [get_args(form)[0] if get_origin(form) is Annotated else form for form in (annotation, *get_args(annotation))]
         inner = next((form for form in forms if isinstance(form, type) and issubclass(form, Config)), None)
+        if step in registry.PARTS and isinstance(values, dict):
+            kind, default = registry.PARTS[str(step)]
+            inner = registry.settings(kind, values.get("name", default))
         if inner is None:
             return []
         model = inner

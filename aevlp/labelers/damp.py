@@ -31,7 +31,8 @@ from aevlp.labelers._cosines import Streamed, cosines_of, require_cache, table_m
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
-from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
+from aevlp.vision_language.encoders._base import AnyEncoder, Encoder
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig, residual
 from aevlp.vision_language.prompts import PROMPT, text_features
 
@@ -39,7 +40,7 @@ from aevlp.vision_language.prompts import PROMPT, text_features
 class DAMPConfig(ComponentConfig):
     """Settings of DAMP. Defaults: the values published for COCO."""
 
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: AnyEncoder = HuggingFaceConfig()
     """The vision-language model."""
     prompts: tuple[str, ...] = Field((PROMPT,), min_length=1)
     """Templates with {} for the class name; several are averaged."""
@@ -132,10 +133,10 @@ class DAMP(Labeler):
         notify: Notify | None = None, **_: Any,
     ):  # fmt: skip
         self.config, self.flip, self.seed = config, flip, seed
-        self.embedder = Embedder(config.encoder, device, notify, lambda: DualEncoder(config.encoder, device))
+        self.embedder = Embedder(config.encoder, device, notify)
         features = text_features(self.embedder, prompt_names, config.prompts)
         if config.label_graph.enabled:
-            if notify and config.label_graph.relation is None and config.encoder.normalization == "imagenet":
+            if notify and config.label_graph.relation is None and self.embedder.normalization == "imagenet":
                 notify("as in the public code but for the label relation: its file is not given (labeler.label_graph.relation), "
                        "so relation is computed from the text features")  # fmt: skip
             features = features + residual(features, config.label_graph, seed).to(features.device)
@@ -145,7 +146,7 @@ class DAMP(Labeler):
         self._notify = notify or (lambda _: None)
 
     @property
-    def encoder(self) -> DualEncoder:
+    def encoder(self) -> Encoder:
         """The vision-language model; loaded when first asked for."""
         return self.embedder.encoder
 

@@ -16,14 +16,15 @@ from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.labelers.damp import DAMP, DAMPConfig
 from aevlp.labelers.damp import assign as assign_as_damp
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders._base import AnyEncoder
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig
 
 
 class VLPLConfig(ComponentConfig):
     """Settings of VLPL's labels. Defaults: as published for all four datasets."""
 
-    encoder: EncoderConfig = EncoderConfig(source="openai/clip-vit-large-patch14-336")
+    encoder: AnyEncoder = HuggingFaceConfig(source="openai/clip-vit-large-patch14-336")
     """The vision-language model."""
     prompts: tuple[str, ...] = Field(("{}",), min_length=1)
     """Templates with {} for the class name. The bare name for VOC and COCO; for NUS-WIDE and CUB not published."""

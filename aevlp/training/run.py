@@ -40,7 +40,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer
-from aevlp.vision_language.encoder import missing_too
 
 _UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"
 
@@ -175,7 +174,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     try:
         model = registry.build("models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size)
     except UnavailableError as error:
-        raise UnavailableError("\n".join([str(error), *missing_too(config.labeler)])) from error
+        encoder: Any = getattr(config.labeler, "encoder", None)
+        too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
+        raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
     AcceleratorState._reset_state(reset_partial_state=True)  # several runs may share a process, each with its precision
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     precision, reason = decide(config, model, PartialState(cpu=on_cpu).device, folder)

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
 from aevlp.system import keep_memory, usable_cores
 from aevlp.vision_language.claims import Claims
-from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify, hash_files
+from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
-from aevlp.vision_language.encoder import FILE_TYPES, DualEncoder, EncoderConfig, choose_precision, locate
+from aevlp.vision_language.encoders import Encoder, EncoderConfig
+from aevlp.vision_language.encoders._base import DEFAULT
 from aevlp.vision_language.feeding import Views, ahead, in_batches
 from aevlp.vision_language.parts import Part, PartRows, count_complete, read_rows
 from aevlp.vision_language.reader import Reader
@@ -47,7 +49,7 @@ class Embedder:
         config: EncoderConfig,
         device: torch.device | str,
         notify: Notify | None = None,
-        build: Callable[[], DualEncoder] | None = None,
+        encoder: Encoder | None = None,
     ):
         keep_memory()
         self.config, self.device = config, torch.device(device)
@@ -55,34 +57,33 @@ class Embedder:
         self.workers = usable_cores() if config.workers == "auto" else config.workers
         self.num_images_encoded = 0
         """Views that went through the encoder so far."""
-        self._build = build or (lambda: DualEncoder(config, device))
-        self._encoder: DualEncoder | None = None
+        self._encoder: Encoder = encoder or registry.build("encoders", config, device=self.device)
+        self.title, self.normalization = self._encoder.title, self._encoder.normalization
         self._text_width: int | None = None
         self._said: set[str] = set()
         self._notify = notify or logging.getLogger("aevlp").warning
         self._files: str | None = None
         if config.cache:
-            folder = locate(config)
-            try:
-                self._files = hash_files(path for path in folder.iterdir() if path.suffix in FILE_TYPES and path.is_file())
-            except OSError as error:
-                raise ConfigError(f"labeler.encoder.source: {config.source} cannot be read: {error}") from error
-            self._precision = choose_precision(config.precision, folder, self.device)[0]
+            # Kinds may share a folder, and fingerprints are told apart by nobody else. The first kind keeps its keys of before.
+            kind = "" if config.name == DEFAULT else f"{config.name} "
+            self._files = kind + self._encoder.fingerprint()
 
     @property
-    def encoder(self) -> DualEncoder:
+    def encoder(self) -> Encoder:
         """The encoder, loaded when first asked for."""
-        if self._encoder is None:
-            self._encoder = self._build()
-            if isinstance(self._encoder, DualEncoder) and self.config.precision == "auto":
-                self._say(f"encoder {self.config.source} in {self._encoder.precision}: {self._encoder.precision_reason}")
+        self._encoder.load()
+        if self._encoder.precision_reason is not None:
+            self._say(f"encoder {self.title} in {self._encoder.precision}: {self._encoder.precision_reason}")
+        if not self._encoder.deterministic:
+            kept = "what the embedding cache keeps" if self.config.cache else "luck, with labeler.encoder.cache off"
+            self._say(f"encoder {self.title} does not give the same numbers twice; runs repeat each other by {kept}")
         return self._encoder
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (N,D) float32 of texts, not normalised; cached as a whole, so that they never depend on what was there."""
         cached, rows = None, range(len(texts))
         if self._files is not None:
-            family = Family(encoder=self.config.source, files=self._files, part="texts", views=1, dtype="float32")
+            family = Family(encoder=self.title, files=self._files, part="texts", views=1, dtype="float32")
             identities = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
             cached = CachedRows(family, identities, self._say, borrow=False)
             values, found = cached.read(rows)
@@ -189,8 +190,8 @@ class Embedder:
                 rows = None
                 if files is not None and len(known) == len(images):
                     family = Family(
-                        encoder=self.config.source, files=files, part=name, views=part.stop - part.start, mirrored=mirrored,
-                        precision=self._precision, normalization=self.config.normalization,
+                        encoder=self.title, files=files, part=name, views=part.stop - part.start, mirrored=mirrored,
+                        precision=self._encoder.precision, normalization=self.normalization,
                     )  # fmt: skip
                     rows = CachedRows(family, known, self._say)
                 parts.append(Part(part, mirrored, rows))
@@ -275,7 +276,7 @@ class Embedder:
         embeddings = self.encoder.encode_images(pixels)[:place]
         if self._text_width not in (None, embeddings.shape[-1]):
             raise ConfigError(
-                f"labeler.encoder.source: {self.config.source} gives {embeddings.shape[-1]} numbers for an image and "
+                f"labeler.encoder.source: {self.title} gives {embeddings.shape[-1]} numbers for an image and "
                 f"{self._text_width} for a text, which cannot be compared; take an encoder whose towers project to one width"
             )
         return embeddings.half()
@@ -284,7 +285,7 @@ class Embedder:
         wrong = np.flatnonzero(~usable(embeddings))
         if len(wrong):
             raise DataError(
-                f"encoder {self.config.source}: {len(wrong)} of {len(names)} embeddings are NaN, infinite or all 0, the first of "
+                f"encoder {self.title}: {len(wrong)} of {len(names)} embeddings are NaN, infinite or all 0, the first of "
                 f"{names[wrong[0]]}; its weights are damaged, or labeler.encoder.precision is too coarse: set it to fp32"
             )
 

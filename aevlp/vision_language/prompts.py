@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.vision_language.encoder import EncoderConfig
 
 PROMPT = "a photo of a {}."
 
 
 class TextEncoder(Protocol):
-    """`DualEncoder`, or `Embedder`, which caches."""
+    """An encoder, or `Embedder`, which caches."""
 
-    config: EncoderConfig
+    title: str
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (N,D) float32, not normalised."""
@@ -40,7 +39,7 @@ def text_features(encoder: TextEncoder, names: Sequence[str], templates: Sequenc
     if len(equal):
         first, second = (names[i] for i in equal[0].tolist())
         raise DataError(
-            f"encoder {encoder.config.source} gives the same text features to {len(equal)} pair(s) of classes, such as "
+            f"encoder {encoder.title} gives the same text features to {len(equal)} pair(s) of classes, such as "
             f"{first!r} and {second!r}; choose another labeler.encoder.source, other class names, or labeler: none"
         )
     return features

@@ -8,7 +8,7 @@ import pytest
 import aevlp
 from aevlp.cli import main
 from aevlp.vision_language.embedding_cache import stores
-from aevlp.vision_language.encoder import DualEncoder
+from aevlp.vision_language.encoders.huggingface import HuggingFace
 
 FEW = ["dataset.num_train=20", "dataset.num_val=12", "dataset.num_test=9", "labeler.grid=2", "labeler.encoder.batch_size=16"]
 
@@ -38,7 +38,7 @@ def test_build_encodes_all_that_an_experiment_needs_and_its_runs_then_load_no_en
     def refuse(*_):
         raise AssertionError("the encoder was loaded")
 
-    monkeypatch.setattr(DualEncoder, "__init__", refuse)
+    monkeypatch.setattr(HuggingFace, "_load", refuse)
     result = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, *FEW, "dataset.image_size=32", "trainer.batch_size=10"]))
     assert result.summary["perf/clip_images_encoded"] == 0
     assert json.loads((result.run_dir / "summary.json").read_text())["perf/clip_images_encoded"] == 0

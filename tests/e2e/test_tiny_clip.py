@@ -12,7 +12,7 @@ from aevlp.labelers.damp import DAMP, assign
 from aevlp.metrics import mean_average_precision, pseudo_label_quality
 from aevlp.training.dry_run import first_images
 from aevlp.vision_language import train_tiny_clip
-from aevlp.vision_language.encoder import BUNDLED, DualEncoder, EncoderConfig
+from aevlp.vision_language.encoders.huggingface import BUNDLED, HuggingFace, HuggingFaceConfig
 from aevlp.vision_language.prompts import text_features
 
 SETTINGS = {"temperature": 0.14, "eta": 0.3, "threshold": 0.4, "top_k": 3, "negative_ratio": 0.3, "negatives": "off"}
@@ -72,7 +72,7 @@ def few_scenes(monkeypatch):
 
 
 def encode(folder):
-    encoder = DualEncoder(EncoderConfig(source=str(folder)))
+    encoder = HuggingFace(HuggingFaceConfig(source=str(folder)))
     views = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 48, 48), dtype=np.uint8))
     return encoder.encode_images(views), text_features(encoder, CLASS_NAMES)
 
@@ -94,7 +94,7 @@ def test_training_takes_steps_that_lower_the_loss(few_scenes, tmp_path):
     losses = []
     for steps in (2, 40):
         train_tiny_clip.train(tmp_path / str(steps), num_steps=steps)
-        encoder = DualEncoder(EncoderConfig(source=str(tmp_path / str(steps))))
+        encoder = HuggingFace(HuggingFaceConfig(source=str(tmp_path / str(steps))))
         text = torch.nn.functional.normalize(encoder.encode_texts(train_tiny_clip.PROMPTS), dim=1)
         logits = train_tiny_clip.LOGIT_SCALE * encoder.encode_images(crops.to(torch.uint8)) @ text.T
         losses.append(torch.nn.functional.cross_entropy(logits, targets).item())

@@ -15,12 +15,11 @@ from aevlp.data.dataset import Split
 from aevlp.data.digits import CLASS_NAMES, draw_scenes
 from aevlp.data.images import ArrayImages, ImageFiles
 from aevlp.folders import cache_root
-from aevlp.labelers import damp
 from aevlp.labelers.damp import DAMP, DAMPConfig
 from aevlp.training.dry_run import first_images
 from aevlp.vision_language import embedding_store
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import DualEncoder, EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFace, HuggingFaceConfig
 
 COUNT = 11
 
@@ -75,7 +74,7 @@ def test_a_warm_start_does_not_load_the_encoder(build, scenes, monkeypatch):
     def refuse(*_):
         raise AssertionError("the encoder was loaded")
 
-    monkeypatch.setattr(damp, "DualEncoder", refuse)
+    monkeypatch.setattr(HuggingFace, "_load", refuse)
     warm = prepared(build(), scenes)
     assert torch.equal(warm.text, expected.text)
     assert torch.equal(warm._cosines, expected._cosines)
@@ -123,7 +122,7 @@ def embeddings(embedder, images, grid=2, flip=False):
 @pytest.mark.processor
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_embedding_does_not_depend_on_its_neighbours_nor_on_its_place_in_the_batch(scenes, precision):
-    embedder = Embedder(EncoderConfig(source="bundled", batch_size=16, precision=precision, cache=False), "cpu")
+    embedder = Embedder(HuggingFaceConfig(source="bundled", batch_size=16, precision=precision, cache=False), "cpu")
     whole = embeddings(embedder, scenes.images)
     assert whole.dtype == torch.float16
     for row in (0, 6, COUNT - 1):
@@ -134,7 +133,7 @@ def test_an_embedding_does_not_depend_on_its_neighbours_nor_on_its_place_in_the_
 
 
 def test_every_forward_pass_has_the_same_number_of_views(scenes, monkeypatch):
-    embedder = Embedder(EncoderConfig(source="bundled", batch_size=16, cache=False), "cpu")
+    embedder = Embedder(HuggingFaceConfig(source="bundled", batch_size=16, cache=False), "cpu")
     encode, sizes = embedder.encoder.encode_images, []
     monkeypatch.setattr(embedder.encoder, "encode_images", lambda views: sizes.append(len(views)) or encode(views))
     embeddings(embedder, scenes.images)
@@ -215,7 +214,7 @@ def broken(monkeypatch):
     """Makes the encoder give `value` for one view of every forward pass, and for one text."""
 
     def breaks(value):
-        encode_images, encode_texts = DualEncoder.encode_images, DualEncoder.encode_texts
+        encode_images, encode_texts = HuggingFace.encode_images, HuggingFace.encode_texts
 
         def some(encode):
             def encode_some(self, what):
@@ -225,8 +224,8 @@ def broken(monkeypatch):
 
             return encode_some
 
-        monkeypatch.setattr(DualEncoder, "encode_images", some(encode_images))
-        return lambda: monkeypatch.setattr(DualEncoder, "encode_texts", some(encode_texts))
+        monkeypatch.setattr(HuggingFace, "encode_images", some(encode_images))
+        return lambda: monkeypatch.setattr(HuggingFace, "encode_texts", some(encode_texts))
 
     return breaks
 

@@ -15,7 +15,7 @@ from aevlp.owner import LOST_SECONDS, this_process
 from aevlp.vision_language import embedder as embedding
 from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.shards import ROWS
 
 BATCH, VIEWS = 10, 2 * 5
@@ -105,11 +105,13 @@ def test_where_no_claim_can_be_made_everything_is_free(tmp_path, monkeypatch):
     claims.close(range(64))
 
 
-class Counting:
+class Counting(Encoder):
     """Stands for an encoder: a fixed projection of the pixels. A line for each batch goes to a file of its process."""
 
-    image_size = 8
-    folder = None
+    title, image_size, folder = "counting", 8, None
+
+    def fingerprint(self):
+        return "0123"
 
     def __init__(self):
         self.projection = torch.randn(3 * 8 * 8, 16, generator=torch.Generator().manual_seed(5))
@@ -131,8 +133,8 @@ def embed(tmp_path, monkeypatch):
 
     def embed(count, cached=True, progress=None, said=None):
         images = ArrayImages(np.random.default_rng(0).integers(1, 256, (count, 16, 16, 3), dtype=np.uint8))
-        config = EncoderConfig(source="bundled", batch_size=BATCH, workers=1)
-        embedder = Embedder(config, "cpu", (said if said is not None else []).append, Counting)
+        config = EncoderConfig(batch_size=BATCH, workers=1)
+        embedder = Embedder(config, "cpu", (said if said is not None else []).append, Counting())
         parts = dict(embedder.embed(images, 2, True, progress, cached))
         return torch.cat([parts[rows] for rows in sorted(parts, key=lambda rows: rows.start)])
 

@@ -282,3 +282,24 @@ def test_what_is_known_tells_results_apart_and_before_it_could_be_said_it_was_si
     for word in known:
         changed = load_experiment("digits_gpr", [f"dataset.known={word}"])
         assert from_dict(changed.to_dict(), "config.yaml") == changed
+
+
+def test_an_encoder_is_a_part_of_a_labeler_and_the_first_kind_is_meant_where_none_is_named(tmp_path):
+    config = load_experiment("digits_gpr")
+    before = config.to_dict()
+    assert before["labeler"]["encoder"].pop("name") == "huggingface"
+    assert from_dict(before, "config.yaml") == config
+    assert (
+        from_dict(before, "config.yaml").hash
+        == config.hash
+        == load_experiment("digits_gpr", ["labeler.encoder.name=huggingface"]).hash
+    )
+    (tmp_path / "mine.yaml").write_text("base: digits_gpr\nlabeler: {encoder: {name: huggingface, batch_size: 3}}\n")
+    mine = load_experiment(tmp_path / "mine.yaml").labeler.encoder
+    assert (mine.source, mine.batch_size) == ("bundled", 3)
+    with pytest.raises(
+        ConfigError, match=r"^--set \S+: labeler\.encoder: unknown encoder 'hugingface'; did you mean 'huggingface'"
+    ):
+        load_experiment("digits_gpr", ["labeler.encoder.name=hugingface"])
+    with pytest.raises(ConfigError, match=r"labeler\.encoder\.sourc: unknown key; did you mean 'source'"):
+        load_experiment("digits_gpr", ["labeler.encoder.sourc=x"])

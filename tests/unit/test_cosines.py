@@ -18,6 +18,7 @@ from aevlp.labelers._cosines import cosines_of
 from aevlp.labelers.damp import DAMP, DAMPConfig
 from aevlp.training.run import resume
 from aevlp.vision_language.embedding_cache import stores
+from aevlp.vision_language.encoders.huggingface import HuggingFace
 
 COUNT = 70  # two chunks
 
@@ -109,7 +110,7 @@ def test_a_table_within_the_budget_is_kept_and_one_beyond_is_not_and_says_its_si
 
 def test_nothing_is_encoded_and_no_encoder_loaded_as_long_as_the_cache_is_there(prepared, scenes, monkeypatch):
     prepared()
-    monkeypatch.setattr("aevlp.labelers.damp.DualEncoder", None)
+    monkeypatch.setattr(HuggingFace, "_load", None)
     labeler = prepared()
     labels(labeler, scenes, range(COUNT))
     assert labeler.num_images_encoded == 0

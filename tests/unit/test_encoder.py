@@ -1,4 +1,4 @@
-"""DualEncoder and text features, on tiny random CLIP and SigLIP models against calling transformers by hand."""
+"""The encoder of transformers and text features, on tiny random CLIP and SigLIP models against calling transformers by hand."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from aevlp import load_experiment
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.images import ArrayImages
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import IMAGENET_MEAN, IMAGENET_STD, DualEncoder, EncoderConfig, choose_precision
+from aevlp.vision_language.encoders._towers import IMAGENET_MEAN, IMAGENET_STD, choose_precision
+from aevlp.vision_language.encoders.huggingface import HuggingFace, HuggingFaceConfig
 from aevlp.vision_language.prompts import text_features
 
 pytestmark = pytest.mark.processor
@@ -31,7 +32,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(params=["clip", "siglip"])
 def encoder_and_model(folders, request):
     folder, model = folders[request.param]
-    return DualEncoder(EncoderConfig(source=str(folder))), model
+    return HuggingFace(HuggingFaceConfig(source=str(folder))), model
 
 
 def views(count=7, seed=0):
@@ -81,14 +82,14 @@ def test_several_templates_are_averaged_and_underscores_read_as_spaces(encoder_a
 
 def test_embeddings_do_not_depend_on_the_batch_size(folders):
     folder = str(folders["clip"][0])
-    results = [DualEncoder(EncoderConfig(source=folder, batch_size=size)).encode_images(views(9)) for size in (1, 4, 100)]
+    results = [HuggingFace(HuggingFaceConfig(source=folder, batch_size=size)).encode_images(views(9)) for size in (1, 4, 100)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], atol=1e-5, rtol=0)
 
 
 def test_imagenet_statistics_replace_those_of_the_encoder(folders):
     folder, model = folders["clip"]
-    found = DualEncoder(EncoderConfig(source=str(folder), normalization="imagenet")).encode_images(views())
+    found = HuggingFace(HuggingFaceConfig(source=str(folder), normalization="imagenet")).encode_images(views())
     torch.testing.assert_close(found, images_by_hand(model, views(), IMAGENET_MEAN, IMAGENET_STD), atol=1e-5, rtol=0)
     assert (found - images_by_hand(model, views())).abs().max() > 1e-4
 
@@ -97,7 +98,9 @@ def test_statistics_may_lie_in_a_processor_config_of_transformers_5(folders, tmp
     folder = copy(folders["clip"][0], tmp_path, without=["preprocessor_config.json"])
     tiny.save_statistics(folder, "processor_config.json", nested=True)
     expected = images_by_hand(folders["clip"][1], views())
-    torch.testing.assert_close(DualEncoder(EncoderConfig(source=str(folder))).encode_images(views()), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        HuggingFace(HuggingFaceConfig(source=str(folder))).encode_images(views()), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_the_encoder_is_frozen_and_float32_whatever_was_saved(folders, tmp_path):
@@ -105,7 +108,9 @@ def test_the_encoder_is_frozen_and_float32_whatever_was_saved(folders, tmp_path)
 
     folder = copy(folders["clip"][0], tmp_path, without=["model.safetensors"])
     CLIPModel.from_pretrained(folders["clip"][0]).half().save_pretrained(folder)
-    model = DualEncoder(EncoderConfig(source=str(folder))).model
+    encoder = HuggingFace(HuggingFaceConfig(source=str(folder)))
+    encoder.load()
+    model = encoder.model
     assert not model.training
     assert {(p.dtype, p.requires_grad) for p in model.parameters()} == {(torch.float32, False)}
 
@@ -138,7 +143,7 @@ def copy(folder, target, without=()):
 
 def refused(folder):
     with pytest.raises(ConfigError, match=r"labeler\.encoder\.source") as caught:
-        DualEncoder(EncoderConfig(source=str(folder)))
+        HuggingFace(HuggingFaceConfig(source=str(folder))).load()
     assert str(folder) in str(caught.value)
     return str(caught.value)
 
@@ -159,7 +164,7 @@ def test_only_safetensors_are_read(folders, tmp_path):
 def test_a_tokenizer_of_another_model_is_told_with_both_numbers(folders, tmp_path, kind):
     folder = copy(folders[kind][0], tmp_path)
     tiny.save_tokenizer(folder, (*tiny.WORDS, "purple", "cat"))
-    encoder = DualEncoder(EncoderConfig(source=str(folder)))
+    encoder = HuggingFace(HuggingFaceConfig(source=str(folder)))
     assert encoder.encode_texts(["a red truck"]).isfinite().all()  # whose words both parts know
     with pytest.raises(ConfigError, match=r"its tokenizer has 16 words and gives number 15, its text tower knows 14") as caught:
         encoder.encode_texts(["a cat"])
@@ -215,7 +220,7 @@ def test_towers_of_different_width_are_told(folders, tmp_path):
 
     folder = copy(folders["siglip"][0], tmp_path, without=["config.json", "model.safetensors"])
     SiglipModel(SiglipConfig(text_config=tiny.TEXT | {"projection_size": 48}, vision_config=tiny.VISION)).save_pretrained(folder)
-    embedder = Embedder(EncoderConfig(source=str(folder), cache=False), "cpu", lambda _: None)
+    embedder = Embedder(HuggingFaceConfig(source=str(folder), cache=False), "cpu", lambda _: None)
     embedder.encode_texts(["red"])
     with pytest.raises(ConfigError, match=r"copy gives 32 numbers for an image and 48 for a text"):
         list(embedder.embed(ArrayImages(views(2).permute(0, 2, 3, 1).numpy()), grid=0, flip=False))
@@ -246,7 +251,7 @@ def test_damaged_or_incomplete_files_are_refused(folders, tmp_path):
 
 def test_bf16_encodes_nearly_the_same_and_returns_float32(folders):
     plain, rounded = (
-        DualEncoder(EncoderConfig(source=str(folders["clip"][0]), precision=precision)) for precision in ("fp32", "bf16")
+        HuggingFace(HuggingFaceConfig(source=str(folders["clip"][0]), precision=precision)) for precision in ("fp32", "bf16")
     )
     found = rounded.encode_images(views())
     assert found.dtype == torch.float32
@@ -262,8 +267,8 @@ def test_auto_takes_bf16_for_large_encoders_where_the_device_has_it(tmp_path, mo
     os.truncate(tmp_path / "model-1.safetensors", size << 20)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    precision, reason = choose_precision("auto", tmp_path, torch.device("cpu"))
+    precision, reason = choose_precision("auto", tmp_path.iterdir(), torch.device("cpu"))
     assert precision == expected
     assert reason
     for configured in ("fp32", "bf16"):
-        assert choose_precision(configured, tmp_path, torch.device("cpu"))[0] == configured
+        assert choose_precision(configured, tmp_path.iterdir(), torch.device("cpu"))[0] == configured

@@ -9,7 +9,7 @@ import torch
 
 from aevlp.data.images import ArrayImages
 from aevlp.vision_language.embedder import Embedder
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.feeding import AHEAD, Views, ahead, in_batches
 
 
@@ -70,7 +70,7 @@ def test_embeddings_are_the_same_to_the_bit_by_any_number_of_workers(workers):
     images = ArrayImages(np.random.default_rng(0).integers(0, 256, (70, 40, 50, 3), dtype=np.uint8))
 
     def embedded(count):
-        config = EncoderConfig(source="bundled", cache=False, workers=count)
+        config = HuggingFaceConfig(source="bundled", cache=False, workers=count)
         found = dict(Embedder(config, "cpu", print).embed(images, grid=2, flip=True))
         return torch.cat([found[rows] for rows in sorted(found, key=lambda rows: rows.start)])
 

@@ -10,7 +10,7 @@ from aevlp import load_experiment, network
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, UnavailableError
-from aevlp.vision_language.encoder import BUNDLED, EncoderConfig, locate
+from aevlp.vision_language.encoders.huggingface import BUNDLED, HuggingFaceConfig, locate
 
 pytestmark = pytest.mark.usefixtures("never_waits")
 
@@ -68,7 +68,7 @@ def unavailable(source="owner/absent-model"):
     with pytest.raises(
         UnavailableError, match=r"(?s)owner/absent-model.*set labeler\.encoder\.source to a local folder"
     ) as caught:
-        locate(EncoderConfig(source=source))
+        locate(HuggingFaceConfig(source=source))
     return str(caught.value)
 
 
@@ -122,7 +122,7 @@ def cache_model(folder, files):
 def test_a_cached_model_is_found_without_a_network(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
     snapshot = cache_model(tmp_path, ["config.json", "model.safetensors"])
-    assert locate(EncoderConfig(source="owner/absent-model")) == snapshot
+    assert locate(HuggingFaceConfig(source="owner/absent-model")) == snapshot
 
 
 def test_a_cache_without_weights_does_not_count(hub, tmp_path):
@@ -134,14 +134,14 @@ def test_a_cache_without_weights_does_not_count(hub, tmp_path):
 @pytest.mark.parametrize("source", ["./absent", "/absent/folder", "clip", "a/b/c", "owner/with space", "-/x"])
 def test_what_is_neither_folder_nor_hub_id_is_a_configuration_error(hub, source):
     with pytest.raises(ConfigError, match=r"labeler\.encoder\.source: .* is neither a folder here nor a hub id"):
-        locate(EncoderConfig(source=source))
+        locate(HuggingFaceConfig(source=source))
 
 
 def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
     monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
-    assert locate(EncoderConfig(source="bundled")) == BUNDLED
+    assert locate(HuggingFaceConfig(source="bundled")) == BUNDLED
     (tmp_path / "config.json").write_text("{}")
-    assert locate(EncoderConfig(source=str(tmp_path))) == tmp_path
+    assert locate(HuggingFaceConfig(source=str(tmp_path))) == tmp_path
 
 
 @pytest.mark.parametrize("model", ["smile", "mime"])
