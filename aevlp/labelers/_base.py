@@ -91,6 +91,10 @@ class Labeler:
         """Views to encode before a split is labeled, their mirror images included where `flip`; None where it cannot count."""
         return None
 
+    def table_mb(self, num_images: int) -> float:
+        """Megabytes that it would keep in memory for so many training images; its `table_mb` may forbid it."""
+        return 0.0
+
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Class probabilities (B,V,C) of the views of training rows `index` (B,), for people to look at; None where unknown."""
         return None
