@@ -23,7 +23,7 @@ from aevlp.labelers import Explained, Labeler
 from aevlp.output import output_file
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
-from aevlp.vision_language.shards import WHOLE, Shard
+from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
 # "label" and "absent" are as in labels.csv: what is known, and with it what the row adds. "view" is whole, tile or tiles (their
@@ -77,7 +77,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str, 
                 "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
                 device=Accelerator().device,
             )  # fmt: skip
-            wanted, part = shard.rows(len(split)), {} if shard == WHOLE else {"rows": shard.rows(len(split))}
+            wanted, part = shard.rows(len(split)), wanted_rows(labeler, shard, len(split))
             with progress_bar("encode views", len(split)) as progress:
                 # As one list of images, and not by parts.
                 labeler.encode(split, flip=False, progress=lambda done, _: progress(done), **part)

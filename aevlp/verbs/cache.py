@@ -11,7 +11,7 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
-from aevlp.vision_language.shards import WHOLE, Shard, add_shard
+from aevlp.vision_language.shards import WHOLE, Shard, add_shard, wanted_rows
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
@@ -140,7 +140,7 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     wanted = [("train", data.train, config.dataset.flip)]
     if config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
-    parts = [{} if shard == WHOLE else {"rows": shard.rows(len(split))} for _, split, _ in wanted]
+    parts = [wanted_rows(labeler, shard, len(split)) for _, split, _ in wanted]
     for (name, split, flip), part in zip(wanted, parts, strict=True):
         with progress_bar(f"encode {name}", len(split)) as progress:
             labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done), **part)

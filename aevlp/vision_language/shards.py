@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from aevlp.config.errors import ConfigError
 
@@ -49,6 +51,22 @@ class Shard:
 
 WHOLE = Shard()
 """All there is."""
+
+
+def wanted_rows(labeler: Any, shard: Shard, count: int) -> dict[str, range]:
+    """`rows` for a labeler's `encode` and `count_missing`; nothing for the whole, which those of plugins may know alone.
+
+    Raises:
+        ConfigError: the labeler cannot take a part.
+    """
+    if shard == WHOLE:
+        return {}
+    if not all("rows" in inspect.signature(method).parameters for method in (labeler.encode, labeler.count_missing)):
+        raise ConfigError(
+            f"--shard {shard}: labeler {type(labeler).__name__} takes no part of the images, as its encode and count_missing "
+            "have no argument rows; leave --shard out"
+        )
+    return {"rows": shard.rows(count)}
 
 
 def add_shard(parser: argparse.ArgumentParser) -> None:

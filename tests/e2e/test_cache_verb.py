@@ -181,3 +181,13 @@ def test_what_a_labeler_does_not_count_is_not_called_cached(uncounting, small, c
     assert "0 views encoded; labeler uncounting does not count what it lacks, so whether all that digits_gpr needs is" in said
     assert main(["--dry-run", *uncounting, *small]) == 0
     assert "for 2 epochs, and what labeler uncounting has to encode, which it does not count" in capsys.readouterr().out
+
+
+def test_a_labeler_that_takes_no_part_refuses_a_shard_in_a_line(uncounting, tmp_path, capsys):
+    plugin = tmp_path / "uncounting.py"
+    plugin.write_text(plugin.read_text() + "\n    def encode(self, dataset, flip, progress=None):\n        pass\n")
+    assert main(["cache", "build", *uncounting, "--shard", "0/2"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: --shard 0/2: labeler Uncounting takes no part of the images, as its encode and count_missing have no argument "
+        "rows; leave --shard out\n"
+    )
