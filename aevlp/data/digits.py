@@ -47,10 +47,17 @@ def handwriting_index(split: str, seed: int = 1200) -> np.ndarray:
     return np.sort(order[start : start + HANDWRITING_COUNTS[split]])
 
 
-def _background(rng: np.random.Generator) -> np.ndarray:
+def _background(rng: np.random.Generator, side: int) -> np.ndarray:
     field = rng.integers(0, 130, size=(4, 4, 3), dtype=np.uint8)
-    smooth = Image.fromarray(field).resize((SCENE_SIDE, SCENE_SIDE), Image.Resampling.BICUBIC)
-    return np.asarray(smooth, dtype=np.float32) + rng.normal(0, 10, size=(SCENE_SIDE, SCENE_SIDE, 3))
+    smooth = Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(smooth, dtype=np.float32) + rng.normal(0, 10, size=(side, side, 3))
+
+
+def _paste(patch: np.ndarray, stroke: np.ndarray, angle: float, bright: np.ndarray) -> None:
+    """Draw a stroke (8,8), enlarged to a square patch of a canvas and turned by `angle` degrees, onto that patch."""
+    glyph = Image.fromarray(stroke).resize(patch.shape[:2], Image.Resampling.BICUBIC)
+    alpha = np.asarray(glyph.rotate(angle, Image.Resampling.BILINEAR), dtype=np.float32)[:, :, None] / 255
+    patch += alpha * (bright - patch)
 
 
 def _place(rng: np.random.Generator, side: int, taken: list[tuple[int, int, int]]) -> tuple[int, int] | None:
@@ -67,7 +74,7 @@ def _place(rng: np.random.Generator, side: int, taken: list[tuple[int, int, int]
 
 
 def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    canvas = _background(rng)
+    canvas = _background(rng, SCENE_SIDE)
     boxes: list[tuple[int, int, int, int]] = []
     for _ in range(rng.choice(_COUNTS, p=_COUNT_SHARES)):
         side = int(rng.choice(_SIDES, p=_SIDE_SHARES))
@@ -77,11 +84,8 @@ def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarra
         corner = _place(rng, side, [box[1:] for box in boxes])
         if corner is None:
             continue
-        glyph = Image.fromarray(strokes[sample]).resize((side, side), Image.Resampling.BICUBIC)
-        alpha = np.asarray(glyph.rotate(angle, Image.Resampling.BILINEAR), dtype=np.float32)[:, :, None] / 255
         x, y = corner
-        patch = canvas[y : y + side, x : x + side]
-        patch += alpha * (bright - patch)
+        _paste(canvas[y : y + side, x : x + side], strokes[sample], angle, bright)
         boxes.append((int(digits[sample]), x, y, side))
     return np.clip(canvas, 0, 255).astype(np.uint8), np.array(boxes, dtype=np.int64)
 
@@ -98,3 +102,20 @@ def draw_scenes(split: str, count: int, seed: int = 1200) -> Scenes:
         targets[i, scene_boxes[:, 0]] = 1
         boxes.append(scene_boxes)
     return Scenes(images, targets, boxes)
+
+
+def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (count,side,side,3) uint8 of one handwriting of `split` each, and which digit (count,) it is."""
+    rows = handwriting_index(split)
+    strokes, digits = (part[rows] for part in _load_handwriting())
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    samples = rng.integers(len(rows), size=count)
+    crops = np.empty((count, side, side, 3), dtype=np.uint8)
+    for crop, sample in zip(crops, samples, strict=True):
+        canvas = _background(rng, side)
+        size = int(rng.integers(min(_SIDES), min(max(_SIDES), side) + 1))
+        x, y = (int(corner) for corner in rng.integers(side - size + 1, size=2))
+        patch = canvas[y : y + size, x : x + size]
+        _paste(patch, strokes[sample], float(rng.uniform(-15, 15)), rng.uniform(160, 255, size=3))
+        crop[:] = np.clip(canvas, 0, 255)
+    return crops, digits[samples]

@@ -1,27 +1,42 @@
-"""A plain convolutional network of 0.29 M parameters for digit scenes: trains in minutes on a laptop."""
+"""A plain convolutional network of 0.14 M parameters for digit scenes: trains in minutes on a laptop."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from pydantic import field_validator
 from torch import nn
 
 from aevlp.config.registry import register
-from aevlp.models._classifier import BoostConfig, Classifier
+from aevlp.models._classifier import BoostConfig, Classifier, check_weights, load_weight_file
 
+BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "small_cnn" / "model.safetensors"
 # (channels, stride); strided convolutions instead of a max-pool stem, which costs 6 mAP on small digits.
-# The maximum over positions, not the mean: a digit covers few of the 12x12 positions, and after 4 epochs with full labels
-# the mean reaches 85 validation mAP, the maximum 92.
-_LAYERS = ((32, 2), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1))
+# The maximum over positions, not the mean: a digit covers few of the 12x12 positions, and from random weights the mean reaches 85
+# validation mAP after 4 epochs with full labels, the maximum 92.
+_LAYERS = ((16, 2), (24, 2), (48, 1), (96, 2), (96, 1))
 
 
 class SmallCNNConfig(BoostConfig):
     """Settings of the small network."""
 
+    weights: str = "none"
+    """`bundled` for weights pretrained on pictures of one handwritten digit each, `none`, or a file with a state dict."""
+
+    @field_validator("weights")
+    @classmethod
+    def _exist(cls, weights: str) -> str:
+        return check_weights(weights, ["bundled", "none"])
+
 
 @register("models", "small_cnn", config=SmallCNNConfig)
 def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Classifier:
-    """Six 3x3 convolutions with batch norm and ReLU, and the maximum over positions; with BoostLU, its mean of class maps."""
+    """Five 3x3 convolutions with batch norm and ReLU, and the maximum over positions; with BoostLU, its mean of class maps.
+
+    Raises:
+        ConfigError: a weight file that does not fit.
+    """
     layers: list[nn.Module] = []
     channels = 3
     for width, stride in _LAYERS:
@@ -29,4 +44,7 @@ def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Cl
         channels = width
     if config.boost is None:
         layers += [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
-    return Classifier(nn.Sequential(*layers), channels, num_classes, boost=config.boost)
+    backbone = nn.Sequential(*layers)
+    if config.weights != "none":
+        load_weight_file(backbone, BUNDLED if config.weights == "bundled" else Path(config.weights))
+    return Classifier(backbone, channels, num_classes, boost=config.boost)

@@ -15,6 +15,7 @@ from aevlp.data.npz import require
 from aevlp.masking import mask_words
 from aevlp.reading import number
 from aevlp.reporting.budget import Budget, first_of
+from aevlp.reporting.by_setting import curves_by_setting
 from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
 from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_positives, samples, scored
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group, class_precisions, group_runs, quantiles
@@ -99,6 +100,10 @@ def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, A
         "groups": [place[group] for group in shown],
         "baseline": place.get(table.baseline, place[shown[0]] if shown else None),
         "settings": {path: values for path, values in kept.items() if values},
+        "by_setting": [
+            {"setting": one.setting, "name": one.name, "values": one.values, "groups": [place[group] for group in one.groups]}
+            for one in curves_by_setting(shown)
+        ],
     }
 
 

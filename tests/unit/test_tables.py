@@ -288,3 +288,30 @@ def test_settings_that_differ_are_few_at_eighty_columns(finished):
     settings = text.getvalue().partition("settings that differ")[2]
     assert len(settings.splitlines()) < 60
     assert max(map(len, text.getvalue().splitlines())) <= 80
+
+
+def test_experiments_that_differ_by_one_number_alone_make_a_curve(finished):
+    for share in (0.9, 0.1, 0.5):
+        for seed in (0, 1):
+            for experiment in ("digits_gpr", "digits_an"):
+                finished(experiment, f"dataset.known={{share: {share}}}", seed=seed)
+    finished("digits_em", "dataset.known={share: 0.1}")
+    finished("digits_em", "dataset.known={share: 0.5}")  # two points
+    finished("digits_an", "dataset.known={share: 0.7}", "trainer.epochs=3")  # not alike
+    report = report_data([finished.root])
+    (table,) = report["tables"]
+    assert {curve["setting"] for curve in table["by_setting"]} == {"dataset.known.share"}
+    assert {curve["name"] for curve in table["by_setting"]} == {"digits_gpr", "digits_an"}
+    for curve in table["by_setting"]:
+        assert curve["values"] == [0.1, 0.5, 0.9]
+        named = [report["groups"][i]["name"] for i in curve["groups"]]
+        assert all(name.startswith(curve["name"]) and str(value) in name for name, value in zip(named, curve["values"], strict=True))
+
+
+def test_two_curves_of_one_experiment_are_told_apart(finished):
+    for epochs in (4, 8):
+        for threshold in (0.2, 0.3, 0.5):
+            finished("digits_gpr", f"labeler.threshold={threshold}", f"trainer.epochs={epochs}")
+    (table,) = report_data([finished.root])["tables"]
+    assert [curve["setting"] for curve in table["by_setting"]] == ["labeler.threshold"] * 2
+    assert len({curve["name"] for curve in table["by_setting"]}) == 2

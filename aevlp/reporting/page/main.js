@@ -3,7 +3,7 @@ const main = document.getElementById("main"), links = document.getElementById("s
 
 main.append(headline());
 const ofRuns = data.runs.length > 0, searched = data.studies.length ? [studies] : [];
-for (const make of ofRuns ? [ranking, curves, pseudo, classes, mistakes, gallery, thresholds, together, ...searched, settings, environment, cost, runs] : searched) {
+for (const make of ofRuns ? [ranking, bySetting, curves, pseudo, classes, mistakes, gallery, thresholds, together, ...searched, settings, environment, cost, runs] : searched) {
   const part = make();
   main.append(part);
   if (part.id) links.append(el("a", { href: `#${part.id}` }, part.dataset.link));
