@@ -305,7 +305,9 @@ def test_experiments_that_differ_by_one_number_alone_make_a_curve(finished):
     for curve in table["by_setting"]:
         assert curve["values"] == [0.1, 0.5, 0.9]
         named = [report["groups"][i]["name"] for i in curve["groups"]]
-        assert all(name.startswith(curve["name"]) and str(value) in name for name, value in zip(named, curve["values"], strict=True))
+        assert all(
+            name.startswith(curve["name"]) and str(value) in name for name, value in zip(named, curve["values"], strict=True)
+        )
 
 
 def test_two_curves_of_one_experiment_are_told_apart(finished):
