@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from aevlp.bench.composition import CARDS, CORES, EPOCHS, TRIALS, Stages, compose
+from aevlp.bench.feeding import IN_TURN
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.config.errors import AevlpError
@@ -22,11 +24,12 @@ from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
 
 BATCH = 16  # of coco_gpr, for which costs are composed
-EPOCHS, TRIALS = 8, 10
 STAGES = ("decode", "resize", "views", "encode", "prompts", "assign", "forward", "loss", "backward", "optimizer", "cache")
 
 
-def bench(images: int, batch: int, output: Path | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
+def bench(
+    images: int, batch: int, output: Path | None = None, changes: Sequence[str] = (), device: str | None = None
+) -> dict[str, Any]:
     """Measure, print and, with `output`, write JSON.
 
     Args:
@@ -34,35 +37,39 @@ def bench(images: int, batch: int, output: Path | None = None, changes: Sequence
         batch: images per step while measuring.
         output: file for everything that was measured.
         changes: `--set` words for both sides.
+        device: cpu or cuda; None takes a CUDA device where there is one.
     """
-    console = Terminal()
+    console, device = Terminal(), device or ("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         material = Path(folder)
         console.tell(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; a few minutes")
         write_photos(material / "photos", images, list(CLASS_NAMES))
         write_untrained_clip(material / "encoder", list(CLASS_NAMES))
-        sides = {name: _measure(name, material, batch, changes) for name in ("aevlp", "baseline")}
+        sides = {name: _measure(name, material, batch, changes, device) for name in ("aevlp", "baseline", "feeding")}
     result = {
-        "machine": _machine(), "images": images, "batch": batch, **sides, "loss": compare_losses(), "views": compare_views(),
+        "machine": _machine(device), "images": images, "batch": batch, **sides, "loss": compare_losses(device),
+        "views": compare_views(),
     }  # fmt: skip
     result["ratios"] = ratios(result)
+    result["cards"] = cards(result)
     if output is not None:
         output.write_text(json.dumps(result, indent=1) + "\n")
     show(console, result)
     return result
 
 
-def _measure(side: str, material: Path, batch: int, changes: Sequence[str]) -> dict[str, Any]:
+def _measure(side: str, material: Path, batch: int, changes: Sequence[str], device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AevlpError(f"bench: the side {side} failed:\n{done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     known = environment()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
     keep = ("processor", "cpu_count", "platform", "python", "packages")
     return {key: known[key] for key in keep} | {"gpu": gpu, "threads": torch.get_num_threads()}
 
@@ -96,6 +103,14 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def cards(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """`compose` for cards of so many views a second."""
+    stages = result["baseline"]["per_image"]
+    step = sum(stages[stage] for stage in ("forward", "loss", "backward", "optimizer"))
+    step_in_views = step / stages["encode"] * result["baseline"]["encodes_per_image_and_epoch"]
+    return {str(card): compose(Stages(**result["feeding"]["stages"]), step_in_views, card) for card in CARDS}
+
+
 def show(console: Terminal, result: dict[str, Any]) -> None:
     """Print ratios, stages and machine."""
     plain, own, machine = result["baseline"], result["aevlp"], result["machine"]
@@ -115,4 +130,14 @@ def show(console: Terminal, result: dict[str, Any]) -> None:
     console.tell(
         "The baseline pays every stage in every epoch; aevlp pays decode, views and encode (both flips) once.", style="dim"
     )
+    busy = result["feeding"]["busy"]
+    rows = [[rate, *(f"{100 * share:.0f} %" for share in shares.values())] for rate, shares in busy.items()]
+    console.tell(
+        f"one core decodes and cuts {result['feeding']['one_core']:.0f} views a second; how busy a stand-in encoder is kept:"
+    )
+    columns = [name if name == IN_TURN else f"workers {name}" for name in next(iter(busy.values()))]
+    console.table(Sheet("", ["rate / one core's", *columns], rows))
+    console.tell(f"computed, not measured: baseline / aevlp on a card of so many views a second, {CORES} cores beside it")
+    rows = [[card, *(f"{ratio:.1f}" for ratio in found.values())] for card, found in result["cards"].items()]
+    console.table(Sheet("", ["views a second", *next(iter(result["cards"].values()))], rows))
     console.tell(f"{machine['gpu'] or machine['processor']}, {machine['threads']} threads, torch {machine['packages']['torch']}")

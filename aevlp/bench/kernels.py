@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aevlp.bench.baseline import masked_gpr_loss, pillow_views, to_tensor
 from aevlp.bench.material import draw_photo
+from aevlp.bench.stages import wait
 from aevlp.data.images import ImageFiles, resize
 from aevlp.losses.gpr import GPRConfig, gpr_loss
 from aevlp.training.precision import time_steps
@@ -37,13 +38,14 @@ class SyncCounter(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def compare_losses(images: int = 64, classes: int = 312) -> dict[str, float]:
-    """Seconds and syncs of forward and backward of one batch, for the baseline and for this project."""
+def compare_losses(device: str = "cpu", images: int = 64, classes: int = 312) -> dict[str, float]:
+    """Seconds and syncs of forward and backward of one batch on a device, for the baseline and for this project."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(images, classes, generator=generator)
     observed = torch.zeros(images, classes, dtype=torch.uint8)
     observed[torch.arange(images), torch.randint(classes, (images,), generator=generator)] = 1
     pseudo = (torch.randint(-1, 2, (images, classes), generator=generator) * (1 - observed.long())).to(torch.int8)
+    logits, observed, pseudo = (tensor.to(device) for tensor in (logits, observed, pseudo))
     config = GPRConfig(name="gpr", regularizer=0.01, expected_positives=31.4, q3=1.5)
 
     def run(loss: Any) -> Any:
@@ -51,6 +53,7 @@ def compare_losses(images: int = 64, classes: int = 312) -> dict[str, float]:
             leaf = logits.clone().requires_grad_()
             for _ in range(20):
                 loss(leaf, observed, pseudo, config, epoch=3, num_epochs=10).backward()
+            wait()
 
         return step
 

@@ -1,6 +1,6 @@
 """One side of the benchmark, in a process of its own so that its peak memory is its own.
 
-python -m aevlp.bench.side baseline|aevlp MATERIAL BATCH [a.b=c ...]      prints JSON: seconds per image and stage
+python -m aevlp.bench.side baseline|aevlp|feeding MATERIAL BATCH [a.b=c ...]      prints JSON: seconds per image and stage
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aevlp.text import say
 
 EXPERIMENT = "coco_gpr"
 EPOCHS = 2  # of the real pair
+FED = 64  # photos
 
 
 def overrides(material: Path, batch: int, changes: Sequence[str]) -> list[str]:
@@ -140,6 +141,16 @@ def _step_by_stages(watch: Stopwatch, task: Any, batch: Any) -> None:
         task.optimizer.step()
 
 
+def measure_feeding_side(material: Path, batch: int, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """How busy an encoder is kept, and what a photo takes of a core; whatever the batch and the settings."""
+    from aevlp.bench.composition import measure_stages
+    from aevlp.bench.feeding import measure_feeding, write_some
+
+    os.environ["AEVLP_CACHE"] = str(material / "cache")
+    images = write_some(material / "fed", FED)
+    return measure_feeding(images) | {"stages": vars(measure_stages(images))}
+
+
 def main() -> None:
     """Measure the side that the command line names."""
     from aevlp.training.memory import peak_memory_mb
@@ -147,8 +158,10 @@ def main() -> None:
     name, material, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     np.random.seed(0)
     torch.manual_seed(0)
-    result = {"baseline": measure_baseline, "aevlp": measure_project}[name](material, batch, sys.argv[4:])
-    say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()}))
+    sides = {"baseline": measure_baseline, "aevlp": measure_project, "feeding": measure_feeding_side}
+    result = sides[name](material, batch, sys.argv[4:])
+    on_gpu = {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20} if torch.cuda.is_available() else {}
+    say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()} | on_gpu))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ class Stopwatch:
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time of the block to `stage`, work queued on a GPU included."""
-        _wait()
+        wait()
         began = time.perf_counter()
         yield
-        _wait()
+        wait()
         self.seconds[stage] += time.perf_counter() - began
 
     def per(self, count: int) -> dict[str, float]:
@@ -32,6 +32,7 @@ class Stopwatch:
         return result
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Until a GPU has done all that it was told to, where there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

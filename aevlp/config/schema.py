@@ -31,7 +31,7 @@ SPEED_AND_METERS = (
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
 _CAME_LATER = {
     "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
-    "labeler.skip_known": False, "labeler.encoder.name": "huggingface", "loss.gamma_known": 1.0,
+    "labeler.skip_known": False, "labeler.flip": True, "labeler.encoder.name": "huggingface", "loss.gamma_known": 1.0,
 }  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)
@@ -178,8 +178,8 @@ class TrainerConfig(Config):
     """Stop after this many epochs in a row without a better validation mAP; null never stops."""
     max_drop: float | None = Field(2.0, ge=0)
     """Stop once validation mAP lies more than this many points below its best; null never stops."""
-    num_workers: int = Field(0, ge=0, le=256)
-    """Processes that decode images, for each device and at most one a core; 0 decodes in the main process."""
+    num_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = 0
+    """Processes that decode images, for each device and at most one a core; auto: all cores but one; 0: the main process."""
     image_cache: Literal["off", "ram", "disk"] = "off"
     """Keep decoded training and validation images at the classifier's size: in memory, or in a file below $AEVLP_CACHE."""
     image_cache_mb: int = Field(4096, ge=1)

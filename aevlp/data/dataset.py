@@ -14,12 +14,16 @@ from aevlp.config.errors import DataError
 from aevlp.config.schema import Draw, KnownLabels
 from aevlp.data.protocol import observe
 
+IDENTITY_THREADS = 8
+"""Threads that read files for their identity."""
+
 
 class ImageSource(Protocol):
     """Images by row number.
 
     A source may also have `identity(row) -> bytes | None`, 16 bytes that change whenever the image does and are the same
     wherever the image lies; the embeddings of images without it are not cached. Several threads ask for it at once.
+    And `in_memory`, true where nothing is read or decoded to give an image.
     """
 
     def __len__(self) -> int:
@@ -49,7 +53,7 @@ def identities(images: ImageSource, progress: Callable[[], object] = lambda: Non
     """
     parts = [range(first, min(first + 64, len(images))) for first in range(0, len(images), 64)]
     found: list[bytes | None] = []
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(IDENTITY_THREADS) as pool:
         try:
             for part in pool.map(lambda rows: [identity(images, row) for row in rows], parts):
                 found += part

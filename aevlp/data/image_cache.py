@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import ImageSource, SPMLData, identities
+from aevlp.data.dataset import ImageSource, Split, SPMLData, identities, identity
 from aevlp.data.images import resize
 from aevlp.files import NO_SPACE
 from aevlp.folders import cache_root
@@ -74,6 +74,11 @@ class CachedImages:
     def __init__(self, images: ImageSource, size: int, store: _Store):
         self.images, self.size, self.store = images, size, store
 
+    @property
+    def in_memory(self) -> bool:
+        """As the source."""
+        return getattr(self.images, "in_memory", False)
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
@@ -84,7 +89,15 @@ class CachedImages:
         kept = self.store.read(row) if row < self.store.count else None
         if kept is not None:
             return torch.from_numpy(kept).view(3, self.size, self.size)
-        image = resize(self.images[row][None], self.size)[0].contiguous()
+        return self._squash(row, self.images[row])
+
+    def keep(self, row: int, image: Tensor) -> None:
+        """Put an image of the source, decoded for another purpose, where it is looked for."""
+        if row < self.store.count and self.store.read(row) is None:
+            self._squash(row, image)
+
+    def _squash(self, row: int, image: Tensor) -> Tensor:
+        image = resize(image[None], self.size)[0].contiguous()
         if row < self.store.count:
             self.store.write(row, image.numpy().reshape(-1))
         return image
@@ -97,6 +110,32 @@ class CachedImages:
 def uncached(images: ImageSource) -> ImageSource:
     """The images at their original size, whether they are cached or not."""
     return images.images if isinstance(images, CachedImages) else images
+
+
+class _AlsoCaching:
+    """Images at their original size; whoever has one decoded puts it into the cache as well."""
+
+    def __init__(self, cached: CachedImages):
+        self._images, self._cached = cached.images, cached
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        image = self._images[row]
+        self._cached.keep(row, image)
+        return image
+
+    def name(self, row: int) -> str:
+        return self._images.name(row)
+
+    def identity(self, row: int) -> bytes | None:
+        return identity(self._images, row)
+
+
+def also_caching(split: Split, cached: Split) -> Split:
+    """The split at its original size, whose images fill the cache of `cached` as they are decoded: once for both."""
+    return replace(split, images=_AlsoCaching(cached.images)) if isinstance(cached.images, CachedImages) else split
 
 
 class _Store:
@@ -179,9 +218,10 @@ class _File(_Store):
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if self._opened_by != os.getpid():  # each worker opens the file for itself
-            self._opened_by, self._descriptor = os.getpid(), os.open(self.path, os.O_RDWR)
+            self._descriptor = os.open(self.path, os.O_RDWR)
             lines = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, self.bytes + 4))
             self._rows, self._checks = lines[:, 4:], lines[:, :4].view(np.uint32)[:, 0] if self.count else np.empty(0)
+            self._opened_by = os.getpid()  # last: the labeler's threads come at once, and two may open it
         return self._rows, self._checks
 
     def __getstate__(self) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 class ArrayImages:
     """Images (N,H,W,3) uint8 held in memory."""
 
+    in_memory = True
+
     def __init__(self, images: np.ndarray):
         self.images = images
 

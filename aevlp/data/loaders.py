@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from aevlp.data.images import resize
 from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.data.workers import Plugins, check_sockets, leave_signals_to_main, start
 from aevlp.system import usable_cores
+
+MOST_WORKERS = 16
+"""That `trainer.num_workers: auto` starts for a device."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,10 @@ class TrainLoader:
     `batch_size` counts the images of all ranks, of which each gets its share.
     """
 
-    def __init__(self, split: Split, *, image_size: int, flip: bool, batch_size: int, num_workers: int, seed: int):
-        num_workers = _useful(num_workers)
+    def __init__(
+        self, split: Split, *, image_size: int, flip: bool, batch_size: int, num_workers: int | Literal["auto"], seed: int
+    ):
+        num_workers = useful_workers(num_workers, split.images)
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
         self._observed = torch.from_numpy(split.observed)
@@ -118,18 +124,28 @@ class TrainLoader:
         return result
 
 
-def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int) -> Iterator[Tensor]:
+def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: int | Literal["auto"]) -> Iterator[Tensor]:
     """Batches of images (B,3,S,S) uint8 in row order: this rank's share of the rows."""
     rows = range(len(split))[ranks.share(len(split))]
-    num_workers = _useful(num_workers) if len(rows) > batch_size else 0  # to start one takes longer than to decode a batch
+    # To start one takes longer than to decode a batch.
+    num_workers = useful_workers(num_workers, split.images) if len(rows) > batch_size else 0
     return _batches(DataLoader(
         _EvalSet(split.images, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
     ))  # fmt: skip
 
 
-def _useful(num_workers: int) -> int:
-    """At most one worker a core: more would only wait for each other, and torch would warn."""
-    return min(num_workers, usable_cores())
+def useful_workers(num_workers: int | Literal["auto"], images: ImageSource) -> int:
+    """At most one worker a core: more would only wait for each other, and torch would warn.
+
+    auto: none where images lie in memory; else all cores but one, which the main process has, shared out to the ranks of this
+    machine, and no more than 16, each of which holds 300 MB and decodes a hundred photos a second and more.
+    """
+    if num_workers != "auto":
+        return min(num_workers, usable_cores())
+    if getattr(images, "in_memory", False):
+        return 0
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks.count() > 1 else 1
+    return max(0, min(usable_cores() // ranks_here - 1, MOST_WORKERS))
 
 
 def _options(num_workers: int) -> dict[str, Any]:

@@ -15,6 +15,10 @@ class _ImageRows:
     images: ImageSource
     rows: np.ndarray
 
+    @property
+    def in_memory(self) -> bool:
+        return getattr(self.images, "in_memory", False)
+
     def __len__(self) -> int:
         return len(self.rows)
 

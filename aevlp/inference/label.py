@@ -96,7 +96,7 @@ def write_pseudo_labels(config: ExperimentConfig, path: Path | None, form: str, 
         targets = data.train.targets
         return Labeled(
             data.class_names, len(wanted), known, counts[0], counts[1], None if targets is None else counts[2], data.notes,
-            config.dataset.flip,
+            config.dataset.flip and labeler.mirrors,
         )  # fmt: skip
 
 

@@ -45,6 +45,9 @@ class Labeler:
     num_images_encoded = 0
     """Views that went through the encoder so far."""
 
+    mirrors = True
+    """Whether it takes mirrored views of training images where the dataset flips."""
+
     uses_cache = True
     """Whether embeddings may be read from the cache and kept there; off where encoding is to be timed."""
 

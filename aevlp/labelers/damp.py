@@ -58,6 +58,8 @@ class DAMPConfig(ComponentConfig):
     """Most classes considered per image; observed ones are not left out and use up places, unless skip_known."""
     skip_known: bool = False
     """Keep classes that are known to be absent out of the top_k; off as published."""
+    flip: bool = True
+    """Mirror views by chance in each epoch where the dataset flips; false takes them as they are, and half the encoding."""
     negatives: Literal["off", "on"] = "off"
     """off: as published, negatives stay neutral; on: they become -1."""
     negative_ratio: float = Field(0.3, ge=0, le=1)
@@ -132,7 +134,8 @@ class DAMP(Labeler):
         self, config: DAMPConfig, *, prompt_names: list[str], flip: bool, seed: int, device: torch.device,
         notify: Notify | None = None, **_: Any,
     ):  # fmt: skip
-        self.config, self.flip, self.seed = config, flip, seed
+        self.mirrors = config.flip
+        self.config, self.flip, self.seed = config, flip and config.flip, seed
         self.embedder = Embedder(config.encoder, device, notify)
         features = text_features(self.embedder, prompt_names, config.prompts)
         if config.label_graph.enabled:

@@ -28,6 +28,8 @@ class VLPLConfig(ComponentConfig):
     """The vision-language model."""
     prompts: tuple[str, ...] = Field(("{}",), min_length=1)
     """Templates with {} for the class name. The bare name for VOC and COCO; for NUS-WIDE and CUB not published."""
+    flip: bool = True
+    """Mirror images by chance in each epoch where the dataset flips; false takes them as they are, and half the encoding."""
     temperature: float = Field(0.01, gt=0)
     """Temperature of the softmax over classes."""
     threshold: float = Field(0.3, ge=0, lt=1)
@@ -46,6 +48,7 @@ class VLPLConfig(ComponentConfig):
         above = float(np.nextafter(np.float32(self.threshold), np.float32(1)))
         return DAMPConfig(
             name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
+            flip=self.flip,
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
             table_mb=self.table_mb,
         )  # fmt: skip

@@ -117,7 +117,8 @@ class LabelEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        positions = sine_positions(features.shape[2], features.shape[3], features.shape[1]).to(features.device)
+        positions = sine_positions(features.shape[2], features.shape[3], features.shape[1])
+        positions = positions.to(features.device, non_blocking=True)  # else a GPU is waited for in every step
         tokens = features.flatten(2).transpose(1, 2)
         placed = tokens + positions
         tokens = self.encoder(tokens, placed, placed, tokens)

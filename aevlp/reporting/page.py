@@ -10,8 +10,8 @@ from aevlp.reporting.html import html_page
 from aevlp.reporting.report import report_data
 
 SCRIPTS = (
-    "dom", "experiments", "charts", "ranking", "by_setting", "curves", "pseudo", "classes", "thresholds", "gallery", "mistakes", "together",
-    "studies", "facts", "theme", "main",
+    "dom", "experiments", "charts", "ranking", "by_setting", "curves", "pseudo", "classes", "thresholds", "gallery", "mistakes",
+    "together", "studies", "facts", "theme", "main",
 )  # fmt: skip
 
 

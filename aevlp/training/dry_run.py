@@ -171,7 +171,7 @@ def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData)
     """Views of the whole run that are not cached; None where the labeler cannot count them."""
     if not hasattr(config.labeler, "encoder"):
         return 0
-    splits = [(data.train, config.dataset.flip)]
+    splits = [(data.train, config.dataset.flip and labeler.mirrors)]
     if config.trainer.evaluate_labeler:
         splits += [(split, False) for split in (data.val, data.test) if split is not None]  # never mirrored
     return total_of(labeler.count_missing(split, flip) for split, flip in splits)

@@ -21,7 +21,7 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
-from aevlp.data.image_cache import cache_images
+from aevlp.data.image_cache import also_caching, cache_images
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import Labeler
@@ -167,6 +167,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     check_data(data)
     figures.require_choice(config, data)
     small, cached = cache_images(data, config)
+    seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
     loader = TrainLoader(
         blind(small.train), image_size=config.dataset.image_size, flip=config.dataset.flip,
         batch_size=config.trainer.batch_size, num_workers=config.trainer.num_workers, seed=config.seed,
@@ -214,14 +215,14 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
             "the best weights are tested again"
         )
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
-            labeler.prepare(blind(data.train), _progress(trackers, stop))
+            labeler.prepare(seen, _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
     for name in ("summary.json", "samples.npz", "test_scores.npz"):  # of a run that had ended and goes on: no longer true
         folder.remove(name)
-    labeler.prepare(blind(data.train), _progress(trackers, stop))
+    labeler.prepare(seen, _progress(trackers, stop))
     if config.trainer.evaluate_labeler:
-        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, data.val, "val", _progress(trackers, stop))
+        trainer.held_out, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
     return trainer
 
 

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("--images", type=int, default=16, metavar="N", help="photos of the real two epochs (default: 16)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where both sides compute (default: cuda where there is one)")
     parser.add_argument("--set", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="a.b=c", dest="overrides",
                         help="change values of the experiment coco_gpr, for both sides")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write everything as JSON")
@@ -27,6 +28,10 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.output import output_file
 
     with contextlib.nullcontext() if arguments.output is None else output_file(arguments.output) as aside:
+        import torch
+
+        if arguments.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("bench: no CUDA device here; leave --device out")
         from aevlp.bench.compare import bench
 
-        bench(arguments.images, arguments.batch_size, aside, arguments.overrides)
+        bench(arguments.images, arguments.batch_size, aside, arguments.overrides, arguments.device)

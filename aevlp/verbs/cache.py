@@ -137,7 +137,7 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
         device=Accelerator().device, notify=say,
     )  # fmt: skip
-    wanted = [("train", data.train, config.dataset.flip)]
+    wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)]
     if config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
     parts = [wanted_rows(labeler, shard, len(split)) for _, split, _ in wanted]

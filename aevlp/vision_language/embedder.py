@@ -24,13 +24,14 @@ from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.encoders._base import DEFAULT
-from aevlp.vision_language.feeding import Views, ahead, in_batches
+from aevlp.vision_language.feeding import BothWays, Event, Fetched, Views, ahead, both_ways, in_batches, put_together
 from aevlp.vision_language.parts import Part, PartRows, count_complete, read_rows
 from aevlp.vision_language.reader import Reader
 from aevlp.vision_language.shards import chunks_of
 from aevlp.vision_language.views import cut_views
 
 ReportProgress = Callable[[int, int], None]
+BETWEEN = torch.empty(0), torch.empty(0)  # stands for a chunk of which nothing is cut
 WAIT_SECONDS = 0.5  # between two looks at images that another process encodes
 # On a CPU the activations of 8 views stay below the 32 MB up to which memory is kept for the next batch (`keep_memory`).
 CPU_BATCH, GPU_BATCH = 8, 64
@@ -55,6 +56,8 @@ class Embedder:
         self.config, self.device = config, torch.device(device)
         self.batch_size = config.batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
         self.workers = usable_cores() if config.workers == "auto" else config.workers
+        self.event: Callable[[], Event] | None = torch.cuda.Event if self.device.type == "cuda" else None
+        """Makes what tells that a device is done which computes while this process goes on; None where it does not."""
         self.num_images_encoded = 0
         """Views that went through the encoder so far."""
         self._encoder: Encoder = encoder or registry.build("encoders", config, device=self.device)
@@ -140,9 +143,8 @@ class Embedder:
                 others: list[range] = []
                 read, fed = itertools.tee(self._take(chunks, parts, claims, others))
                 cut = ahead(
-                    lambda wanted: cut_views(images[wanted[0]], wanted[1], self.encoder.image_size) if wanted else torch.empty(0),
-                    self._to_cut(fed, parts, grid), self.workers,
-                )  # fmt: skip
+                    lambda wanted: self._cut(images, *wanted) if wanted else BETWEEN, self._to_cut(fed, parts, grid), self.workers
+                )
                 with contextlib.closing(cut):
                     for known in read:
                         if not known.incomplete:
@@ -174,8 +176,7 @@ class Embedder:
     def reader(self, images: ImageSource, grid: int, flip: bool) -> Reader:
         """Embeddings of any rows, from the cache, which stays open."""
         return Reader(self._parts(images, grid, flip, cached=True), lambda known, parts: self._embed_rows(
-            images, known, parts,
-            ((row, cut_views(images[row], grid, self.encoder.image_size)) for row in known.incomplete), lambda _: None,
+            images, known, parts, ((row, self._cut(images, row, grid, flip)) for row in known.incomplete), lambda _: None
         ), self._say)  # fmt: skip
 
     def _parts(
@@ -210,8 +211,11 @@ class Embedder:
                     claims.release(rows.start)
             yield known
 
-    def _to_cut(self, read: Iterable[PartRows], parts: list[Part], grid: int) -> Iterator[tuple[int, int] | None]:
-        """Images that are to be encoded, in order, and the grid that they are cut by: 0 where only the whole image is missing.
+    def _cut(self, images: ImageSource, row: int, grid: int, mirrored: bool) -> BothWays:
+        return both_ways(cut_views(images[row], grid, self.encoder.image_size), mirrored)
+
+    def _to_cut(self, read: Iterable[PartRows], parts: list[Part], grid: int) -> Iterator[tuple[int, int, bool] | None]:
+        """Images to encode, in order; the grid to cut by, 0 where only the whole image is missing; whether mirrored ones are.
 
         None for a chunk that is complete: so no more of them are read ahead, and held, than images are cut ahead.
         """
@@ -220,14 +224,17 @@ class Embedder:
                 yield None
             for row in known.incomplete:
                 _ = self.encoder  # loaded here, before threads ask for it
-                yield row, 0 if all(parts[i].views.stop == 1 for i in known.missing(row)) else grid
+                missing = [parts[i] for i in known.missing(row)]
+                whole_alone = all(part.views.stop == 1 for part in missing)
+                yield row, 0 if whole_alone else grid, any(part.mirrored for part in missing)
 
     def _embed_rows(
-        self, images: ImageSource, known: PartRows, parts: list[Part], cut: Iterable[tuple[int, Tensor]],
+        self, images: ImageSource, known: PartRows, parts: list[Part], cut: Iterable[tuple[int, BothWays]],
         report: Callable[[int], object],
     ) -> Tensor:  # fmt: skip
         values, start = known.values, known.rows.start
-        views = (Views(i, row, 0, pixels[parts[i].views], parts[i].mirrored) for row, pixels in cut for i in known.missing(row))
+        wanted = ((i, row, pixels[parts[i].mirrored]) for row, pixels in cut for i in known.missing(row))
+        views = (Views(i, row, 0, pixels[parts[i].views]) for i, row, pixels in wanted)
         for batch, embeddings in self._encoded(in_batches(views, self.batch_size)):
             names = [images.name(block.row) for block in batch for _ in range(len(block))]
             self._require_usable(embeddings, names)
@@ -244,34 +251,26 @@ class Embedder:
                     part.cached.write(block.row, target[block.row - start])
             report(batch[-1].row - start)
         report(len(known.rows))
-        pairs = [(part.mirrored, value) for part, value in zip(parts, values, strict=True) if value is not None]
-        plain, mirrored = ([value for is_mirrored, value in pairs if is_mirrored is flip] for flip in (False, True))
-        return torch.from_numpy(np.stack([np.concatenate(views, axis=1) for views in (plain, mirrored) if views], axis=1))
+        last, width = parts[-1], next(value.shape[-1] for value in values if value is not None)
+        whole = np.empty((len(known.rows), 1 + last.mirrored, last.views.stop, width), dtype=np.float16)
+        for part, value in zip(parts, values, strict=True):
+            whole[:, int(part.mirrored), part.views] = value
+        return torch.from_numpy(whole)
 
     def _encoded(self, batches: Iterable[list[Views]]) -> Iterator[tuple[list[Views], np.ndarray]]:
-        """Batches with their embeddings, from a GPU one batch late: while it computes, the next is put together."""
-        late = int(self.device.type != "cpu")
-        waiting: deque[tuple[list[Views], Tensor]] = deque()
+        """Batches with their embeddings, one batch late where the device works by itself: the next is prepared meanwhile."""
+        waiting: deque[tuple[list[Views], Fetched]] = deque()
         for batch in batches:
-            waiting.append((batch, self._encode(batch)))
-            if len(waiting) > late:
+            waiting.append((batch, Fetched(self._encode(batch), self.event)))
+            if len(waiting) > int(self.event is not None):
                 done, embeddings = waiting.popleft()
-                yield done, embeddings.cpu().numpy()
+                yield done, embeddings.wait()
         for done, embeddings in waiting:
-            yield done, embeddings.cpu().numpy()
+            yield done, embeddings.wait()
 
     def _encode(self, batch: list[Views]) -> Tensor:
-        channels, height, width = batch[0].pixels.shape[1:]
-        pinned = self.device.type == "cuda"
-        pixels = torch.zeros(self.batch_size, height, width, channels, dtype=torch.uint8, pin_memory=pinned).permute(0, 3, 1, 2)
-        mirrored, place = [], 0
-        for block in batch:
-            pixels[place : place + len(block)] = block.pixels
-            mirrored += list(range(place, place + len(block))) if block.mirrored else []
-            place += len(block)
-        pixels = pixels.to(self.device, non_blocking=True)
-        turned = torch.tensor(mirrored, dtype=torch.int64, device=self.device)
-        pixels[turned] = pixels[turned].flip(-1)
+        place = sum(map(len, batch))
+        pixels = put_together(batch, self.batch_size, pinned=self.device.type == "cuda").to(self.device, non_blocking=True)
         self.num_images_encoded += place
         embeddings = self.encoder.encode_images(pixels)[:place]
         if self._text_width not in (None, embeddings.shape[-1]):

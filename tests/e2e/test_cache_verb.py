@@ -44,6 +44,24 @@ def test_build_encodes_all_that_an_experiment_needs_and_its_runs_then_load_no_en
     assert json.loads((result.run_dir / "summary.json").read_text())["perf/clip_images_encoded"] == 0
 
 
+WHOLE = ("labeler=vlpl", "labeler.encoder.source=bundled")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "views"),
+    [
+        (("labeler.grid=2",), 2 * 5),
+        (("labeler.grid=2", "labeler.flip=false"), 5),
+        (WHOLE, 2),
+        ((*WHOLE, "labeler.flip=false"), 1),
+    ],
+)
+def test_mirrored_views_are_encoded_where_the_dataset_flips_unless_the_labeler_does_not_want_them(overrides, views, capsys):
+    words = ["dataset.flip=true", "trainer.evaluate_labeler=false", *overrides]
+    assert main(["cache", "build", "--exp", "digits_gpr", "--set", *FEW[:3], *words]) == 0
+    assert f"{20 * views} views encoded; all that digits_gpr needs is cached" in capsys.readouterr().out
+
+
 def test_list_shows_a_line_a_store(run):
     assert run("list")[1].endswith("cache: nothing is cached\n")
     build("trainer.evaluate_labeler=false")

@@ -62,7 +62,7 @@ FLAGS = {
     }
     | {"--table", "--dry-run", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
-    "bench": {"--help", "--plugin", "--images", "--batch-size", "--set", "--output"},
+    "bench": {"--help", "--plugin", "--images", "--batch-size", "--device", "--set", "--output"},
     "cache": {"--help", "--plugin"},
 }
 NO_RUN = "error: run 'absent': no folder with a config.yaml there, nor in "

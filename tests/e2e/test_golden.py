@@ -1,8 +1,8 @@
 """The first steps of two fixed runs in float64, to the ninth decimal of the loss: nothing may change a trajectory unnoticed.
 
 After an intended change: `AEVLP_UPDATE_GOLDEN=1 pytest tests/e2e/test_golden.py`, and commit tests/golden/ with the reason.
-`gpr` depends on the bundled tiny CLIP and on the bundled weights of the network, and has to be renewed with them; `an` uses neither
-and must not change then.
+`gpr` depends on the bundled tiny CLIP and the bundled weights of the network, and has to be renewed with them; `an` uses none of
+these, and must not change then.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from aevlp.bench import material, side
+from aevlp.bench import compare, composition, feeding, material, side
 from aevlp.bench.baseline import masked_gpr_loss, pillow_views
-from aevlp.bench.compare import baseline_cost, project_cost, ratios
+from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.losses.gpr import GPRConfig, gpr_loss
+from aevlp.terminal import Terminal
 from aevlp.vision_language.views import cut_views
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -85,7 +86,96 @@ def test_a_side_measures_every_stage(name, tmp_path, monkeypatch, capsys):
         assert found["encodes_per_image_and_epoch"] == 17
 
 
+def test_a_stand_in_is_busy_for_its_rate_and_is_waited_for_in_turn_alone(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(feeding.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(feeding.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    views = torch.zeros(8, 3, 2, 2)
+    late, in_turn = feeding.StandIn(4.0, in_turn=False), feeding.StandIn(4.0, in_turn=True)
+    late.encode_images(views)
+    first = late.event()
+    late.encode_images(views)
+    assert (clock[0], late.busy) == (100, 4)
+    first.record()  # now, after both
+    first.synchronize()
+    assert clock[0] == 104
+    in_turn.encode_images(views)
+    assert clock[0] == 106
+
+
+def test_feeding_is_measured_without_a_gpu_and_cards_are_computed_from_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(side, "FED", 2)
+    monkeypatch.setattr(composition, "CACHED_ROWS", 4)
+    monkeypatch.setattr("sys.argv", ["side", "feeding", str(tmp_path), "2"])
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "elsewhere"))
+    capsys.readouterr()
+    side.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["one_core"] > 0
+    assert [list(shares) for shares in found["busy"].values()] == [["in turn", "0", "1", "2"]] * 3
+    assert all(0 < share <= 1 for shares in found["busy"].values() for share in shares.values())
+    assert all(seconds > 0 for seconds in found["stages"].values())
+    ratios = cards({"feeding": found, "baseline": {
+        "per_image": {"encode": 17.0, "forward": 1.0, "loss": 0.0, "backward": 1.0, "optimizer": 0.0},
+        "encodes_per_image_and_epoch": 17,
+    }})  # fmt: skip
+    assert list(ratios) == ["2000", "5000", "8000", "10000"]
+    assert ratios["2000"] == composition.compose(composition.Stages(**found["stages"]), 2.0, 2000)
+
+
+def test_every_table_is_shown(capsys):
+    per_image = dict.fromkeys(("decode", "resize", "views", "encode", "assign", "forward", "loss", "backward", "optimizer"), 1.0)
+    stages = dict.fromkeys(composition.Stages.__dataclass_fields__, 0.001)
+    busy = {"0.5": {"in turn": 0.6, "0": 0.9, "1": 0.97, "2": 0.98}, "1.0": {"in turn": 0.5, "0": 0.8, "1": 0.9, "2": 1.0}}
+    result = {
+        "baseline": {"per_image": per_image, "per_step": {"prompts": 1.0}, "peak_memory_mb": 1.0,
+                     "encodes_per_image_and_epoch": 17},
+        "aevlp": {"per_image": per_image | {"cache": 1.0}, "peak_memory_mb": 1.0, "encodes_per_image": 34, "data_wait": 0.0,
+                  "encodes_per_image_when_warm": 0, "precision": "bf16"},
+        "feeding": {"one_core": 5432.1, "busy": busy, "stages": stages},
+        "loss": {"aevlp_syncs": 0, "baseline_syncs": 30}, "ratios": {"run of 8 epochs": 6.0},
+        "machine": {"gpu": None, "processor": "a processor", "threads": 2, "packages": {"torch": "2"}},
+    }  # fmt: skip
+    compare.show(Terminal(), result | {"cards": cards(result)})
+    shown = capsys.readouterr().out
+    for words in (
+        "one core decodes and cuts 5432 views",
+        "workers 2",
+        "97 %",
+        "computed, not measured",
+        "labels of 10 trials",
+        "8000",
+    ):
+        assert words in shown
+
+
+def test_a_photo_takes_the_longer_of_card_and_cores():
+    stages = composition.Stages(
+        baseline_label=0.032,
+        baseline_classify=0.016,
+        label=0.008,
+        label_alone=0.001,
+        identity=0.0008,
+        cached=0.0001,
+        classify=0.004,
+    )
+    found = composition.compose(stages, step_in_views=3.0, card=1000, cores=16)  # the card is slower than the cores
+    assert found["labels of 8 epochs"] == pytest.approx(8 * 0.017 / (0.034 + 0.0002))
+    assert found["labels of 10 trials"] == pytest.approx(80 * 0.017 / (0.034 + 0.002))
+    assert found["run of 8 epochs"] == pytest.approx(8 * 0.020 / (0.034 + 0.0002 + 8 * 0.003))
+    assert found["sweep of 10 trials"] == pytest.approx(80 * 0.020 / (0.034 + 10 * (0.0002 + 8 * 0.003)))
+    fast = composition.compose(stages, step_in_views=3.0, card=1e9, cores=16)  # the cores alone count
+    assert fast["labels of 8 epochs"] == pytest.approx(8 * 0.002 / (0.001 + 0.0002))
+    assert fast["run of 8 epochs"] == pytest.approx(8 * 0.003 / (0.001 + 0.0002 + 8 * 0.00025))
+
+
 def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
     assert main(["bench", "--images", "4", "--batch-size", "8"]) == 2
     assert main(["bench", "-o", str(tmp_path / "absent/bench.json")]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_card_that_is_not_there_is_a_usage_error(capsys):
+    assert main(["bench", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == "error: bench: no CUDA device here; leave --device out\n"

@@ -196,7 +196,16 @@ def test_the_hash_tells_results_apart_and_nothing_else():
     assert hash_of("trainer.threads=1", "trainer.num_workers=3", "trainer.image_cache=ram", "trainer.log_every=9") == hash_of()
     assert hash_of("trainer.evaluate_labeler=false", "labeler.encoder.batch_size=7", "trainer.eval_batch_size=9") == hash_of()
     assert hash_of("labeler=none", "trainer.evaluate_labeler=false") == hash_of("labeler=none")
-    changed = ("loss.rho=.8", "labeler.grid=2", "trainer.epochs=9", "dataset.num_train=9", "selection.labels=observed", "loss=an")
+    assert hash_of("labeler.flip=true", "trainer.num_workers=auto") == hash_of()
+    changed = (
+        "labeler.flip=false",
+        "loss.rho=.8",
+        "labeler.grid=2",
+        "trainer.epochs=9",
+        "dataset.num_train=9",
+        "selection.labels=observed",
+        "loss=an",
+    )
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)
 
 

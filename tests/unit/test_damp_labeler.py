@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from aevlp.config import registry
 from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
 from aevlp.labelers import damp
+from aevlp.vision_language.encoders import Encoder
 from aevlp.vision_language.views import cut_views
 
 pytestmark = pytest.mark.processor
@@ -16,10 +18,10 @@ pytestmark = pytest.mark.processor
 CLASSES, SIDE = 6, 8
 
 
-class PixelEncoder:
+class PixelEncoder(Encoder):
     """Stands for a vision-language model: a fixed random projection of the pixels; class k is text k."""
 
-    image_size = SIDE
+    image_size, title = SIDE, "pixels"
 
     def __init__(self, config, device):
         self.config, self.calls = config, []
@@ -38,7 +40,7 @@ class PixelEncoder:
 
 @pytest.fixture(autouse=True)
 def _pixel_encoder(monkeypatch):
-    monkeypatch.setattr(damp, "DualEncoder", PixelEncoder)
+    monkeypatch.setattr(registry, "build", lambda kind, config, **runtime: PixelEncoder(config, **runtime))
 
 
 def split(count=23, seed=0, shape=(20, 26)):
@@ -50,8 +52,8 @@ def split(count=23, seed=0, shape=(20, 26)):
     return Split(ArrayImages(numbers.integers(0, 256, (count, *shape, 3), dtype=np.uint8)), observed, None)
 
 
-def build(flip=False, seed=3, **settings):
-    values = {"label_graph": {"enabled": False}, "grid": 2, "temperature": 0.3, "threshold": 0.2}
+def build(flip=False, seed=3, mirror=True, **settings):
+    values = {"flip": mirror, "label_graph": {"enabled": False}, "grid": 2, "temperature": 0.3, "threshold": 0.2}
     settings["encoder"] = {"batch_size": 50, "cache": False} | settings.get("encoder", {})
     config = damp.DAMPConfig(name="damp", **values | settings)
     return damp.DAMP(
@@ -117,6 +119,16 @@ def test_labels_change_with_epoch_and_seed_where_views_flip_and_only_there():
     assert torch.equal(labels(still, data, range(23), 1), labels(still, data, range(23), 2))
     assert not torch.equal(labels(flipping, data, range(23), 1), labels(flipping, data, range(23), 2))
     assert not torch.equal(labels(flipping, data, range(23), 1), labels(other, data, range(23), 1))
+
+
+def test_a_labeler_that_does_not_mirror_encodes_half_and_labels_as_where_the_dataset_does_not_flip():
+    data = split()
+    never, still = prepared(data, flip=True, mirror=False), prepared(data)
+    assert never.num_images_encoded == still.num_images_encoded == 23 * 5
+    assert not never.mirrors
+    assert still.mirrors
+    for epoch in (1, 2):
+        assert torch.equal(labels(never, data, range(23), epoch), labels(still, data, range(23), epoch))
 
 
 @pytest.fixture

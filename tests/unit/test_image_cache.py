@@ -63,6 +63,19 @@ def test_images_are_the_same_to_the_bit_and_decoded_once(reads, kind):
 
 
 @pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_what_the_labeler_has_decoded_is_not_decoded_again(reads, kind, monkeypatch):
+    monkeypatch.setattr("aevlp.training.run.write_samples", lambda trainer: None)  # which shows some photos once more
+    words = ("labeler=damp", "labeler.encoder.source=bundled", "labeler.encoder.cache=false", "labeler.label_graph.enabled=false",
+             "labeler.grid=2", "trainer.evaluate_labeler=true")  # fmt: skip
+    plain = runs.newest(aevlp.train(runs.config(*words)).run_dir).weights("model")
+    reads.clear()
+    found = runs.newest(aevlp.train(runs.config(*words, f"trainer.image_cache={kind}")).run_dir).weights("model")
+    # Three are looked at when the data are checked, test images once by the labeler and once by the classifier.
+    assert len(reads) == 3 + 48 + 40 + 2 * 40
+    assert runs.differences(found, plain) == []
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
 def test_a_run_is_the_same_with_and_without(kind):
     words = ("dataset.flip=true", "trainer.epochs=2")
     plain = runs.outcome(aevlp.train(runs.config(*words)).run_dir)

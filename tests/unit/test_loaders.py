@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from aevlp.data import loaders
 from aevlp.data.dataset import Split
-from aevlp.data.images import ArrayImages, resize
+from aevlp.data.image_cache import CachedImages
+from aevlp.data.images import ArrayImages, ImageFiles, resize
 from aevlp.data.loaders import TrainBatch, TrainLoader, eval_loader
 from aevlp.data.random import IMAGE_FLIP, VIEW_FLIP, flips
+from aevlp.data.rows import take_rows
 
 COUNT, SIZE = 23, 12
 
@@ -53,6 +56,22 @@ def assert_equal(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(TrainBatch))
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks_here", "workers"), [(1, 1, 0), (2, 1, 1), (16, 1, 15), (64, 1, 16), (64, 8, 7), (4, 4, 0)]
+)
+def test_auto_takes_all_cores_but_one_and_none_for_images_in_memory(cores, ranks_here, workers, split, tmp_path, monkeypatch):
+    monkeypatch.setattr(loaders, "usable_cores", lambda: cores)
+    monkeypatch.setattr(loaders.ranks, "count", lambda: ranks_here)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks_here))
+    files = ImageFiles(tmp_path, [])
+    assert loaders.useful_workers("auto", files) == workers
+    assert loaders.useful_workers(256, files) == cores
+    some = take_rows(split, np.arange(3)).images
+    cached = CachedImages(some, SIZE, None)
+    assert [loaders.useful_workers("auto", images) for images in (split.images, some, cached)] == [0, 0, 0]
+    assert loaders.useful_workers("auto", CachedImages(files, SIZE, None)) == workers
 
 
 def test_a_batch_holds_image_observed_and_index_and_nothing_else(split):

@@ -1,4 +1,4 @@
-"""The small network's bundled weights: of training handwriting alone, small, better than none, made by a module of the package."""
+"""The small network's bundled weights: of training handwriting alone, better than none, made by a module of the package."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.loading import load_experiment
 from aevlp.data import digits
 from aevlp.data.digits import draw_crops, handwriting_index
-from aevlp.models import train_small_cnn
 from aevlp.models.small_cnn import BUNDLED
+from aevlp.training import pretrain_small_cnn
 
 
 def features(weights, crops):
@@ -61,7 +61,7 @@ def test_digits_begin_from_them_and_none_is_what_it_was():
 
 def test_pretraining_repeats_itself_and_learns(tmp_path, capsys):
     for name, seed, epochs in (("first", 0, 3), ("again", 0, 3), ("other", 1, 1)):
-        train_small_cnn.train(tmp_path / f"{name}.safetensors", seed, num_crops=640, num_epochs=epochs)
+        pretrain_small_cnn.train(tmp_path / f"{name}.safetensors", seed, num_crops=640, num_epochs=epochs)
     first, again, other = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("first", "again", "other"))
     assert first == again != other
     losses = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]

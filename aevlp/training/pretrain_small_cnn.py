@@ -1,4 +1,4 @@
-"""Pretrain the small network: `python -m aevlp.models.train_small_cnn --out FILE` (about 3 minutes on one core).
+"""Pretrain the small network: `python -m aevlp.training.pretrain_small_cnn --out FILE` (75 seconds of one core).
 
 What ImageNet is to photos, these pictures are to digit scenes: another task, which of ten digits one picture shows, on other
 pictures, of 48 px with one handwriting of the *train* part each. No scene and no set of labels is seen.
