@@ -279,7 +279,12 @@ def test_the_labels_of_all_shards_in_their_order_are_those_of_the_whole(tmp_path
     monkeypatch.setattr("aevlp.vision_language.shards.ROWS", 8)
     shards, encoded = [], []
     encode = DAMP.encode
-    monkeypatch.setattr(DAMP, "encode", lambda self, *a, **k: (encode(self, *a, **k), encoded.append(self.num_images_encoded))[0])
+
+    def counted(self, dataset, flip, progress=None, rows=None):
+        encode(self, dataset, flip, progress, rows)
+        encoded.append(self.num_images_encoded)
+
+    monkeypatch.setattr(DAMP, "encode", counted)
     for number in range(3):
         path = tmp_path / f"{number}.csv"
         assert main([*COMMAND, "-o", str(path), "--shard", f"{number}/3"]) == 0
