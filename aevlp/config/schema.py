@@ -26,7 +26,7 @@ from aevlp.folders import user_path
 SPEED_AND_METERS = (
     "trainer.threads", "trainer.num_workers", "trainer.image_cache", "trainer.image_cache_mb", "trainer.log_every",
     "trainer.eval_batch_size", "trainer.evaluate_labeler", "trainer.stop_signals", "labeler.encoder.batch_size",
-    "labeler.encoder.workers", "labeler.encoder.cache",
+    "labeler.encoder.workers", "labeler.encoder.cache", "labeler.table_mb",
     *(f"model.encoder.{name}" for name in ("batch_size", "workers", "cache")),
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.

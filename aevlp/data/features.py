@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aevlp.data.dataset import ImageSource, Split, SPMLData, identity
+from aevlp.data.dataset import ImageSource, SPMLData, identity
 from aevlp.data.random import IMAGE_FLIP, flips
 
 
@@ -52,16 +52,15 @@ def num_encoded(data: SPMLData) -> int:
 
 
 class FeatureBatches:
-    """What a loader of images gives, with features in their place: (features (B,D), observed (B,C), rows (B,)).
+    """What a loader of images gives, with features in their place: (features (B,D), rows (B,)).
 
     `flip` takes the mirror image by the coin that flips the image itself.
     """
 
-    def __init__(self, split: Split, features: Tensor, batches: Iterable[list[tuple[int, int]]], flip: bool, seed: int):
-        self.features, self.observed = features, torch.from_numpy(split.observed)
-        self.batches, self.flip, self.seed = batches, flip, seed
+    def __init__(self, features: Tensor, batches: Iterable[list[tuple[int, int]]], flip: bool, seed: int):
+        self.features, self.batches, self.flip, self.seed = features, batches, flip, seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the (epoch, row) keys that `batches` gives."""
         for keys in self.batches:
             epoch, rows = keys[0][0], [row for _, row in keys]
@@ -69,4 +68,4 @@ class FeatureBatches:
             mirrored = np.zeros(len(rows), dtype=bool)
             if self.flip:
                 mirrored = flips(IMAGE_FLIP, self.seed, epoch, rows, 1)[:, 0]
-            yield self.features[index, torch.from_numpy(mirrored.astype(np.int64))], self.observed[index], index
+            yield self.features[index, torch.from_numpy(mirrored.astype(np.int64))], index

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.data import decoding
+from aevlp.data.shared import SharedArray
 from aevlp.input import open_file, require_file
 
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
@@ -80,10 +81,20 @@ class ImageFiles:
 
     def __init__(self, root: Path, names: Sequence[str], rows: np.ndarray | None = None):
         self.root = root
-        self.rows = np.arange(len(names)) if rows is None else rows  # as people know them, for messages
+        self._rows = SharedArray(np.arange(len(names)) if rows is None else rows)
         # One block of memory: a list of str would be copied page by page into every forked worker.
-        self.names = np.asarray(names, dtype=np.str_)
+        self._names = SharedArray(np.asarray(names, dtype=np.str_))
         self.changes = Counter()
+
+    @property
+    def names(self) -> np.ndarray:
+        """(N,) of str, below the root."""
+        return self._names.array
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(N,) as people know them, for messages."""
+        return self._rows.array
 
     def absence(self, row: int) -> str | None:
         """What to tell where the file of a row is absent, or no file."""

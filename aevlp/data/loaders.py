@@ -40,26 +40,28 @@ class _Rows(Dataset):
 
 
 class _TrainSet(_Rows):
-    def __init__(self, split: Split, image_size: int, flip: bool, seed: int):
-        self.split, self.image_size, self.flip, self.seed = split, image_size, flip, seed
+    """Images and their rows. Labels stay in the main process, which looks them up by row: a worker would hold them all."""
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+    def __init__(self, images: ImageSource, image_size: int, flip: bool, seed: int):
+        self.images, self.image_size, self.flip, self.seed = images, image_size, flip, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, row = key  # the epoch travels with the row, so that workers can live as long as the run
-        image = resize(self.split.images[row][None], self.image_size)[0]
+        image = resize(self.images[row][None], self.image_size)[0]
         if self.flip and flips(IMAGE_FLIP, self.seed, epoch, [row], 1)[0, 0]:
             image = image.flip(-1)
-        return image, torch.from_numpy(self.split.observed[row]), row
+        return image, row
 
 
 class _EvalSet(_Rows):
-    def __init__(self, split: Split, image_size: int):
-        self.split, self.image_size = split, image_size
+    def __init__(self, images: ImageSource, image_size: int):
+        self.images, self.image_size = images, image_size
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.images)
 
     def __getitem__(self, row: int) -> Tensor:
-        return resize(self.split.images[row][None], self.image_size)[0]
+        return resize(self.images[row][None], self.image_size)[0]
 
 
 class _EpochBatches:
@@ -95,21 +97,23 @@ class TrainLoader:
         num_workers = useful_workers(num_workers, split.images)
         self._batches = _EpochBatches(len(split), batch_size, seed)
         self.batches_per_epoch = len(self._batches)
+        self._observed = torch.from_numpy(split.observed)
         features = stored_features(split.images)
         self._loader: DataLoader | FeatureBatches
         if features is not None:
-            self._loader = FeatureBatches(split, features, self._batches, flip, seed)
+            self._loader = FeatureBatches(features, self._batches, flip, seed)
             return
         self._loader = DataLoader(
-            _TrainSet(split, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
+            _TrainSet(split.images, image_size, flip, seed), batch_sampler=self._batches, num_workers=num_workers,
             persistent_workers=num_workers > 0, **_options(num_workers),
         )  # fmt: skip
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainBatch]:
         """Batches of `epoch` from batch number `start` on; the ones before are skipped without decoding."""
         self._batches.epoch, self._batches.start = epoch, start
-        for image, observed, index in _batches(self._loader):
-            yield TrainBatch(image, observed, index)
+        for image, index in _batches(self._loader):
+            observed = self._observed[index]
+            yield TrainBatch(image, observed.pin_memory() if torch.cuda.is_available() else observed, index)
 
     def size(self, batch: int) -> int:
         """Images of batch number `batch` of an epoch, those of all ranks."""
@@ -135,7 +139,7 @@ def eval_loader(split: Split, *, image_size: int, batch_size: int, num_workers: 
     # To start one takes longer than to decode a batch.
     num_workers = useful_workers(num_workers, split.images) if len(rows) > batch_size else 0
     return _batches(DataLoader(
-        _EvalSet(split, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
+        _EvalSet(split.images, image_size), sampler=rows, batch_size=batch_size, num_workers=num_workers, **_options(num_workers)
     ))  # fmt: skip
 
 

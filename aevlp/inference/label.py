@@ -25,6 +25,7 @@ from aevlp.output import output_file
 from aevlp.training import labels_worth
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
+from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
 # "label" and "absent" are as in labels.csv: what is known, and with it what the row adds. "view" is whole, tile or tiles (their
@@ -59,11 +60,12 @@ class Labeled:
 
 
 def write_pseudo_labels(
-    config: ExperimentConfig, path: Path | None, form: str, kept: Mapping[str, float] | None = None
+    config: ExperimentConfig, path: Path | None, form: str, kept: Mapping[str, float] | None = None, shard: Shard = WHOLE
 ) -> Labeled:
     """Write the pseudo-labels of the training split in a format of `label_formats`, batch by batch; to stdout without a path.
 
-    `kept` are the figures of a run's labeler.json, whose settings are taken instead of finding them.
+    `kept` are the figures of a run's labeler.json, whose settings are taken instead of finding them. The rows of all shards, in
+    their order, are those of the whole.
 
     Raises:
         ConfigError: the labeler assigns nothing, or cannot tell why.
@@ -83,8 +85,10 @@ def write_pseudo_labels(
                 "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
                 device=Accelerator().device,
             )  # fmt: skip
+            wanted, part = shard.rows(len(split)), wanted_rows(labeler, shard, len(split))
             with progress_bar("encode views", len(split)) as progress:
-                labeler.encode(split, flip=False, progress=lambda done, _: progress(done))  # as one list of images, not by chunks
+                # As one list of images, and not by parts.
+                labeler.encode(split, flip=False, progress=lambda done, _: progress(done), **part)
             notes = list(data.notes)
             if kept is None:
                 labels_worth.find_settings(config, split, labeler, notes.append)
@@ -93,21 +97,22 @@ def write_pseudo_labels(
             worth = labels_worth.foretell(config, split, labeler)
             notes += worth.lines() if worth is not None else []
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
-            targets = data.train.targets
+            chunks = [range(first, min(first + CHUNK, wanted.stop)) for first in range(wanted.start, wanted.stop, CHUNK)]
             with progress_bar("label", len(split)) as progress:
-                for first in range(0, len(split), CHUNK):
-                    rows = np.arange(first, min(first + CHUNK, len(split)))
-                    chunk = take_rows(split, rows)
-                    found = labeler.explain(chunk, lambda done, _, first=first: progress(first + done))
+                explained = labeler.explain_parts(split, chunks, lambda done, _: progress(done))
+                for rows, found in zip(chunks, explained, strict=True):
                     if found is None:
                         raise ConfigError(silent)
+                    chunk = take_rows(data.train, np.array(rows))
                     append(as_photos(found, chunk, data.class_names, data.train.images))
-                    counts += _counts(found, None if targets is None else targets[rows], len(data.class_names))
-                    progress(int(rows[-1]) + 1)
-        known = (split.observed > 0).sum(axis=0, dtype=np.int64)
-        right, to_find = (None, None) if targets is None else (counts[2], int((targets[split.observed == 0] == 1).sum()))
+                    counts += _counts(found, chunk.targets, len(data.class_names))
+                    progress(rows.stop)
+        observed = split.observed[wanted.start : wanted.stop]
+        known, right, to_find = (observed > 0).sum(axis=0, dtype=np.int64), None, None
+        if data.train.targets is not None:
+            right, to_find = counts[2], int((data.train.targets[wanted.start : wanted.stop][observed == 0] == 1).sum())
         mirrored = config.dataset.flip and labeler.mirrors
-        return Labeled(data.class_names, len(split), known, counts[0], counts[1], right, notes, mirrored, to_find)
+        return Labeled(data.class_names, len(wanted), known, counts[0], counts[1], right, notes, mirrored, to_find)
 
 
 def _counts(found: Explained, targets: np.ndarray | None, num_classes: int) -> np.ndarray:

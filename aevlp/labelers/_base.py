@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aevlp.data.dataset import Split
+from aevlp.data.rows import take_rows
 
 ReportProgress = Callable[[int, int], None]
 """Called with (images done, images in all); may raise to stop."""
@@ -87,10 +88,25 @@ class Labeler:
         """
         return None
 
-    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
-        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache."""
+    def explain_parts(
+        self, dataset: Split, parts: Iterable[range], progress: ReportProgress | None = None
+    ) -> Iterator[Explained | None]:
+        """`explain` for each of these ranges of rows; what it gives counts rows from 0 in each."""
+        for rows in parts:
 
-    def count_missing(self, dataset: Split, flip: bool) -> int | None:
+            def report(done: int, _: int, first: int = rows.start) -> None:
+                if progress:
+                    progress(first + done, len(dataset))
+
+            yield self.explain(take_rows(dataset, np.array(rows)), report)
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
+        """Fill the cache with the views of a split, mirror images included where `flip`; nothing where there is no cache.
+
+        `rows`, where it is given, are all that is wanted: a part of the work of a job array (`--shard`).
+        """
+
+    def count_missing(self, dataset: Split, flip: bool, rows: range | None = None) -> int | None:
         """Views to encode before a split is labeled, their mirror images included where `flip`; None where it cannot count."""
         return None
 
@@ -100,6 +116,10 @@ class Labeler:
     def trial(self, dataset: Split, rows: np.ndarray) -> Trial | None:
         """Some rows of the training images to try the labeler on; None where it cannot tell what its labels may be worth."""
         return None
+
+    def table_mb(self, num_images: int) -> float:
+        """Megabytes that it would keep in memory for so many training images; its `table_mb` may forbid it."""
+        return 0.0
 
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Class probabilities (B,V,C) of the views of training rows `index` (B,), for people to look at; None where unknown."""

@@ -13,8 +13,9 @@ The public code computes the negatives but stores them as 0 (`negatives: off`); 
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
 from aevlp.data.rows import take_rows
 from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
+from aevlp.labelers._cosines import Streamed, cosines_of, require_cache, table_mb
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
@@ -76,6 +78,8 @@ class DAMPConfig(ComponentConfig):
     """Share of the classes, those with the smallest mean score, that are negatives."""
     calibrate: int = Field(0, ge=0, le=1_000_000)
     """Training photos with a known label on which temperature and threshold are chosen, by known labels alone; 0: as given."""
+    table_mb: int = Field(2048, ge=0)
+    """Most that the cosines of all training views may take, in MB; beyond it they are computed from the cache as needed."""
 
     @field_validator("prompts")
     @classmethod
@@ -155,6 +159,8 @@ class DAMP(Labeler):
             features = features + residual(features, config.label_graph, seed).to(features.device)
         self.text = torch.nn.functional.normalize(features, dim=-1)
         self._cosines = torch.empty(0)
+        self._streamed: Streamed | None = None
+        self._notify = notify or (lambda _: None)
         self.threshold = config.threshold
         if config.temperature == "encoder":
             self.temperature = self.embedder.temperature
@@ -170,61 +176,107 @@ class DAMP(Labeler):
     def cosines(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> Tensor:
         """(N,F,V,C) float32: F = 2 holds the views as they are and mirrored, F = 1 as they are."""
         result = torch.empty(len(dataset), 1 + flip, 1 + self.config.grid**2, len(self.text))
+        for rows, cosines in self._chunks(dataset, flip, progress):
+            result[rows.start : rows.stop] = cosines.cpu()
+        return result
+
+    def _chunks(self, dataset: Split, flip: bool, progress: ReportProgress | None) -> Iterator[tuple[range, Tensor]]:
+        """The same, some rows at a time, on the device of the encoder; in any order."""
         try:
             for rows, embeddings in self.embedder.embed(dataset.images, self.config.grid, flip, progress, self.uses_cache):
-                cosines = embeddings.to(self.text.device).float() @ self.text.T
-                result[rows.start : rows.stop] = cosines.cpu()
+                yield rows, cosines_of(embeddings, self.text)
         finally:
             self.num_images_encoded = self.embedder.num_images_encoded
-        return result
 
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Encode what is not cached of the views of all training images, and their mirror images where the dataset flips."""
+        needed = self.table_mb(len(dataset))
+        if needed > self.config.table_mb and self.uses_cache:
+            require_cache(needed, self.config.table_mb, self.embedder.has_reader)
+            self._notify(
+                f"cosines of all training views take {needed:,.0f} MB, labeler.table_mb allows {self.config.table_mb:,}: they "
+                "are computed from the cache as needed"
+            )
+            self.encode(dataset, self.flip, progress)
+            reader = self.embedder.reader(dataset.images, self.config.grid, self.flip)
+            self._streamed = Streamed(reader, self.text, len(dataset))
+            return
         # On the encoder's device, so that a training step need not wait for the host: .7 GB for COCO at grid 4.
-        self._cosines = self.cosines(dataset, self.flip, progress).to(self.text.device)
+        self._streamed, self._cosines = None, self.cosines(dataset, self.flip, progress).to(self.text.device)
+
+    def table_mb(self, num_images: int) -> float:
+        """Megabytes of the cosines of so many training images."""
+        return table_mb(num_images, self.flip, 1 + self.config.grid**2, len(self.text))
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
         """See `aevlp.labelers`. Where the dataset flips, each view is mirrored by a coin of its own in each epoch."""
+        coins = None
+        if self.flip:
+            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), 1 + self.config.grid**2))
+        if self._streamed is not None:
+            return self.assign(self._streamed(index, coins).to(observed.device), observed)
         device = self._cosines.device
         stored = self._cosines[index.to(device, non_blocking=True)]
         cosines = stored[:, 0]
-        if self.flip:
-            coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), cosines.shape[1]))
+        if coins is not None:
             cosines = torch.where(coins.to(device, non_blocking=True)[:, :, None], stored[:, 1], cosines)
         return self.assign(cosines.to(observed.device), observed)
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:
         """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
-        cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
-        observed = torch.from_numpy(dataset.observed)
-        blind, _ = scores(cosines, torch.zeros_like(observed), temperature=self.temperature, eta=self.config.eta)
-        return blind, self.assign(cosines, observed)
+        shape = len(dataset), len(self.text)
+        blind, pseudo = torch.empty(shape), torch.empty(shape, dtype=torch.int8)
+        for rows, cosines in self._chunks(dataset, False, progress):
+            chunk, observed = slice(rows.start, rows.stop), torch.from_numpy(dataset.observed[rows.start : rows.stop])
+            cosines = cosines[:, 0].cpu()
+            zeros = torch.zeros_like(observed)
+            blind[chunk] = scores(cosines, zeros, temperature=self.temperature, eta=self.config.eta)[0]
+            pseudo[chunk] = self.assign(cosines, observed)
+        return blind, pseudo
 
     def explain(self, dataset: Split, progress: ReportProgress | None = None) -> Explained:
         """See `aevlp.labelers`; every view as it is, so where the dataset flips, an epoch's labels can differ."""
         cosines = self.cosines(dataset, flip=False, progress=progress)[:, 0]
-        observed = torch.from_numpy(dataset.observed)
-        pseudo = self.assign(cosines, observed)
-        return explain(cosines, observed, pseudo, temperature=self.temperature, eta=self.config.eta)
+        return self._explained(cosines, torch.from_numpy(dataset.observed))
 
-    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None) -> None:
+    def explain_parts(
+        self, dataset: Split, parts: Iterable[range], progress: ReportProgress | None = None
+    ) -> Iterator[Explained | None]:
+        """See `aevlp.labelers`; a cache is opened once, not for each part."""
+        if not self.embedder.has_reader:
+            yield from super().explain_parts(dataset, parts, progress)
+            return
+        with contextlib.closing(self.embedder.reader(dataset.images, self.config.grid, flip=False)) as reader:
+            for rows in parts:
+                cosines = cosines_of(reader.read(rows), self.text)[:, 0].cpu()
+                yield self._explained(cosines, torch.from_numpy(dataset.observed[rows.start : rows.stop]))
+
+    def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
         """Encode what is not cached of the views of a split."""
         if self.config.encoder.cache:
             try:
-                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress):
+                for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress, rows=rows):
                     pass
             finally:
                 self.num_images_encoded = self.embedder.num_images_encoded
 
-    def count_missing(self, dataset: Split, flip: bool) -> int:
+    def count_missing(self, dataset: Split, flip: bool, rows: range | None = None) -> int:
         """Views of a split that are not in the cache."""
-        return self.embedder.count_missing(dataset.images, self.config.grid, flip)
+        return self.embedder.count_missing(dataset.images, self.config.grid, flip, rows)
 
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
-        if not len(self._cosines):
+        if self._streamed is not None:
+            cosines = self._streamed(index)
+        elif len(self._cosines):
+            cosines = self._cosines[index.to(self._cosines.device)][:, 0]
+        else:
             return None
-        return torch.softmax(self._cosines[index.to(self._cosines.device)][:, 0] / self.temperature, dim=-1).cpu()
+        return torch.softmax(cosines / self.temperature, dim=-1).cpu()
+
+    def _explained(self, cosines: Tensor, observed: Tensor) -> Explained:
+        pseudo = self.assign(cosines, observed)
+        return explain(cosines, observed, pseudo, temperature=self.temperature, eta=self.config.eta)
 
     def settle(self, found: Mapping[str, float]) -> None:
         """Take `temperature` and `threshold`, as far as they are given, instead of those of the configuration."""
@@ -234,7 +286,9 @@ class DAMP(Labeler):
 
     def trial(self, dataset: Split, rows: np.ndarray) -> Trial:
         """See `aevlp.labelers`; every view as it is. After `prepare` nothing is read."""
-        if len(self._cosines):
+        if self._streamed is not None:
+            cosines = self._streamed(torch.from_numpy(rows))
+        elif len(self._cosines):
             cosines = self._cosines[torch.from_numpy(rows).to(self._cosines.device)][:, 0]
         else:
             cosines = self.cosines(take_rows(dataset, rows), flip=False)[:, 0]

@@ -36,6 +36,8 @@ class VLPLConfig(ComponentConfig):
     """Probability above which a class is a pseudo-positive; at .3 there are at most three."""
     calibrate: int = Field(0, ge=0, le=1_000_000)
     """Training photos with a known label on which temperature and threshold are chosen, by known labels alone; 0: as given."""
+    table_mb: int = Field(2048, ge=0)
+    """Most that the cosines of all training views may take, in MB; beyond it they are computed from the cache as needed."""
 
     @field_validator("prompts")
     @classmethod
@@ -50,7 +52,7 @@ class VLPLConfig(ComponentConfig):
             name="damp", encoder=self.encoder, prompts=self.prompts, label_graph=LabelGraphConfig(enabled=False), grid=0,
             flip=self.flip,
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
-            calibrate=self.calibrate,
+            calibrate=self.calibrate, table_mb=self.table_mb,
         )  # fmt: skip
 
 

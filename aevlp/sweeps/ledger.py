@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from aevlp.sweeps.owner import LOST_SECONDS, is_dead
+from aevlp.owner import LOST_SECONDS, is_dead
 from aevlp.system import take_lock
 
 MAX_RETRIES = 2

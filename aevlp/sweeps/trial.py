@@ -14,9 +14,9 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from aevlp.owner import SEEN_SECONDS, this_process
 from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
-from aevlp.sweeps.owner import SEEN_SECONDS, this_process
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
 

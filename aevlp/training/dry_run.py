@@ -63,6 +63,8 @@ class Rehearsal:
     memory_mb: float
     """Peak of this process so far."""
     checkpoint_mb: float
+    table_mb: float
+    """What the labeler wants to keep in memory for the whole training set."""
 
     def training_seconds(self, settings: TrainerConfig) -> float:
         """All epochs of a run that nothing stops early."""
@@ -118,7 +120,7 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         size = _save_and_reload(trainer)
     return Rehearsal(
         loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
-        len(data.train), len(data.val), peak_memory_mb(), size,
+        len(data.train), len(data.val), peak_memory_mb(), size, task.labeler.table_mb(len(data.train)),
     )  # fmt: skip
 
 
@@ -148,6 +150,12 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  step         {1000 * found.step_seconds:.0f} ms for {settings.batch_size} images")
     console.print(f"  views        {found.views_per_image} per training image")
     console.print(f"  memory       {found.memory_mb:.0f} MB at most so far")
+    if found.table_mb:
+        budget = getattr(config.labeler, "table_mb", math.inf)
+        kept = (
+            "kept in memory" if found.table_mb <= budget else f"over labeler.table_mb={budget}: computed from the cache as needed"
+        )
+        console.print(f"  cosines      {found.table_mb:,.1f} MB of the whole run, {kept}")
     console.print(f"  checkpoint   {found.checkpoint_mb:.1f} MB; up to three are kept")
     if found.missing is None:
         console.print(f"  whole run    about {training} for {settings.epochs} epochs, {UNCOUNTED.format(config.labeler.name)}")

@@ -27,16 +27,17 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     with StopFlag() as stop, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         began = time.monotonic()
-        told = began
+        told, there = began, 0
 
         def report(done: int) -> None:
-            nonlocal told
+            nonlocal told, there
             stop.check()
             bar.update(task, completed=done)
+            there = there or done  # what was done before took no time
             now = time.monotonic()
             if not console.is_terminal and now - told >= LINE_SECONDS:
                 told = now
-                left = f", about {duration((now - began) / done * (total - done))} left" if done else ""
+                left = f", about {duration((now - began) / (done - there) * (total - done))} left" if done > there else ""
                 console.say(f"{title}: {done} of {total}{left}")
 
         yield report

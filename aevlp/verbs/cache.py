@@ -11,6 +11,7 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
+from aevlp.vision_language.shards import WHOLE, Shard, add_shard, wanted_rows
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="what there is").set_defaults(act=show)
     build = actions.add_parser("build", help="encode what an experiment needs, ahead of its runs", allow_abbrev=False)
     add_experiment(build)
+    add_shard(build)
     build.set_defaults(act=fill)
     actions.add_parser("verify", help="look at every checksum").set_defaults(act=verify)
     clearing = actions.add_parser("clear", help="remove stores", allow_abbrev=False)
@@ -69,8 +71,8 @@ def show(_: argparse.Namespace) -> None:
 
 def fill(arguments: argparse.Namespace) -> None:
     """Encode what is missing; AevlpError where it could not be kept. Stopped by a signal, it goes on from there next time."""
-    config = given_experiment(arguments, "whose images to encode")
-    _encode(config)
+    shard = Shard.parse(arguments.shard)
+    _encode(given_experiment(arguments, "whose images to encode"), shard)
 
 
 def verify(_: argparse.Namespace) -> int:
@@ -116,8 +118,13 @@ def clear(arguments: argparse.Namespace) -> None:
     say(f"{len(chosen)} stores removed, {size / 2**20:.1f} MB")
 
 
-def _encode(config: ExperimentConfig) -> None:
+def _encode(config: ExperimentConfig, shard: Shard) -> None:
     of_labeler, of_model = hasattr(config.labeler, "encoder"), getattr(config.model, "on_features", False)
+    if of_model and shard != WHOLE:
+        raise ConfigError(
+            f"--shard {shard}: the features of model {config.model.name} are not divided; leave --shard out: processes that fill "
+            "one cache divide the work among themselves"
+        )
     if not of_model and not getattr(getattr(config.labeler, "encoder", None), "cache", False):
         raise ConfigError(
             f"labeler {config.labeler.name} caches nothing here: it has no encoder, or labeler.encoder.cache is off"
@@ -141,22 +148,29 @@ def _encode(config: ExperimentConfig) -> None:
     wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
     if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
-    for name, split, flip in wanted:
+    parts = [wanted_rows(labeler, shard, len(split)) for _, split, _ in wanted]
+    for (name, split, flip), part in zip(wanted, parts, strict=True):
         with progress_bar(f"encode {name}", len(split)) as progress:
-            labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done))
+            labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done), **part)
     encoded = labeler.num_images_encoded
     if of_model:
         with progress_bar("encode features", len(data.train)) as progress:
             learnt_from = as_learnt_from(config, data, Accelerator().device, say, lambda done, _: progress(done))[0]
         encoded += num_encoded(learnt_from)
-    missing = total_of([count_features(config, data), *(labeler.count_missing(split, flip) for _, split, flip in wanted)])
+    of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
+    missing = total_of([count_features(config, data), *of_parts])
     if missing is None:
         say(f"{encoded} views encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
             f"all that {config.name} needs is cached is not known")  # fmt: skip
         return
     if missing:
         raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
-    say(f"{encoded} views encoded; all that {config.name} needs is cached")
+    if shard == WHOLE:
+        say(f"{encoded} views encoded; all that {config.name} needs is cached")
+        return
+    left = total_of(labeler.count_missing(split, flip) for _, split, flip in wanted)
+    say(f"{encoded} views encoded; shard {shard} of what {config.name} needs is cached, {left:,} views of other shards are not "
+        "yet")  # fmt: skip
 
 
 def _used(folder: Path) -> float:

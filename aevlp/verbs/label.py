@@ -10,6 +10,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
+from aevlp.vision_language.shards import WHOLE, Shard, add_shard
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
@@ -22,10 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", metavar="RUN", help="run folder, id or `latest`: the same as its --exp config.yaml")
     add_experiment(parser)
     add_labels_file(parser)
+    add_shard(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Label, and say how much of what."""
+    shard = Shard.parse(arguments.shard)
     path, form = given_labels_file(arguments)
     folder = None
     if arguments.source is not None:
@@ -40,11 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.inference.label_summary import print_labeled
     from aevlp.terminal import Terminal
 
-    found = write_pseudo_labels(config, path, form, None if folder is None else _kept(folder, config))
+    found = write_pseudo_labels(config, path, form, None if folder is None else _kept(folder, config), shard)
     for note in found.notes:
         say(note, error=True)
     count, where = int(found.assigned.sum() + found.absent.sum()), "" if path is None else f": {path}"
-    say(f"{count} pseudo-labels of {found.num_images} training images{where}", error=path is None)
+    part = "" if shard == WHOLE else f" of shard {shard}"
+    say(f"{count} pseudo-labels of {found.num_images} training images{part}{where}", error=path is None)
     print_labeled(found, Terminal(stderr=path is None))
 
 

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from aevlp.data.dataset import ImageSource
 from aevlp.vision_language.encoders import Encoder
+from aevlp.vision_language.shards import chunks_of
 
 ReportProgress = Callable[[int, int], None]
-ROWS = 64  # images at a time
+
+
+@dataclass(frozen=True)
+class NamedReader:
+    """As `aevlp.vision_language.reader.Reader`: embeddings of any rows of some images."""
+
+    encoder: Encoder
+    images: ImageSource
+    grid: int
+    flip: bool
+
+    def count(self) -> int:
+        """All: those that are missing have ended `embed_by_name`."""
+        return len(self.images)
+
+    def read(self, index: Sequence[int]) -> Tensor:
+        """Embeddings (B, 1 + flip, 1 + grid * grid, D) float16 of these rows; a mirror image has those of the image."""
+        views = self.encoder.embed_names([self.images.name(row) for row in index], self.grid).half()
+        return torch.stack([views] * (1 + self.flip), dim=1)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def embed_by_name(
-    encoder: Encoder, images: ImageSource, grid: int, flip: bool, progress: ReportProgress | None
+    encoder: Encoder, images: ImageSource, rows: range, grid: int, flip: bool, progress: ReportProgress | None
 ) -> Iterator[tuple[range, Tensor]]:
-    """As `Embedder.embed`; no image is decoded, and a mirror image has the embeddings of the image."""
-    names = [images.name(row) for row in range(len(images))]
-    if names:
-        encoder.require_names(names, grid)  # all at once, so that all that is missing is told
-    for start in range(0, len(names), ROWS):
-        rows = range(start, min(start + ROWS, len(names)))
-        views = encoder.embed_names(names[rows.start : rows.stop], grid).half()
-        yield rows, torch.stack([views] * (1 + flip), dim=1)
+    """As `Embedder.embed`; no image is decoded."""
+    if rows:
+        encoder.require_names([images.name(row) for row in rows], grid)  # all at once, so that all that is missing is told
+    reader = NamedReader(encoder, images, grid, flip)
+    for part in chunks_of(rows):
+        yield part, reader.read(part)
         if progress:
-            progress(rows.stop, len(names))
+            progress(part.stop, len(images))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import math
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,43 +20,22 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
 from aevlp.system import keep_memory, usable_cores
-from aevlp.vision_language.by_name import ROWS, ReportProgress, embed_by_name
+from aevlp.vision_language.by_name import NamedReader, ReportProgress, embed_by_name
+from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.encoders._base import DEFAULT
 from aevlp.vision_language.feeding import BothWays, Event, Fetched, Views, ahead, both_ways, in_batches, put_together
+from aevlp.vision_language.parts import Part, PartRows, count_complete, read_rows
+from aevlp.vision_language.reader import Reader
+from aevlp.vision_language.shards import chunks_of
 from aevlp.vision_language.views import cut_views
 
+BETWEEN = torch.empty(0), torch.empty(0)  # stands for a chunk of which nothing is cut
+WAIT_SECONDS = 0.5  # between two looks at images that another process encodes
 # On a CPU the activations of 8 views stay below the 32 MB up to which memory is kept for the next batch (`keep_memory`).
 CPU_BATCH, GPU_BATCH = 8, 64
-
-
-@dataclass
-class _Part:
-    """One part of the views of all images: a range of the views of `cut_views`, mirrored or not."""
-
-    views: slice
-    mirrored: bool
-    cached: CachedRows | None
-
-
-@dataclass
-class _Rows:
-    """Consecutive images, and what is cached of each part of their views."""
-
-    rows: range
-    values: list[np.ndarray | None]
-    found: list[np.ndarray]
-
-    def missing(self, row: int) -> list[int]:
-        """Parts of an image's views that are to be encoded."""
-        return [i for i, found in enumerate(self.found) if not found[row - self.rows.start]]
-
-    @property
-    def incomplete(self) -> list[int]:
-        """Images of which anything is to be encoded."""
-        return [row for row in self.rows if self.missing(row)]
 
 
 class Embedder:
@@ -141,70 +121,98 @@ class Embedder:
         return features
 
     def embed(
-        self, images: ImageSource, grid: int, flip: bool, progress: ReportProgress | None = None, cached: bool = True
-    ) -> Iterator[tuple[range, Tensor]]:
+        self, images: ImageSource, grid: int, flip: bool, progress: ReportProgress | None = None, cached: bool = True,
+        rows: range | None = None,
+    ) -> Iterator[tuple[range, Tensor]]:  # fmt: skip
         """Embeddings of the views of all images, a range of rows at a time and each row once.
+
+        Where other processes fill the same cache, each chunk of images is encoded by one of them, and read by all.
 
         Args:
             images: an image is decoded once at most, and not at all where its embeddings are known.
             grid: tiles per side, as in `cut_views`.
             flip: whether the mirror images of all views are wanted as well.
             progress: called with (images done, images in all); what it raises ends the work, and what is done stays cached.
+                What other processes have done counts.
             cached: False encodes all and keeps nothing.
+            rows: only these, which begin and end with a chunk (`Shard.rows`).
 
         Yields:
             rows, and their embeddings (n, 1 + flip, 1 + grid * grid, D) float16, of unit length before rounding. The ranges
             are the same in every run, but begin anywhere where there is a cache: so several processes share the work.
         """
-        count = len(images)
+        count, rows = len(images), range(len(images)) if rows is None else rows
         if self.by_name:
             if flip:
                 self._say(f"encoder {self.title} knows no mirror images; they count as the images themselves")
-            yield from embed_by_name(self.encoder, images, grid, flip, progress)
+            yield from embed_by_name(self.encoder, images, rows, grid, flip, progress)
             return
-        parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if count else []
-        chunks = [range(i, min(i + ROWS, count)) for i in range(0, count, ROWS)]
-        if cached and self._files is not None and chunks:
+        parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if rows else []
+        chunks, store = chunks_of(rows), parts[0].cached if parts else None
+        claims = Claims(store.folder.name if store else None)
+        if store is not None:
             first = random.SystemRandom().randrange(len(chunks))
             chunks = chunks[first:] + chunks[:first]
-        done = 0
-        read, fed = itertools.tee(self._read(rows, parts) for rows in chunks)
-        cut = ahead(
-            lambda wanted: both_ways(cut_views(images[wanted[0]], wanted[1], self.encoder.image_size), wanted[2]),
-            self._to_cut(fed, parts, grid), self.workers,
-        )  # fmt: skip
+        done, complete, finished = 0, count_complete(parts), range(0)
+
+        def report(more: int) -> None:
+            claims.keep()
+            if progress:
+                progress(max(done + more, next(complete)), count)
+
         try:
-            for known in read:
-
-                def report(more: int, done: int = done) -> None:
-                    if progress:
-                        progress(done + more, count)
-
-                yield known.rows, self._embed_rows(images, known, parts, zip(known.incomplete, cut, strict=False), report)
-                done += len(known.rows)
+            while chunks:
+                others: list[range] = []
+                read, fed = itertools.tee(self._take(chunks, parts, claims, others))
+                cut = ahead(
+                    lambda wanted: self._cut(images, *wanted) if wanted else BETWEEN, self._to_cut(fed, parts, grid), self.workers
+                )
+                with contextlib.closing(cut):
+                    for known in read:
+                        if not known.incomplete:
+                            next(cut)
+                        yield known.rows, self._embed_rows(images, known, parts, zip(known.incomplete, cut, strict=False), report)
+                        done += len(known.rows)
+                        claims.release(known.rows.start)
+                if len(others) == len(chunks):
+                    self._say("all images but those that other processes are encoding are done: waits for them")
+                    report(0)
+                    time.sleep(WAIT_SECONDS)
+                chunks = others
+            finished = rows
         finally:
-            cut.close()
+            claims.close(finished)
             for part in parts:
-                if part.cached is not None:
-                    part.cached.close()
+                part.close()
 
-    def count_missing(self, images: ImageSource, grid: int, flip: bool) -> int:
-        """Views that `embed` would have to encode."""
+    def count_missing(self, images: ImageSource, grid: int, flip: bool, rows: range | None = None) -> int:
+        """Views that `embed` would have to encode, as far as can be told without reading what is there."""
+        rows = range(len(images)) if rows is None else rows
         total = 0
         if self.by_name:
             return total
         for part in self._parts(images, grid, flip, cached=True):
-            missing = len(images)
-            if part.cached is not None:
-                ranges = (range(i, min(i + ROWS, len(images))) for i in range(0, len(images), ROWS))
-                missing = sum(int((~part.cached.read(rows)[1]).sum()) for rows in ranges)
-                part.cached.close()
-            total += missing * (part.views.stop - part.views.start)
+            there = 0 if part.cached is None else int(part.cached.there()[rows.start : rows.stop].sum())
+            total += (len(rows) - there) * (part.views.stop - part.views.start)
+            part.close()
         return total
+
+    @property
+    def has_reader(self) -> bool:
+        """Whether embeddings can be read again without being computed."""
+        return self.by_name or self.config.cache
+
+    def reader(self, images: ImageSource, grid: int, flip: bool) -> Reader | NamedReader:
+        """Embeddings of any rows, from the cache, which stays open, or by name."""
+        if self.by_name:
+            return NamedReader(self.encoder, images, grid, flip)
+        return Reader(self._parts(images, grid, flip, cached=True), lambda known, parts: self._embed_rows(
+            images, known, parts, ((row, self._cut(images, row, grid, flip)) for row in known.incomplete), lambda _: None
+        ), self._say)  # fmt: skip
 
     def _parts(
         self, images: ImageSource, grid: int, flip: bool, cached: bool, progress: Callable[[], object] = lambda: None
-    ) -> list[_Part]:
+    ) -> list[Part]:
         files = self._files if cached else None
         known = [] if files is None else [value for value in identities(images, progress) if value is not None]
         views = {"whole": slice(0, 1)} | ({f"grid {grid}": slice(1, 1 + grid**2)} if grid else {})
@@ -218,16 +226,33 @@ class Embedder:
                         precision=self._encoder.precision, normalization=self.normalization,
                     )  # fmt: skip
                     rows = CachedRows(family, known, self._say)
-                parts.append(_Part(part, mirrored, rows))
+                parts.append(Part(part, mirrored, rows))
         return parts
 
-    def _read(self, rows: range, parts: list[_Part]) -> _Rows:
-        known = [part.cached.read(rows) if part.cached else (None, np.zeros(len(rows), dtype=bool)) for part in parts]
-        return _Rows(rows, [values for values, _ in known], [found for _, found in known])
+    def _take(self, chunks: Iterable[range], parts: list[Part], claims: Claims, others: list[range]) -> Iterator[PartRows]:
+        """Chunks that are complete, or that nobody else encodes; those that another process does go to `others`."""
+        for rows in chunks:
+            known = read_rows(rows, parts)
+            if known.incomplete:
+                if not claims.take(rows.start):
+                    others.append(rows)
+                    continue
+                known = read_rows(rows, parts)  # whoever had it before may have finished it since
+                if not known.incomplete:
+                    claims.release(rows.start)
+            yield known
 
-    def _to_cut(self, read: Iterable[_Rows], parts: list[_Part], grid: int) -> Iterator[tuple[int, int, bool]]:
-        """Images to encode, in order; the grid to cut by, 0 where only the whole image is missing; whether mirrored ones are."""
+    def _cut(self, images: ImageSource, row: int, grid: int, mirrored: bool) -> BothWays:
+        return both_ways(cut_views(images[row], grid, self.encoder.image_size), mirrored)
+
+    def _to_cut(self, read: Iterable[PartRows], parts: list[Part], grid: int) -> Iterator[tuple[int, int, bool] | None]:
+        """Images to encode, in order; the grid to cut by, 0 where only the whole image is missing; whether mirrored ones are.
+
+        None for a chunk that is complete: so no more of them are read ahead, and held, than images are cut ahead.
+        """
         for known in read:
+            if not known.incomplete:
+                yield None
             for row in known.incomplete:
                 _ = self.encoder  # loaded here, before threads ask for it
                 missing = [parts[i] for i in known.missing(row)]
@@ -235,7 +260,7 @@ class Embedder:
                 yield row, 0 if whole_alone else grid, any(part.mirrored for part in missing)
 
     def _embed_rows(
-        self, images: ImageSource, known: _Rows, parts: list[_Part], cut: Iterable[tuple[int, BothWays]],
+        self, images: ImageSource, known: PartRows, parts: list[Part], cut: Iterable[tuple[int, BothWays]],
         report: Callable[[int], object],
     ) -> Tensor:  # fmt: skip
         values, start = known.values, known.rows.start

@@ -92,6 +92,7 @@ class CachedRows:
         if not self.works:
             return values, found
         try:
+            self._store = self._store or self._open(self.folder)  # another process may have made it since
             if self._store is not None:
                 values, found = self._read(self._store, rows)
             for i in np.flatnonzero(~found).tolist():
@@ -105,6 +106,19 @@ class CachedRows:
             self._give_up(error)
             found[:] = False
         return values, found
+
+    def there(self) -> np.ndarray:
+        """(N,) bool: rows that are there, whoever wrote them; their checksums are not looked at."""
+        there = np.zeros(len(self._identities), dtype=bool)
+        try:
+            if self.works:
+                self._store = self._store or self._open(self.folder)
+                there[list(self._borrowed)] = True
+                there |= False if self._store is None else self._store.marked()
+        except OSError as error:
+            self._give_up(error)
+            there[:] = False
+        return there
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Keep the row (V,D) of one image."""
@@ -139,14 +153,15 @@ class CachedRows:
 
     def _borrow(self) -> None:
         """Find the missing rows that other stores of the family hold."""
+        others = sorted(path for path in self.folder.parent.glob(f"{self.family.key}-*") if path != self.folder)
+        if not others:
+            return
         missing = np.ones(len(self._identities), bool) if self._store is None else ~self._store.marked()
         wanted: dict[bytes, list[int]] = {}  # a photo may be there twice
         for row in np.flatnonzero(missing).tolist():
             wanted.setdefault(self._identities[row].tobytes(), []).append(row)
         num_wanted = len(wanted)
-        for folder in sorted(self.folder.parent.glob(f"{self.family.key}-*")):
-            if folder == self.folder or not wanted:
-                continue
+        for folder in others if wanted else ():
             store = self._open(folder)
             if store is None:
                 continue

@@ -117,6 +117,33 @@ def test_build_without_anything_to_cache_is_a_usage_error(capsys, override):
     assert "caches nothing" in capsys.readouterr().err
 
 
+def test_shards_encode_each_view_once_and_tell_how_much_of_the_whole_is_left(capsys, monkeypatch):
+    monkeypatch.setattr("aevlp.vision_language.shards.ROWS", 8)
+    encoded = []
+    for number, left in ((1, 5 * 8), (0, 0)):
+        shard = ["--shard", f"{number}/2", "--exp", "digits_gpr", "--set", *FEW, "trainer.evaluate_labeler=false"]
+        assert main(["cache", "build", *shard]) == 0
+        said = capsys.readouterr().out.splitlines()[-1]
+        encoded.append(int(said.split()[0]))
+        assert said.endswith(f"shard {number}/2 of what digits_gpr needs is cached, {left} views of other shards are not yet")
+    assert encoded == [5 * 12, 5 * 8]
+    assert build("trainer.evaluate_labeler=false") == 0
+    assert "\n0 views encoded; all that digits_gpr needs is cached" in "\n" + capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", [["cache", "build"], ["label", "-o", "labels.csv"]])
+@pytest.mark.parametrize(
+    ("shard", "problem"),
+    [
+        ("4/4", "its parts are 0/4 to 3/4"), ("9/4", "its parts are 0/4 to 3/4"), ("0/0", "there must be one part at least"),
+        *((text, "give a part and the number of parts, such as 0/8") for text in ("", "1", "-1/4", "1/-4", "a/b", "1.5/4"))
+    ],
+)  # fmt: skip
+def test_a_shard_that_does_not_exist_is_a_usage_error_of_one_line(capsys, verb, shard, problem):
+    assert main([*verb, "--exp", "digits_gpr", f"--shard={shard}"]) == 2
+    assert capsys.readouterr().err == f"error: --shard {shard}: {problem}\n"
+
+
 def test_build_on_a_full_disk_fails(capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -172,3 +199,13 @@ def test_what_a_labeler_does_not_count_is_not_called_cached(uncounting, small, c
     assert "0 views encoded; labeler uncounting does not count what it lacks, so whether all that digits_gpr needs is" in said
     assert main(["--dry-run", *uncounting, *small]) == 0
     assert "for 2 epochs, and what labeler uncounting has to encode, which it does not count" in capsys.readouterr().out
+
+
+def test_a_labeler_that_takes_no_part_refuses_a_shard_in_a_line(uncounting, tmp_path, capsys):
+    plugin = tmp_path / "uncounting.py"
+    plugin.write_text(plugin.read_text() + "\n    def encode(self, dataset, flip, progress=None):\n        pass\n")
+    assert main(["cache", "build", *uncounting, "--shard", "0/2"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: --shard 0/2: labeler Uncounting takes no part of the images, as its encode and count_missing have no argument "
+        "rows; leave --shard out\n"
+    )

@@ -241,7 +241,7 @@ def test_what_the_hash_leaves_out_changes_no_bit_of_a_run(labeled, monkeypatch, 
         "trainer.threads": 1, "trainer.num_workers": 0, "trainer.image_cache": "ram", "trainer.image_cache_mb": 1,
         "trainer.log_every": 3, "trainer.eval_batch_size": 7, "trainer.evaluate_labeler": True,
         "trainer.stop_signals": [], "labeler.encoder.batch_size": 7, "labeler.encoder.cache": False,
-        "labeler.encoder.workers": 0,
+        "labeler.encoder.workers": 0, "labeler.table_mb": 1,
     }  # fmt: skip
     assert set(changes) == set(SPEED_AND_METERS)
     summary, before = labeled()

@@ -96,15 +96,15 @@ def test_stopped_in_the_middle_leaves_nothing_and_keeps_what_was_there(tmp_path,
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_text("before")
-    cosines, calls = DAMP.cosines, []
+    explained, calls = DAMP._explained, []
 
     def stop_in_the_second_chunk(self, *args, **kwargs):
         calls.append(1)
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
-        return cosines(self, *args, **kwargs)
+        return explained(self, *args, **kwargs)
 
-    monkeypatch.setattr(DAMP, "cosines", stop_in_the_second_chunk)
+    monkeypatch.setattr(DAMP, "_explained", stop_in_the_second_chunk)
     assert main([*COMMAND, "-o", str(tmp_path / name)]) == 130
     assert len(calls) == 2
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
@@ -273,3 +273,32 @@ def test_a_run_is_labelled_as_its_configuration(small, tmp_path, capsys):
     assert capsys.readouterr().err.count(f"latest is {run.name}\n") == 1
     assert main(["label", str(run), "--exp", "digits_gpr", "-o", str(tmp_path / "x.csv")]) == 2
     assert capsys.readouterr().err.endswith("knows its own; give one of the two\n")
+
+
+def test_the_labels_of_all_shards_in_their_order_are_those_of_the_whole(tmp_path, monkeypatch, few_at_a_time, capsys):
+    monkeypatch.setattr("aevlp.vision_language.shards.ROWS", 8)
+    shards, encoded = [], []
+    encode = DAMP.encode
+
+    def counted(self, dataset, flip, progress=None, rows=None):
+        encode(self, dataset, flip, progress, rows)
+        encoded.append(self.num_images_encoded)
+
+    monkeypatch.setattr(DAMP, "encode", counted)
+    for number in range(3):
+        path = tmp_path / f"{number}.csv"
+        assert main([*COMMAND, "-o", str(path), "--shard", f"{number}/3"]) == 0
+        shards.append(read_csv(path))
+        images = len({row["image"] for row in shards[-1]})
+        assert f" pseudo-labels of {images} training images of shard {number}/3: {path}" in capsys.readouterr().out
+    assert main([*COMMAND, "-o", str(tmp_path / "whole.csv")]) == 0
+    assert [row for rows in shards for row in rows] == read_csv(tmp_path / "whole.csv")
+    assert encoded == [5 * 8, 5 * 16, 5 * 16, 0]
+
+
+def test_of_more_shards_than_chunks_some_are_empty_and_say_so(tmp_path, capsys):
+    for number, count in ((0, 0), (1, 40)):
+        path = tmp_path / f"{number}.csv"
+        assert main([*COMMAND, "-o", str(path), "--shard", f"{number}/2"]) == 0
+        assert f" of {count} training images of shard {number}/2" in capsys.readouterr().out
+        assert len({row["image"] for row in read_csv(path)}) == count

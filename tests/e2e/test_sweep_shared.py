@@ -11,8 +11,8 @@ import pytest
 import sweep_runs as sweeps
 
 from aevlp.cli import main
+from aevlp.owner import this_process
 from aevlp.sweeps.ledger import LOST_SECONDS, counted
-from aevlp.sweeps.owner import this_process
 from aevlp.sweeps.storage import open_storage
 
 

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from aevlp.owner import LOST_SECONDS, is_dead, this_process
 from aevlp.sweeps import ledger
-from aevlp.sweeps.owner import LOST_SECONDS, is_dead, this_process
 from aevlp.sweeps.samplers import build_pruner, build_sampler
 from aevlp.sweeps.study_file import ParameterConfig, PrunerConfig, StudyConfig
 

@@ -121,7 +121,7 @@ def test_every_dataset_can_be_sent_to_a_worker(name, prepared, monkeypatch):
     monkeypatch.setenv("AEVLP_DATA", str(prepared))
     config = aevlp.load_experiment(f"{name}_an", runs.FAST[3:6] if name == "digits" else [])
     train = registry.build("datasets", config.dataset).train
-    rows = _TrainSet(train, 32, True, 0)
+    rows = _TrainSet(train.images, 32, True, 0)
     for key in ((1, 0), (2, len(train) - 1)):
         for found, expected in zip(pickle.loads(pickle.dumps(rows))[key], rows[key], strict=True):
             assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected))

@@ -1,4 +1,4 @@
-"""Who works on a trial, and whether that process still lives."""
+"""Who works on what several processes share, a trial or images to encode, and whether that process still lives."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from typing import Any
 import psutil
 
 SEEN_SECONDS = 60.0
-"""How often the owner of a trial writes down that it lives."""
+"""How often an owner writes down that it lives."""
 LOST_SECONDS = 600.0
 """Silence after which an owner on another machine counts as dead."""
 
 
-@cache
 def this_process() -> dict[str, Any]:
     """Machine, boot, process and its start: a process id alone is soon used by another."""
+    return _process(os.getpid())  # a fork is another process
+
+
+@cache
+def _process(number: int) -> dict[str, Any]:
     boot = Path("/proc/sys/kernel/random/boot_id")
     return {
         "host": socket.gethostname(),
         "boot": boot.read_text().strip() if boot.exists() else "",
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "pid": number,
+        "started": psutil.Process(number).create_time(),
     }
 
 
