@@ -153,7 +153,9 @@ def trained_run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEVLP_RUNS", str(tmp_path_factory.mktemp("trained")))
-        return aevlp.train(small_runs.config("trainer.ema_decay=0.5", "trainer.learning_rate=0.01")).run_dir
+        return aevlp.train(
+            small_runs.config("trainer.ema_decay=0.5", "trainer.learning_rate=0.01", "trainer.head_lr_mult=1")
+        ).run_dir
 
 
 @pytest.fixture(scope="session")

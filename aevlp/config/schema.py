@@ -8,17 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     SerializeAsAny,
     Tag,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from aevlp.config.base import ComponentConfig, Config
 from aevlp.folders import user_path
 
 # Speed, meters and what stops a run: they change how long it takes, or what is measured beside it, and its result by no more
@@ -43,34 +41,6 @@ LocalPath = Annotated[str, AfterValidator(lambda path: str(user_path(path).absol
 """A file or folder of this machine. It is kept in full: a run that is looked at from another folder means the same."""
 PathBelow = Annotated[str, AfterValidator(lambda path: str(user_path(path)))]
 """A file or folder relative to another one, or in full."""
-
-
-class Config(BaseModel):
-    """Base of all configuration: frozen, no unknown keys, finite numbers, no silent conversion of fractions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_not_one(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
-            raise ValueError(f"must be a number, is {str(value).lower()}")
-        return value
-
-
-class ComponentConfig(Config):
-    """Base of the configuration of a registered component."""
-
-    name: str
-    """Registered name, as printed by `run.py list`."""
-
-    needs_full_labels: ClassVar[bool] = False
-    """Of a loss: whether it asks for `dataset.train_labels: full`."""
-    needs_outputs: ClassVar[tuple[str, ...]] = ()
-    """Of a loss: outputs of the model beside the logits."""
-    gives_outputs: ClassVar[tuple[str, ...]] = ()
-    """Of a model: the outputs beside the logits that it has in training."""
 
 
 class Known(Config):

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.labelers.damp import DAMP, DAMPConfig, Temperature
+from aevlp.labelers._damp_config import DAMPConfig, Temperature
+from aevlp.labelers.damp import DAMP
 from aevlp.labelers.damp import assign as assign_as_damp
 from aevlp.vision_language.encoders._base import AnyEncoder
 from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig

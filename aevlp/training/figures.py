@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from aevlp.config.errors import DataError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
+from aevlp.labelers import Labeler
 from aevlp.metrics import (
     known_label_quality,
     mean_average_precision,
@@ -102,3 +104,18 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
             count, why = len(data.class_names), "without an image" if split.targets is not None else "known in no image"
             found.append(f"mAP on {title} is over {count - len(absent)} of {count} classes; {why}: {names}")
     return found
+
+
+def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> tuple[Figures, np.ndarray | None]:
+    """Quality of the labeler on images it is not used for, and of its scores as predictions; and what it says of them.
+
+    Nothing and None of a labeler that has no scores.
+    """
+    result = labeler.evaluate(replace(split, targets=None), progress)
+    if result is None:
+        return {}, None
+    scores, pseudo = (part.numpy() for part in result)
+    quality = pseudo_figures(f"{name}/pseudo", split, pseudo)
+    if split.targets is not None and (split.targets > 0).any():
+        quality[f"{name}/labeler_mAP"] = mean_average_precision(split.targets, scores)
+    return quality, pseudo

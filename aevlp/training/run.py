@@ -25,8 +25,7 @@ from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, kn
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
-from aevlp.labelers import Labeler
-from aevlp.metrics import known_label_quality, mean_average_precision
+from aevlp.metrics import known_label_quality
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
@@ -231,7 +230,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     labeler.prepare(seen, _progress(trackers, stop))
     trainer.of_labeler = labels_worth.of_run(config, seen, labeler, folder, trackers.message)
     if config.trainer.evaluate_labeler:
-        on_val, trainer.labeler_on_val = judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
+        on_val, trainer.labeler_on_val = figures.judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
         trainer.of_labeler |= on_val
     return trainer
 
@@ -268,26 +267,11 @@ def blind(split: Split) -> Split:
     return replace(split, targets=None)
 
 
-def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> tuple[figures.Figures, np.ndarray | None]:
-    """Quality of the labeler on images it is not used for, and of its scores as predictions; and what it says of them.
-
-    Nothing and None of a labeler that has no scores.
-    """
-    result = labeler.evaluate(blind(split), progress)
-    if result is None:
-        return {}, None
-    scores, pseudo = (part.numpy() for part in result)
-    quality = figures.pseudo_figures(f"{name}/pseudo", split, pseudo)
-    if split.targets is not None and (split.targets > 0).any():
-        quality[f"{name}/labeler_mAP"] = mean_average_precision(split.targets, scores)
-    return quality, pseudo
-
-
 def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> figures.Figures:
     test = trainer.data.test
     if not config.trainer.evaluate_labeler or test is None:
         return {}
-    found, pseudo = judge_labeler(trainer.task.labeler, test, "test", _progress(trainer.tracker, trainer.stop))
+    found, pseudo = figures.judge_labeler(trainer.task.labeler, test, "test", _progress(trainer.tracker, trainer.stop))
     if test.targets is None and pseudo is not None and trainer.test_logits is not None:
         known = known_label_quality(trainer.test_logits, test.observed, pseudo)
         found |= {f"test/{name}": value for name, value in known.items()}

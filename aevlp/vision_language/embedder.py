@@ -9,7 +9,6 @@ import logging
 import math
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -26,8 +25,8 @@ from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.encoders._base import DEFAULT
-from aevlp.vision_language.feeding import BothWays, Event, Fetched, Views, ahead, both_ways, in_batches, put_together
-from aevlp.vision_language.parts import Part, PartRows, count_complete, read_rows
+from aevlp.vision_language.feeding import BothWays, Event, Views, ahead, both_ways, encoded, in_batches, put_together
+from aevlp.vision_language.parts import Part, PartRows, count_complete, take
 from aevlp.vision_language.reader import Reader
 from aevlp.vision_language.shards import chunks_of
 from aevlp.vision_language.views import cut_views
@@ -163,7 +162,7 @@ class Embedder:
         try:
             while chunks:
                 others: list[range] = []
-                read, fed = itertools.tee(self._take(chunks, parts, claims, others))
+                read, fed = itertools.tee(take(chunks, parts, claims, others))
                 cut = ahead(
                     lambda wanted: self._cut(images, *wanted) if wanted else BETWEEN, self._to_cut(fed, parts, grid), self.workers
                 )
@@ -229,19 +228,6 @@ class Embedder:
                 parts.append(Part(part, mirrored, rows))
         return parts
 
-    def _take(self, chunks: Iterable[range], parts: list[Part], claims: Claims, others: list[range]) -> Iterator[PartRows]:
-        """Chunks that are complete, or that nobody else encodes; those that another process does go to `others`."""
-        for rows in chunks:
-            known = read_rows(rows, parts)
-            if known.incomplete:
-                if not claims.take(rows.start):
-                    others.append(rows)
-                    continue
-                known = read_rows(rows, parts)  # whoever had it before may have finished it since
-                if not known.incomplete:
-                    claims.release(rows.start)
-            yield known
-
     def _cut(self, images: ImageSource, row: int, grid: int, mirrored: bool) -> BothWays:
         return both_ways(cut_views(images[row], grid, self.encoder.image_size), mirrored)
 
@@ -266,7 +252,7 @@ class Embedder:
         values, start = known.values, known.rows.start
         wanted = ((i, row, pixels[parts[i].mirrored]) for row, pixels in cut for i in known.missing(row))
         views = (Views(i, row, 0, pixels[parts[i].views]) for i, row, pixels in wanted)
-        for batch, embeddings in self._encoded(in_batches(views, self.batch_size)):
+        for batch, embeddings in encoded(in_batches(views, self.batch_size), self._encode, self.event):
             names = [images.name(block.row) for block in batch for _ in range(len(block))]
             self._require_usable(embeddings, names)
             place = 0
@@ -287,17 +273,6 @@ class Embedder:
         for part, value in zip(parts, values, strict=True):
             whole[:, int(part.mirrored), part.views] = value
         return torch.from_numpy(whole)
-
-    def _encoded(self, batches: Iterable[list[Views]]) -> Iterator[tuple[list[Views], np.ndarray]]:
-        """Batches with their embeddings, one batch late where the device works by itself: the next is prepared meanwhile."""
-        waiting: deque[tuple[list[Views], Fetched]] = deque()
-        for batch in batches:
-            waiting.append((batch, Fetched(self._encode(batch), self.event)))
-            if len(waiting) > int(self.event is not None):
-                done, embeddings = waiting.popleft()
-                yield done, embeddings.wait()
-        for done, embeddings in waiting:
-            yield done, embeddings.wait()
 
     def _encode(self, batch: list[Views]) -> Tensor:
         place = sum(map(len, batch))

@@ -125,3 +125,17 @@ class Fetched:
         if self._event is not None:
             self._event.synchronize()
         return self._host.numpy()
+
+
+def encoded(
+    batches: Iterable[list[Views]], encode: Callable[[list[Views]], Tensor], event: Callable[[], Event] | None
+) -> Iterator[tuple[list[Views], np.ndarray]]:
+    """Batches with their embeddings, one batch late where the device works by itself: the next is prepared meanwhile."""
+    waiting: deque[tuple[list[Views], Fetched]] = deque()
+    for batch in batches:
+        waiting.append((batch, Fetched(encode(batch), event)))
+        if len(waiting) > int(event is not None):
+            done, embeddings = waiting.popleft()
+            yield done, embeddings.wait()
+    for done, embeddings in waiting:
+        yield done, embeddings.wait()

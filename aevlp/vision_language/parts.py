@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedding_cache import CachedRows
 
 LOOK_SECONDS = 5.0  # between two looks at how much is there: of a million images 8 MB a part
@@ -60,3 +61,17 @@ def count_complete(parts: list[Part]) -> Iterator[int]:
             count = int(np.logical_and.reduce(there).sum()) if there else 0
             looked = time.monotonic()
         yield count
+
+
+def take(chunks: Iterable[range], parts: list[Part], claims: Claims, others: list[range]) -> Iterator[PartRows]:
+    """Chunks that are complete, or that nobody else encodes; those that another process does go to `others`."""
+    for rows in chunks:
+        known = read_rows(rows, parts)
+        if known.incomplete:
+            if not claims.take(rows.start):
+                others.append(rows)
+                continue
+            known = read_rows(rows, parts)  # whoever had it before may have finished it since
+            if not known.incomplete:
+                claims.release(rows.start)
+        yield known

@@ -18,7 +18,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.images import ArrayImages
 from aevlp.vision_language.encoders.huggingface import HuggingFace, HuggingFaceConfig
 
-C, N, B, SIDE = 5, 7, 4, 64
+C, N, B, SIDE, WIDTH = 5, 7, 4, 64, 12
 # Hooks after an epoch may wait, once, for these reasons.
 WAITING_HOOKS = {
     "em_apl": "a run that goes on from between the last step and the hook has its number of epochs in a buffer alone"
@@ -27,6 +27,7 @@ SETTINGS = {
     **{name: {"backbone": {"name": "small_cnn"}} for name in ("mime", "smile")},
     **{name: {"encoder": {"source": "bundled", "cache": False}} for name in ("damp", "vlpl")},
     "resnet": {"weights": "none"}, "timm": {"backbone": "resnet10t", "weights": "none"},
+    "probe": {"encoder": {"source": "bundled"}},
 }  # fmt: skip
 every = {kind: pytest.mark.parametrize("name", registry.names(kind)) for kind in ("losses", "models", "labelers")}
 
@@ -37,7 +38,9 @@ def settings(kind, name):
 
 def build_model(name):
     torch.manual_seed(0)
-    return registry.build("models", settings("models", name), num_classes=C, image_size=SIDE)
+    config = settings("models", name)
+    features = {"features": torch.zeros(N, 1, WIDTH)} if name == "probe" else {}
+    return registry.build("models", config, num_classes=C, image_size=SIDE, **features)
 
 
 def photos_on_device():
@@ -87,7 +90,8 @@ def test_a_loss_stays_on_the_device_and_waits_for_nothing(name, epoch):
 def test_a_model_stays_on_the_device_and_waits_for_nothing(name, training):
     model = build_model(name).train(training)
     with fake_cuda() as mode:
-        result = move(mode, model)(photos_on_device())
+        batch = torch.zeros(B, WIDTH, device="cuda") if name == "probe" else photos_on_device()
+        result = move(mode, model)(batch)
         logits, further = result if isinstance(result, tuple) else (result, {})
         assert logits.shape == (B, C)
         assert all(tensor.device.type == "cuda" for tensor in (logits, *further.values()))
