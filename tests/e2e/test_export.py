@@ -51,7 +51,7 @@ def test_description_tells_what_is_needed_to_use_the_model(trained_run, exported
     assert len(about["thresholds"]) == len(about["class_names"]) == 10
     assert (about["run_id"], about["config_hash"]) == (trained_run.name, summary["config_hash"])
     assert about["metrics"]["test/mAP"] == summary["test/mAP"]
-    assert (about["model"], about["image_size"]) == ({"name": "small_cnn", "boost": None, "weights": "bundled"}, 32)
+    assert (about["model"], about["image_size"]) == ({"name": "small_cnn", "boost": None, "weights": "none"}, 32)
     assert sorted(path.name for path in exported.iterdir()) == ["README.md", "config.yaml", "model.json", "model.safetensors"]
 
 
