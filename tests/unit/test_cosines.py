@@ -63,8 +63,8 @@ def test_labels_from_the_cache_are_those_from_the_table_to_the_bit_in_any_batche
     assert not len(streamed._cosines)
     seen = []
     for labeler in (table, streamed):
-        assign = labeler._assign
-        monkeypatch.setattr(labeler, "_assign", lambda cosines, observed, f=assign: seen.append(cosines) or f(cosines, observed))
+        assign = labeler.assign
+        monkeypatch.setattr(labeler, "assign", lambda cosines, observed, f=assign: seen.append(cosines) or f(cosines, observed))
     numbers = np.random.default_rng(0)
     for epoch in (1, 2):
         order = numbers.permutation(COUNT)
