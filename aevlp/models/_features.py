@@ -113,13 +113,19 @@ class FeatureStore:
 
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:
-    """What a `FeatureStore` asks, as a module."""
+    """What a `FeatureStore` asks, as a module; ConfigError where it looks at no pixels."""
     whole = (
         config
         if config.encoder is None
         else config.model_copy(update={"encoder": config.encoder.model_copy(update={"batch_size": None})})
     )
-    return Extractor(_embedder(whole, image_size, torch.device(device), lambda _: None).encoder)
+    encoder = _embedder(whole, image_size, torch.device(device), lambda _: None).encoder
+    if encoder.by_name:
+        raise ConfigError(
+            f"model.encoder: {encoder.title} holds features by name and computes none of other photos, so this model has no use "
+            "without it: `eval` scores the photos of its dataset; to predict or export, train on an encoder or a backbone"
+        )
+    return Extractor(encoder)
 
 
 class BackboneEncoder(Encoder):

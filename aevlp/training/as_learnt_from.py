@@ -12,7 +12,7 @@ from torch import nn
 from aevlp import ranks
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.features import stored_features
+from aevlp.data.features import stored_features, views_encoded
 from aevlp.data.image_cache import cache_images
 from aevlp.models._classifier import Classifier
 from aevlp.models._features import FeatureStore
@@ -71,7 +71,7 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     return count
 
 
-def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> None:
-    """Compute the features of a split, whatever is cached, to see how long it takes."""
+def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> int:
+    """Compute the features of a split, whatever is cached, to see how long it takes; the number of views that were encoded."""
     store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, lambda _: None)
-    store.of(split, config.dataset.flip, cached=False)
+    return views_encoded(store.of(split, config.dataset.flip, cached=False).images)

@@ -104,8 +104,9 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         views = task.labeler.num_images_encoded - views
         if not views and getattr(config.model, "on_features", False):
             encode = _seconds(lambda: encode_features(config, first_images(short.train, 1), task.device))  # loads the encoder
-            encode = _seconds(lambda: encode_features(config, short.train, task.device)) - encode
-            views = (1 + config.dataset.flip) * len(short.train)
+            began = time.perf_counter()
+            views = encode_features(config, short.train, task.device)
+            encode = time.perf_counter() - began - encode
         task.model.train()
         first, *rest = trainer.loader.epoch(1)
         for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last

@@ -191,6 +191,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         seed=config.seed, device=accelerator.device, notify=notify,
     )  # fmt: skip
     labels_worth.settle_as_kept(labeler, folder)
+    if config.trainer.evaluate_labeler and data.test is not None:
+        labeler.require(blind(data.test))  # which is looked at after all epochs
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
     )
