@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from aevlp import ranks
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, DataError, UnavailableError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.features import stored_features, views_encoded
@@ -33,10 +36,11 @@ def as_learnt_from(
     """
     if not getattr(config.model, "on_features", False):
         return *cache_images(data, config), {}
-    store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
-    train = store.of(data.train, config.dataset.flip, progress)
-    test = None if data.test is None else store.of(data.test, False, progress)
-    found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
+    with _told_of_model(config):
+        store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
+        train = store.of(data.train, config.dataset.flip, progress)
+        test = None if data.test is None else store.of(data.test, False, progress)
+        found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
     return found, [], {"features": stored_features(train.images)}
 
 
@@ -54,6 +58,23 @@ def in_linear_epochs(
     store = FeatureStore.of_backbone(model, settings, config.dataset.image_size, device, notify)
     train = store.of(data.train, config.dataset.flip, progress)
     return replace(data, train=train, val=store.of(data.val, False, progress))
+
+
+def looks_at_photos(config: ExperimentConfig) -> bool:
+    """Whether the model can score photos of which nothing is known but pixels."""
+    encoder: Any = getattr(config.model, "encoder", None)
+    return encoder is None or not getattr(registry.get("encoders", encoder.name).build, "by_name", False)
+
+
+@contextlib.contextmanager
+def _told_of_model(config: ExperimentConfig) -> Iterator[None]:
+    """Encoders call their settings labeler.encoder; here those of an encoder that the labeler does not have are model.encoder."""
+    try:
+        yield
+    except (ConfigError, DataError, UnavailableError) as error:
+        if getattr(config.labeler, "encoder", None) == getattr(config.model, "encoder", None):
+            raise
+        raise type(error)(str(error).replace("labeler.encoder", "model.encoder")) from error
 
 
 def count_features(config: ExperimentConfig, data: SPMLData) -> int:

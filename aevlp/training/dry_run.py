@@ -153,9 +153,7 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  memory       {found.memory_mb:.0f} MB at most so far")
     if found.table_mb:
         budget = getattr(config.labeler, "table_mb", math.inf)
-        kept = (
-            "kept in memory" if found.table_mb <= budget else f"over labeler.table_mb={budget}: computed from the cache as needed"
-        )
+        kept = "kept in memory" if found.table_mb <= budget else f"over labeler.table_mb={budget}: computed as needed"
         console.print(f"  cosines      {found.table_mb:,.1f} MB of the whole run, {kept}")
     console.print(f"  checkpoint   {found.checkpoint_mb:.1f} MB; up to three are kept")
     if found.missing is None:

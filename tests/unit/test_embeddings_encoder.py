@@ -17,6 +17,7 @@ import aevlp.data.build
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.folders import runs_root
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoders import Encoder
 from aevlp.vision_language.encoders.embeddings import EmbeddingsConfig
@@ -211,6 +212,17 @@ def test_what_is_missing_of_any_split_is_told_before_training(photos, streamed, 
     assert f"has no vectors of 1 of {len(getattr(data, lacking))} images: {lost!r}" in capsys.readouterr().err
 
 
+def test_a_run_that_cannot_go_on_keeps_what_it_came_to(photos, capsys):
+    assert main(["--exp", "folder_gpr", "--set", *photos]) == 0
+    (run,) = runs_root().iterdir()
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name in ("summary.json", "samples.npz")}
+    assert len(before) == 2
+    write_npz("photos.npz", ["other.png"], vectors(1))
+    assert main(["--resume", "latest", "--set", "trainer.epochs=2"]) == 1
+    assert "none of its 1 names" in capsys.readouterr().err
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
 def test_parts_are_explained_only_where_all_are_known(photos, capsys):
     data = aevlp.data.build.build_dataset(aevlp.load_experiment("folder_an", ["dataset.root=photos"]).dataset)
     config = aevlp.load_experiment("folder_gpr", photos)
@@ -228,7 +240,7 @@ def test_a_head_on_them_trains_resumes_and_is_measured_but_looks_at_no_pixels(ph
     assert "views        0 per training image" in capsys.readouterr().out
     assert main(["--exp", "folder_probe_gpr", *words]) == 0
     assert main(["--resume", "latest", "--set", "trainer.epochs=2"]) == 0
-    capsys.readouterr()
+    assert "python run.py predict" not in capsys.readouterr().out
     assert main(["eval", "latest"]) == 0
     for verb in (["predict", "latest", "photos", "-o", "scores.csv"], ["export", "latest", "-o", "model"]):
         assert main(verb) == 2
