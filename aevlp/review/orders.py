@@ -37,9 +37,9 @@ def ask(beliefs: Beliefs, order: Order, count: int, seed: int = 0) -> tuple[np.n
     random: each as likely as any other.
     confident: the most probable first, by the mean of model and labeler. For a label that is taken for absent this is the order
     of cleanlab's self-confidence (Northcutt et al., JAIR 2021), which ranks given labels by how little a model believes them.
-    value: by how likely it is, by that mean, that training takes the label for what it is not: a pseudo-positive that is absent, any
-    other that is there. Times what a class needs and a photo still tells: 1 / sqrt(1 + known positives of the class), halved for
-    each question about the photo that comes before, and divided by sqrt(1 + questions about the class that come before).
+    value: by how likely it is, by that mean, that training takes the label for what it is not: a pseudo-positive that is absent,
+    any other that is there. Times what a class needs and a photo still tells: 1 / sqrt(1 + known positives of the class), halved
+    for each question about the photo that comes before, and divided by sqrt(1 + questions about the class that come before).
     """
     unknown = beliefs.observed == 0
     if order == "random":
