@@ -150,7 +150,7 @@ def _logits(trained: Trained, split: Split, name: str) -> np.ndarray:
     config = trained.config
     if not len(split):
         raise DataError(f"the {name} split holds no image")
-    if getattr(config.model, "on_features", False) and not trained.holds_extractor:
+    if config.model.on_features and not trained.holds_extractor:
         store = FeatureStore.of_probe(config.model, config.dataset.image_size, Accelerator().device)
         with progress_bar(f"encode {name}", len(split)) as progress:
             split = store.of(split, False, lambda done, _: progress(done))

@@ -33,8 +33,8 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures, labels_worth
-from aevlp.training.as_learnt_from import as_learnt_from, in_linear_epochs
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
+from aevlp.training.model_inputs import linear_inputs, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
@@ -173,7 +173,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     device = PartialState(cpu=on_cpu).device
     notify = cache(trackers.message)  # an encoder of two parts has the same to say to both
     try:
-        small, cached, features = as_learnt_from(config, data, device, notify, _progress(trackers, stop))
+        small, cached, features = model_inputs(config, data, device, notify, _progress(trackers, stop))
         model = registry.build(
             "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
         )
@@ -203,7 +203,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         if ranks.is_main():
             trainer.store.settle(checkpoint)
     if trainer.progress.epochs_done < config.trainer.linear_epochs:
-        still = in_linear_epochs(config, data, model, device, notify, _progress(trackers, stop))
+        still = linear_inputs(config, data, model, device, notify, _progress(trackers, stop))
         trainer.linear = None if still is None else (still, _loader(config, still))
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
