@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from aevlp.config.errors import AevlpError, ConfigError, DataError, UnavailableE
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
-from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
+from aevlp.data.dataset import SPMLData, blind, check_labels, check_observed, known_notes
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
@@ -260,11 +260,6 @@ def check_data(data: SPMLData) -> None:
         if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             given = f"{type(image).__name__} of {getattr(image, 'dtype', '?')} {tuple(getattr(image, 'shape', ()))}"
             raise DataError(f"images of the {name} split must be torch.uint8 (3,H,W); {split.images.name(0)} is a {given}")
-
-
-def blind(split: Split) -> Split:
-    """The split without its full labels, for whatever takes part in training."""
-    return replace(split, targets=None)
 
 
 def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> figures.Figures:
