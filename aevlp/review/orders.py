@@ -10,7 +10,6 @@ import numpy as np
 from aevlp.data.random import REVIEW, generator
 
 Order = Literal["value", "confident", "random"]
-EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Beliefs:
     """(N,C) float32, probability by the trained model."""
     labeler: np.ndarray | None
     """(N,C) float32, score in [0,1] by the labeler; None where there is none."""
+    pseudo: np.ndarray | None = None
+    """(N,C) in {-1,0,1}: what the labeler makes training take a label for."""
 
     @property
     def together(self) -> np.ndarray:
@@ -36,10 +37,9 @@ def ask(beliefs: Beliefs, order: Order, count: int, seed: int = 0) -> tuple[np.n
     random: each as likely as any other.
     confident: the most probable first, by the mean of model and labeler. For a label that is taken for absent this is the order
     of cleanlab's self-confidence (Northcutt et al., JAIR 2021), which ranks given labels by how little a model believes them.
-    value: the entropy of that mean, which is high where the two are unsure and where they disagree (it is the mean of their
-    entropies plus their Jensen-Shannon divergence), times what a class needs and a photo still tells: 1 / sqrt(1 + known
-    positives of the class), halved for each question about the photo that comes before, and divided by sqrt(1 + questions about
-    the class that come before).
+    value: by how likely it is, by that mean, that training takes the label for what it is not: a pseudo-positive that is absent,
+    any other that is there. Times what a class needs and a photo still tells: 1 / sqrt(1 + known positives of the class), halved
+    for each question about the photo that comes before, and divided by sqrt(1 + questions about the class that come before).
     """
     unknown = beliefs.observed == 0
     if order == "random":
@@ -66,8 +66,8 @@ def draw_photos(rows: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 
 
 def _value(beliefs: Beliefs, unknown: np.ndarray) -> np.ndarray:
-    p = np.clip(beliefs.together, EPSILON, 1 - EPSILON).astype(np.float64)
-    worth = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    there = beliefs.together.astype(np.float64)
+    worth = there if beliefs.pseudo is None else np.where(beliefs.pseudo > 0, 1 - there, there)
     worth = np.where(unknown, worth / np.sqrt(1 + (beliefs.observed > 0).sum(axis=0)), 0)
     by_photo, by_class = _places(worth, axis=1), _places(worth, axis=0)
     return worth * 0.5**by_photo / np.sqrt(1 + by_class)

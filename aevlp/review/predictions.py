@@ -44,7 +44,7 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
         raise DataError(f"{path}: holds no photo")
     model = np.stack(scores)
     observed = np.zeros(model.shape, dtype=np.int8)
-    beliefs = Beliefs(observed, model, None)
+    beliefs = Beliefs(observed, model, None, (model >= 0.5).astype(np.int8))  # which is what predictions are taken for
     chosen, columns = ask(beliefs, order, count, seed)
     split = Split(Photos(Path(), names), observed, None)
     class_names = [name.removesuffix(PROBABILITY) for name in header[1:-1]]

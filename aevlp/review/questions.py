@@ -21,6 +21,7 @@ from aevlp.inference.trained import Scorer, Trained, with_data_names
 from aevlp.labelers import Labeler
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.review.orders import Beliefs, Order, ask, complete, draw_photos
+from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
 from aevlp.training.run import blind
 
@@ -84,7 +85,8 @@ def questions(
     labeler = registry.build(
         "labelers", config.labeler, prompt_names=data.prompt_names, flip=False, seed=config.seed, device=torch.device("cpu")
     )
-    beliefs = Beliefs(split.observed, sigmoid(_logits(trained, split, len(data.class_names))), _by_labeler(labeler, split))
+    labeler.settle(settings_of(trained.summary))
+    beliefs = Beliefs(split.observed, sigmoid(_logits(trained, split, len(data.class_names))), *_by_labeler(labeler, split))
     rows, columns = complete(beliefs, np.arange(len(split))) if photos else ask(beliefs, order, count, seed)
     tiles, grid = _tiles(labeler, split, rows, columns)
     return Questions(data.class_names, data.notes, split, targets, rows, columns, beliefs, tiles, grid, becomes if photos else "")
@@ -107,10 +109,10 @@ def _logits(trained: Trained, split: Split, num_classes: int) -> np.ndarray:
         return scorer.all_logits(batches, progress)
 
 
-def _by_labeler(labeler: Labeler, split: Split) -> np.ndarray | None:
+def _by_labeler(labeler: Labeler, split: Split) -> tuple[np.ndarray | None, np.ndarray | None]:
     with progress_bar("look at tiles", len(split)) as progress:
         found = labeler.evaluate(split, _counted(progress))
-    return None if found is None else found[0].numpy()
+    return (None, None) if found is None else (found[0].numpy(), found[1].numpy())
 
 
 def _tiles(labeler: Labeler, split: Split, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, int]:

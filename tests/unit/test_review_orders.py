@@ -35,9 +35,17 @@ def test_confident_is_by_the_mean_of_model_and_labeler():
 
 
 def test_value_asks_where_the_two_disagree_before_where_both_are_sure():
-    observed = np.zeros((3, 1), dtype=np.int8)
-    believed = Beliefs(observed, np.array([[0.98], [0.98], [0.02]]), np.array([[0.98], [0.02], [0.02]]))
+    observed, pseudo = np.zeros((3, 1), dtype=np.int8), np.array([[1], [1], [0]], dtype=np.int8)
+    believed = Beliefs(observed, np.array([[0.98], [0.02], [0.02]]), np.array([[0.98], [0.98], [0.02]]), pseudo)
     assert ask(believed, "value", 1)[0].tolist() == [1]
+
+
+def test_value_asks_for_what_training_takes_for_absent_and_is_likely_there():
+    observed = np.zeros((3, 1), dtype=np.int8)
+    model = np.array([[0.9], [0.5], [0.1]])
+    assert ask(Beliefs(observed, model, None), "value", 3)[0].tolist() == [0, 1, 2]
+    taken = Beliefs(observed, model, model, np.array([[1], [0], [1]], dtype=np.int8))
+    assert ask(taken, "value", 3)[0].tolist() == [2, 1, 0]
 
 
 def test_value_asks_for_the_class_that_few_photos_are_known_to_hold():
