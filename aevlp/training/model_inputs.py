@@ -60,7 +60,8 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     """Views to encode for features, besides those that the labeler counts as it needs them as well."""
     if not config.model.on_features:
         return 0
-    counted = getattr(config.labeler, "encoder", None) == getattr(config.model, "encoder", None)
+    own: Any = getattr(config.model, "encoder", None)
+    counted = own is not None and own == getattr(config.labeler, "encoder", None)
     splits = [] if counted else [(data.train, config.dataset.flip)]
     if not (counted and config.trainer.evaluate_labeler):
         splits += [(split, False) for split in (data.val, data.test) if split is not None]

@@ -110,10 +110,10 @@ def test_the_moving_average_follows_its_rule():
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
 def test_optimisers_and_schedules_learn(optimizer, schedule):
     rate = "0.05" if optimizer == "sgd" else "0.002"
-    words = (
-        f"trainer.optimizer={optimizer}", f"trainer.schedule={schedule}", f"trainer.learning_rate={rate}", "trainer.head_lr_mult=1"
-    )  # fmt: skip
-    rows = runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.epochs=4", "trainer.weight_decay=0.001")).run_dir)
+    words = (f"trainer.optimizer={optimizer}", f"trainer.schedule={schedule}", f"trainer.learning_rate={rate}")
+    rows = runs.epoch_rows(
+        aevlp.train(runs.config(*words, "trainer.epochs=4", "trainer.weight_decay=0.001", "trainer.head_lr_mult=1")).run_dir
+    )
     assert rows[-1]["train/loss"] < rows[0]["train/loss"] - 0.05
 
 
