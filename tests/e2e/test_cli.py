@@ -34,7 +34,7 @@ FLAGS = {
     },
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
-    "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking"},
+    "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking", "--shard"},
     "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
     | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
     "export": {"--help", "--plugin", "source", "--output", "--onnx"},
@@ -112,7 +112,7 @@ EARLY = {
 }
 CACHE_FLAGS = {
     "list": {"--help", "--plugin"},
-    "build": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking"},
+    "build": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--shard"},
     "verify": {"--help", "--plugin"},
     "clear": {"--help", "--plugin", "keys", "--older-than", "--all"},
 }

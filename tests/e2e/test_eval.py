@@ -118,7 +118,9 @@ def test_of_many_classes_the_ten_best_and_the_ten_worst_are_shown(trained_run, m
 
 def test_initial_weights_that_have_gone_are_not_needed(copied):
     text = (copied / "config.yaml").read_text()
-    (copied / "config.yaml").write_text(text.replace("name: small_cnn", "name: resnet\n  depth: 50\n  weights: /gone.pth"))
+    (copied / "config.yaml").write_text(
+        text.replace("name: small_cnn", "name: resnet\n  depth: 50").replace("bundled", "/gone.pth")
+    )
     assert open_trained(str(copied)).config.model.weights == "none"
 
 

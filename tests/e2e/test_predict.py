@@ -119,7 +119,7 @@ def test_what_is_predicted_goes_in_again_as_known_labels(trained_run, photos, tm
     monkeypatch.chdir(copy)
     for form in ("csv", "labelstudio", "jsonl", "fiftyone"):
         file = tmp_path / f"found.{form}"
-        assert main(["predict", str(trained_run), ".", "-o", str(file), "--format", form, "--threshold", "0.3"]) == 0
+        assert main(["predict", str(trained_run), ".", "-o", str(file), "--format", form, "--threshold", "0.02"]) == 0
         if form == "jsonl":
             labels[form] = {row["image"]: set(row["labels"]) for row in map(json.loads, file.read_text().splitlines())}
         elif form == "fiftyone":

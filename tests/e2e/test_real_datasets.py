@@ -46,10 +46,10 @@ def test_a_reference_without_the_published_relation_says_so(prepared, encoder, t
 def test_there_are_experiments_of_every_method_for_every_dataset():
     methods = {name.removeprefix("coco_") for name in NAMES if name.startswith("coco_")}
     expected = {f"{d}_{method}" for d in MAKE for method in methods}
-    assert set(NAMES) == expected - {"folder_gpr_reference"}
+    assert set(NAMES) == expected - {"folder_gpr_reference"} | {"folder_probe_gpr"}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("folder_")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("folder_") and name != "folder_probe_gpr"])
 def test_photos_of_ones_own_have_the_values_of_coco_but_for_what_hangs_on_the_data(name):
     own, coco = (flatten(load_experiment(one).to_dict()) for one in (name, name.replace("folder_", "coco_")))
     differ = {path for path in {**own, **coco} if own.get(path) != coco.get(path)} - {"name", *SPEED_AND_METERS}

@@ -124,7 +124,7 @@ def test_every_row_is_tuned_by_the_same_number_of_trials_and_stands_beside_itsel
     assert rows["AEVLP"]["tuned"] is not None
     files = sorted((runs_root() / "suites" / "tiny-digits").glob("*.yaml"))
     assert len(files) == 2
-    assert all("float: [0.0005, 0.008]\n    log: true" in file.read_text() for file in files)
+    assert all("float: [7.5e-05, 0.0012]\n    log: true" in file.read_text() for file in files)
     assert all(len(list((runs_root() / "sweeps" / file.stem / "trials").iterdir())) == 2 for file in files)
     before = folders()
     assert suites.run(suite, *words, "--table", "--json", seeds=1) == 0

@@ -105,7 +105,8 @@ def test_a_worse_trial_is_stopped_after_an_epoch_and_its_run_is_whole(tmp_path, 
     text = text.replace("{float: [0.0001, 0.01], log: true}", "{choice: [0.003, 1.0e-6]}").replace(
         "{choice: [0.0, 0.01]}", "{choice: [0.0]}"
     )
-    assert sweeps.run(sweeps.write(tmp_path, text), "--trials", "2") == 0
+    words = ("model.weights=none", "trainer.head_lr_mult=1")  # else the smaller rate is the better one
+    assert sweeps.run(sweeps.write(tmp_path, text), "--trials", "2", "--set", *words) == 0
     assert sweeps.states() == ["COMPLETE", "PRUNED"]
     pruned = sweeps.load().trials[1]
     assert pruned.intermediate_values.keys() == {1}

@@ -73,11 +73,11 @@ def test_loaders_workers_of_a_sweep_and_torch_go_by_the_share(groups, monkeypatc
     import torch
 
     import aevlp
-    from aevlp.data.loaders import _useful
+    from aevlp.data.loaders import useful_workers
     from aevlp.machine import Machine
 
     groups("0::/\n", {"cpu.max": "300000 100000"})
-    assert _useful(16) == 3
+    assert useful_workers(16, []) == 3
     told, config = [], aevlp.load_experiment("digits_gpr", ["trainer.threads=null"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert [Machine(workers).threads(config) for workers in (1, 2, 9)] == [3, 1, 1]
