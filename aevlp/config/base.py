@@ -33,3 +33,5 @@ class ComponentConfig(Config):
     """Of a loss: outputs of the model beside the logits."""
     gives_outputs: ClassVar[tuple[str, ...]] = ()
     """Of a model: the outputs beside the logits that it has in training."""
+    on_features: ClassVar[bool] = False
+    """Of a model: whether it learns from features of images that are computed once and kept."""

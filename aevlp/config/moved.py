@@ -9,6 +9,7 @@ MOVED = {
     "aevlp.reporting.evaluation": "aevlp.inference.evaluate",
     "aevlp.sum_over_ranks": "aevlp.batch_mean",
     "aevlp.sweeps.metrics": "aevlp.tracking.metrics",
+    "aevlp.sweeps.owner": "aevlp.owner",
     "aevlp.training.checkpoints": "aevlp.runs.checkpoints",
     "aevlp.training.child": "aevlp.runs.child",
     "aevlp.training.export": "aevlp.inference.export",

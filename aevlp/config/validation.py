@@ -46,9 +46,9 @@ def validate(draft: Draft) -> ExperimentConfig:
             values[section] = model.model_validate({} if values.get(section) is None else values[section])
         except ValidationError as error:
             problems += _problems(draft, error, section, model)
-    if not problems and hasattr(values["model"], "beside"):
+    if not problems and hasattr(values["model"], "with_encoder_of"):
         try:
-            values["model"] = values["model"].beside(values["labeler"])
+            values["model"] = values["model"].with_encoder_of(values["labeler"])
         except ValueError as error:  # of pydantic, too: what is wrong is then in the part that the labeler gave
             text = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
             problems.append(_problem(draft, "model", text.removeprefix("Value error, ")))

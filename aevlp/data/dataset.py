@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -78,6 +78,11 @@ class Split:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
+
+
+def blind(split: Split) -> Split:
+    """The split without its full labels, for whatever takes part in training."""
+    return replace(split, targets=None)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, DataError
 from aevlp.data.build import build_dataset
-from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.dataset import Split, SPMLData, blind
 from aevlp.data.features import stored_features
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
@@ -27,7 +27,6 @@ from aevlp.models._features import FeatureStore
 from aevlp.runs.folder import score_arrays
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
-from aevlp.training.run import blind
 from aevlp.training.signals import RunStopped
 
 DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
@@ -150,7 +149,7 @@ def _logits(trained: Trained, split: Split, name: str) -> np.ndarray:
     config = trained.config
     if not len(split):
         raise DataError(f"the {name} split holds no image")
-    if getattr(config.model, "on_features", False) and not trained.holds_extractor:
+    if config.model.on_features and not trained.holds_extractor:
         store = FeatureStore.of_probe(config.model, config.dataset.image_size, Accelerator().device)
         with progress_bar(f"encode {name}", len(split)) as progress:
             split = store.of(split, False, lambda done, _: progress(done))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import aevlp
 from aevlp import files
@@ -143,7 +143,7 @@ logits = session.run(["logits"], {{"images": images}})[0]   # images: uint8 (N,3
     return text
 
 
-def write_onnx(model: nn.Module, image_size: int, path: Path) -> None:
+def write_onnx(model: Any, image_size: int, path: Path) -> None:
     """The model as one ONNX file, `images` uint8 (N,3,S,S) to `logits` (N,C), any N; checked against torch.
 
     Raises:
@@ -156,7 +156,8 @@ def write_onnx(model: nn.Module, image_size: int, path: Path) -> None:
     except ImportError as error:
         raise UnavailableError("--onnx needs onnx, onnxscript and onnxruntime: pip install 'aevlp[onnx]'") from error
     model = model.cpu().eval()
-    getattr(model, "in_float32", model.eval)()  # ONNX Runtime has few kernels for bf16
+    if hasattr(model, "in_float32"):  # ONNX Runtime has few kernels for bf16
+        model.in_float32()
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, image_size, image_size), dtype=torch.uint8, generator=numbers)
     try:

@@ -17,14 +17,13 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
-from aevlp.data.dataset import ImageSource, Split
+from aevlp.data.dataset import ImageSource, Split, blind
 from aevlp.data.rows import take_rows
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.labelers import Explained, Labeler
 from aevlp.output import output_file
 from aevlp.training import labels_worth
 from aevlp.training.progress import progress_bar
-from aevlp.training.run import blind
 from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB

@@ -24,11 +24,6 @@ def cosines_of(embeddings: Tensor, text: Tensor) -> Tensor:
     return result
 
 
-def table_mb(num_images: int, flip: bool, views: int, num_classes: int) -> float:
-    """Megabytes (2^20 bytes) of a table (N,F,V,C) float32."""
-    return 4 * num_images * (1 + flip) * views * num_classes / 2**20
-
-
 def require_cache(needed_mb: float, table_mb: int, cache: bool) -> None:
     """ConfigError where the table is too large and there is no cache to compute from."""
     if not cache:

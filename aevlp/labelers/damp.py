@@ -28,7 +28,7 @@ from aevlp.data.dataset import Split
 from aevlp.data.random import VIEW_FLIP, flips
 from aevlp.data.rows import take_rows
 from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
-from aevlp.labelers._cosines import Streamed, cosines_of, require_cache, table_mb
+from aevlp.labelers._cosines import Streamed, cosines_of, require_cache
 from aevlp.labelers._damp_config import DAMPConfig
 from aevlp.labelers._damp_explained import explain
 from aevlp.vision_language.by_name import require, unmirrored
@@ -163,22 +163,29 @@ class DAMP(Labeler):
         self._streamed, self._cosines = None, self.cosines(dataset, self.flip, progress).to(self.text.device)
 
     def table_mb(self, num_images: int) -> float:
-        """Megabytes of the cosines of so many training images."""
-        return table_mb(num_images, self.flip, 1 + self.config.grid**2, len(self.text))
+        """Megabytes (2^20 bytes) of the cosines of so many training images."""
+        return 4 * num_images * (1 + self.flip) * (1 + self.config.grid**2) * len(self.text) / 2**20
 
     def label(self, index: Tensor, observed: Tensor, *, epoch: int, images: Tensor | None = None) -> Tensor:
         """See `aevlp.labelers`. Where the dataset flips, each view is mirrored by a coin of its own in each epoch."""
         coins = None
         if self.flip:
             coins = torch.from_numpy(flips(VIEW_FLIP, self.seed, epoch, index.tolist(), 1 + self.config.grid**2))
+        return self.assign(self._prepared(index, coins).to(observed.device), observed)
+
+    def _prepared(self, index: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """Cosines (B,V,C) of training rows after `prepare`, each view mirrored or not as `mirrored` (B,V) bool says."""
         if self._streamed is not None:
-            return self.assign(self._streamed(index, coins).to(observed.device), observed)
+            return self._streamed(index, mirrored)
         device = self._cosines.device
         stored = self._cosines[index.to(device, non_blocking=True)]
-        cosines = stored[:, 0]
-        if coins is not None:
-            cosines = torch.where(coins.to(device, non_blocking=True)[:, :, None], stored[:, 1], cosines)
-        return self.assign(cosines.to(observed.device), observed)
+        if mirrored is None:
+            return stored[:, 0]
+        return torch.where(mirrored.to(device, non_blocking=True)[:, :, None], stored[:, 1], stored[:, 0])
+
+    @property
+    def _is_prepared(self) -> bool:
+        return self._streamed is not None or len(self._cosines) > 0
 
     def evaluate(self, dataset: Split, progress: ReportProgress | None = None) -> tuple[Tensor, Tensor]:
         """Scores without a gate (no label is known at test time), and pseudo-labels given the observed labels."""
@@ -224,13 +231,7 @@ class DAMP(Labeler):
 
     def view_scores(self, index: Tensor) -> Tensor | None:
         """Softmax of cosine / temperature in each view, unmirrored; view 0 is the whole image. None before `prepare`."""
-        if self._streamed is not None:
-            cosines = self._streamed(index)
-        elif len(self._cosines):
-            cosines = self._cosines[index.to(self._cosines.device)][:, 0]
-        else:
-            return None
-        return torch.softmax(cosines / self.temperature, dim=-1).cpu()
+        return torch.softmax(self._prepared(index) / self.temperature, dim=-1).cpu() if self._is_prepared else None
 
     def _explained(self, cosines: Tensor, observed: Tensor) -> Explained:
         pseudo = self.assign(cosines, observed)
@@ -244,13 +245,9 @@ class DAMP(Labeler):
 
     def trial(self, dataset: Split, rows: np.ndarray) -> Trial:
         """See `aevlp.labelers`; every view as it is. After `prepare` nothing is read."""
-        if self._streamed is not None:
-            cosines = self._streamed(torch.from_numpy(rows))
-        elif len(self._cosines):
-            cosines = self._cosines[torch.from_numpy(rows).to(self._cosines.device)][:, 0]
-        else:
-            cosines = self.cosines(take_rows(dataset, rows), flip=False)[:, 0]
-        return _Trial(self, cosines)
+        if self._is_prepared:
+            return _Trial(self, self._prepared(torch.from_numpy(rows)))
+        return _Trial(self, self.cosines(take_rows(dataset, rows), flip=False)[:, 0])
 
     def assign(
         self, cosines: Tensor, observed: Tensor, temperature: float | None = None, threshold: float | None = None

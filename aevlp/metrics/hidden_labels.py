@@ -83,23 +83,23 @@ def weigh(scores: np.ndarray, hidden: Hidden, unknown_positives: float | None = 
             labels of the largest scores are wrong as well; of a blind scorer it is all that is unknown.
     """
     unknown = hidden.observed == 0
-    ours = hidden.of_hidden(scores)
-    edges = np.unique(np.quantile(np.concatenate([scores[unknown], ours]), np.arange(BINS) / BINS))
+    hidden_scores = hidden.of_hidden(scores)
+    edges = np.unique(np.quantile(np.concatenate([scores[unknown], hidden_scores]), np.arange(BINS) / BINS))
     bins = np.maximum(np.searchsorted(edges, scores, side="right") - 1, 0)  # those of known negatives may lie below all edges
     count = len(edges)
     of_unknown = np.bincount(bins[unknown], minlength=count)
-    own_bins = hidden.of_hidden(bins)
-    weights, total = np.ones(len(ours)), unknown_positives or 0.0
+    hidden_bins = hidden.of_hidden(bins)
+    weights, total = np.ones(len(hidden_scores)), unknown_positives or 0.0
     for _ in range(ROUNDS):
-        density = np.bincount(own_bins, weights=weights, minlength=count) / weights.sum()
+        density = np.bincount(hidden_bins, weights=weights, minlength=count) / weights.sum()
         if unknown_positives is None:
-            above, all_above = np.cumsum(density[::-1]), np.cumsum(of_unknown[::-1])
-            total = float((all_above / np.maximum(above, 1e-12))[above >= SURE].min())
+            above, unknown_above = np.cumsum(density[::-1]), np.cumsum(of_unknown[::-1])
+            total = float((unknown_above / np.maximum(above, 1e-12))[above >= SURE].min())
         probability = np.minimum(1.0, total * density / np.maximum(of_unknown, 1))
         probability = np.maximum.accumulate(probability)  # a larger score is never less likely to be right
         weights = np.where(unknown, probability[bins], 0.0).sum(axis=1)
         if not weights.sum():
-            weights = np.ones(len(ours))
+            weights = np.ones(len(hidden_scores))
     return Weighed(weights, total)
 
 

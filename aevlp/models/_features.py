@@ -114,12 +114,9 @@ class FeatureStore:
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:
     """What a `FeatureStore` asks, as a module; ConfigError where it looks at no pixels."""
-    whole = (
-        config
-        if config.encoder is None
-        else config.model_copy(update={"encoder": config.encoder.model_copy(update={"batch_size": None})})
-    )
-    encoder = _embedder(whole, image_size, torch.device(device), lambda _: None).encoder
+    if config.encoder is not None:  # in one pass, as ONNX takes any number of images
+        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"batch_size": None})})
+    encoder = _embedder(config, image_size, torch.device(device), lambda _: None).encoder
     if encoder.by_name:
         raise ConfigError(
             f"model.encoder: {encoder.title} holds features by name and computes none of other photos: `eval` scores those of "

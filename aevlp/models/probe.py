@@ -33,7 +33,7 @@ class ProbeConfig(ComponentConfig):
     encoder: AnyEncoder | None = None
     """A vision-language model; null takes the labeler's own, whose embeddings it has encoded already."""
     backbone: SerializeAsAny[BoostConfig] | None = None
-    """A network of torchvision or timm instead: resnet50, resnet101 or timm:NAME; or a model of this room with its settings."""
+    """A network of torchvision or timm instead: resnet50, resnet101 or timm:NAME; or a model by name, with its settings."""
     hidden: int | None = Field(None, ge=1, le=65_536)
     """Width of a hidden layer; null is a linear head."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -65,7 +65,7 @@ class ProbeConfig(ComponentConfig):
             raise ValueError("backbone.boost: BoostLU needs a map of features, and only their mean is kept; set it to null")
         return self
 
-    def beside(self, labeler: ComponentConfig) -> ProbeConfig:
+    def with_encoder_of(self, labeler: ComponentConfig) -> ProbeConfig:
         """The same with the labeler's encoder where nothing is named; ValueError where it has none."""
         if self.encoder is not None or self.backbone is not None:
             return self
@@ -80,7 +80,6 @@ class ProbeConfig(ComponentConfig):
 class Probe(nn.Module):
     """Logits (B,C) of features (B,D). `head` has all that is learnt."""
 
-    on_features = True
     mean: Tensor
     scale: Tensor
 

@@ -26,8 +26,8 @@ from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
-from aevlp.training.as_learnt_from import count_features, encode_features
 from aevlp.training.memory import peak_memory_mb
+from aevlp.training.model_inputs import count_features, encode_features
 from aevlp.training.run import build_trainer, check_data
 from aevlp.training.signals import StopFlag
 from aevlp.training.trainer import Trainer
@@ -102,7 +102,7 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         views = task.labeler.num_images_encoded
         encode = _seconds(lambda: task.labeler.prepare(short.train))
         views = task.labeler.num_images_encoded - views
-        if not views and getattr(config.model, "on_features", False):
+        if not views and config.model.on_features:
             encode = _seconds(lambda: encode_features(config, first_images(short.train, 1), task.device))  # loads the encoder
             began = time.perf_counter()
             views = encode_features(config, short.train, task.device)

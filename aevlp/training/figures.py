@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from aevlp.config.errors import DataError
 from aevlp.config.schema import ExperimentConfig
-from aevlp.data.dataset import Split, SPMLData
+from aevlp.data.dataset import Split, SPMLData, blind
 from aevlp.labelers import Labeler
 from aevlp.metrics import (
     known_label_quality,
@@ -111,7 +110,7 @@ def judge_labeler(labeler: Labeler, split: Split, name: str, progress: Any) -> t
 
     Nothing and None of a labeler that has no scores.
     """
-    result = labeler.evaluate(replace(split, targets=None), progress)
+    result = labeler.evaluate(blind(split), progress)
     if result is None:
         return {}, None
     scores, pseudo = (part.numpy() for part in result)

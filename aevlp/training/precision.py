@@ -67,7 +67,7 @@ def _require(precision: str, device: torch.device, where: str) -> None:
 
 
 def _faster(config: ExperimentConfig, model: nn.Module, device: torch.device) -> tuple[str, str]:
-    if getattr(model, "on_features", False):
+    if config.model.on_features:
         return "fp32", "as a head on stored features has little to compute"
     if device.type not in ("cpu", "cuda"):
         return "fp32", f"as mixed precision is not used on {device.type}"

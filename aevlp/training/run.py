@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from aevlp.config.errors import AevlpError, ConfigError, DataError, UnavailableE
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
-from aevlp.data.dataset import Split, SPMLData, check_labels, check_observed, known_notes
+from aevlp.data.dataset import SPMLData, blind, check_labels, check_observed, known_notes
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
@@ -33,8 +33,8 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures, labels_worth
-from aevlp.training.as_learnt_from import as_learnt_from, in_linear_epochs, looks_at_photos
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
+from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
@@ -173,7 +173,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     device = PartialState(cpu=on_cpu).device
     notify = cache(trackers.message)  # an encoder of two parts has the same to say to both
     try:
-        small, cached, features = as_learnt_from(config, data, device, notify, _progress(trackers, stop))
+        small, cached, features = model_inputs(config, data, device, notify, _progress(trackers, stop))
         model = registry.build(
             "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
         )
@@ -205,7 +205,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         if ranks.is_main():
             trainer.store.settle(checkpoint)
     if trainer.progress.epochs_done < config.trainer.linear_epochs:
-        still = in_linear_epochs(config, data, model, device, notify, _progress(trackers, stop))
+        still = linear_inputs(config, data, model, device, notify, _progress(trackers, stop))
         trainer.linear = None if still is None else (still, _loader(config, still))
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
@@ -262,11 +262,6 @@ def check_data(data: SPMLData) -> None:
         if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             given = f"{type(image).__name__} of {getattr(image, 'dtype', '?')} {tuple(getattr(image, 'shape', ()))}"
             raise DataError(f"images of the {name} split must be torch.uint8 (3,H,W); {split.images.name(0)} is a {given}")
-
-
-def blind(split: Split) -> Split:
-    """The split without its full labels, for whatever takes part in training."""
-    return replace(split, targets=None)
 
 
 def _labeler_on_test(config: ExperimentConfig, trainer: Trainer) -> figures.Figures:

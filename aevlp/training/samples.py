@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from aevlp import ranks
+from aevlp.data.dataset import blind
 from aevlp.data.image_cache import uncached
 from aevlp.data.images import jpeg, picture_of
 from aevlp.data.npz import read_npz
@@ -44,7 +43,7 @@ def write_samples(trainer: Trainer) -> None:
         rows = rows[: max(1, MAX_VIEW_BYTES // (2 * views[0].numel()))]
     originals = uncached(train.images)
     files = [_jpeg(originals[row]) for row in rows]
-    logits = trainer.predict(take_rows(replace(train, targets=None), np.array(rows)), "samples")
+    logits = trainer.predict(take_rows(blind(train), np.array(rows)), "samples")
     known = _validation(trainer) | ({} if train.targets is None else {"targets": train.targets[rows]})
     if views is not None:
         known["views"] = views[: len(rows)].cpu().numpy().astype(np.float16)

@@ -11,7 +11,8 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
-from aevlp.vision_language.shards import WHOLE, Shard, add_shard, wanted_rows
+from aevlp.verbs._shard import add_shard, given_shard
+from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
@@ -71,7 +72,7 @@ def show(_: argparse.Namespace) -> None:
 
 def fill(arguments: argparse.Namespace) -> None:
     """Encode what is missing; AevlpError where it could not be kept. Stopped by a signal, it goes on from there next time."""
-    shard = Shard.parse(arguments.shard)
+    shard = given_shard(arguments)
     _encode(given_experiment(arguments, "whose images to encode"), shard)
 
 
@@ -119,7 +120,7 @@ def clear(arguments: argparse.Namespace) -> None:
 
 
 def _encode(config: ExperimentConfig, shard: Shard) -> None:
-    of_labeler, of_model = hasattr(config.labeler, "encoder"), getattr(config.model, "on_features", False)
+    of_labeler, of_model = hasattr(config.labeler, "encoder"), config.model.on_features
     if of_model and shard != WHOLE:
         raise ConfigError(
             f"--shard {shard}: the features of model {config.model.name} are not divided; leave --shard out: processes that fill "
@@ -133,11 +134,12 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
 
     from aevlp.config import registry
     from aevlp.data.build import build_dataset
+    from aevlp.data.dataset import blind
     from aevlp.data.features import num_encoded
-    from aevlp.training.as_learnt_from import as_learnt_from, count_features
     from aevlp.training.dry_run import total_of
+    from aevlp.training.model_inputs import count_features, model_inputs
     from aevlp.training.progress import progress_bar
-    from aevlp.training.run import blind, check_data
+    from aevlp.training.run import check_data
 
     data = build_dataset(config.dataset)
     check_data(data)
@@ -155,8 +157,8 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     encoded = labeler.num_images_encoded
     if of_model:
         with progress_bar("encode features", len(data.train)) as progress:
-            learnt_from = as_learnt_from(config, data, Accelerator().device, say, lambda done, _: progress(done))[0]
-        encoded += num_encoded(learnt_from)
+            inputs = model_inputs(config, data, Accelerator().device, say, lambda done, _: progress(done))[0]
+        encoded += num_encoded(inputs)
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
     missing = total_of([count_features(config, data), *of_parts])
     if missing is None:

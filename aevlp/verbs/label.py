@@ -10,7 +10,8 @@ from aevlp.config.errors import ConfigError
 from aevlp.text import say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
-from aevlp.vision_language.shards import WHOLE, Shard, add_shard
+from aevlp.verbs._shard import add_shard, given_shard
+from aevlp.vision_language.shards import WHOLE
 
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Label, and say how much of what."""
-    shard = Shard.parse(arguments.shard)
+    shard = given_shard(arguments)
     path, form = given_labels_file(arguments)
     folder = None
     if arguments.source is not None:

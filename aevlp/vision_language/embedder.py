@@ -186,10 +186,9 @@ class Embedder:
 
     def count_missing(self, images: ImageSource, grid: int, flip: bool, rows: range | None = None) -> int:
         """Views that `embed` would have to encode, as far as can be told without reading what is there."""
-        rows = range(len(images)) if rows is None else rows
-        total = 0
         if self.by_name:
-            return total
+            return 0
+        rows, total = range(len(images)) if rows is None else rows, 0
         for part in self._parts(images, grid, flip, cached=True):
             there = 0 if part.cached is None else int(part.cached.there()[rows.start : rows.stop].sum())
             total += (len(rows) - there) * (part.views.stop - part.views.start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 from dataclasses import dataclass
@@ -67,8 +66,3 @@ def wanted_rows(labeler: Any, shard: Shard, count: int) -> dict[str, range]:
             "have no argument rows; leave --shard out"
         )
     return {"rows": shard.rows(count)}
-
-
-def add_shard(parser: argparse.ArgumentParser) -> None:
-    """--shard, of verbs that a job array may divide."""
-    parser.add_argument("--shard", default=str(WHOLE), metavar="i/n", help="only part i of n, counted from 0: for job arrays")

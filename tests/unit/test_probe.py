@@ -18,6 +18,7 @@ from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
 from aevlp.models._features import FeatureStore
+from aevlp.training.model_inputs import count_features
 from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped
 from aevlp.vision_language.embedder import Embedder
@@ -74,6 +75,13 @@ def test_features_are_the_embeddings_of_whole_images_and_nothing_is_encoded_twic
 @pytest.mark.usefixtures("empty_cache")
 def test_from_an_empty_cache_labeler_and_head_encode_each_view_once():
     assert encoded(aevlp.train(runs.config(*OF_LABELER, "trainer.epochs=1")).run_dir) == 48 * 5 + 40 + 40
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_views_that_a_head_on_a_backbone_lacks_are_counted_with_and_without_a_labeler(backbone):
+    for labeler in (("labeler=none",), OF_LABELER):
+        config = runs.config(*labeler, "model=probe", backbone, "dataset.flip=true")
+        assert count_features(config, build_dataset(config.dataset)) == 2 * 48 + 40 + 40
 
 
 def test_a_batch_holds_mirrored_features_where_the_coin_would_flip_the_image():

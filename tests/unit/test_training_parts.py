@@ -111,7 +111,9 @@ def test_the_moving_average_follows_its_rule():
 def test_optimisers_and_schedules_learn(optimizer, schedule):
     rate = "0.05" if optimizer == "sgd" else "0.002"
     words = (f"trainer.optimizer={optimizer}", f"trainer.schedule={schedule}", f"trainer.learning_rate={rate}")
-    rows = runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.epochs=4", "trainer.weight_decay=0.001")).run_dir)
+    rows = runs.epoch_rows(
+        aevlp.train(runs.config(*words, "trainer.epochs=4", "trainer.weight_decay=0.001", "trainer.head_lr_mult=1")).run_dir
+    )
     assert rows[-1]["train/loss"] < rows[0]["train/loss"] - 0.05
 
 
@@ -148,14 +150,14 @@ def test_in_linear_epochs_the_head_learns_the_same_from_features_that_are_kept(m
 
     monkeypatch.setattr(Classifier, "features", look)
     if not stored:  # as on several ranks
-        monkeypatch.setattr("aevlp.training.run.in_linear_epochs", lambda *_: None)
+        monkeypatch.setattr("aevlp.training.run.linear_inputs", lambda *_: None)
     head = runs.newest(aevlp.train(runs.config(*words)).run_dir).weights("model")["head.weight"]
     assert not any(recorded for _, recorded in seen)  # gradients end above the backbone
     # Training images and their mirror images once, instead of training and validation in each epoch; then test, and 32 samples.
     images = sum(count for count, _ in seen)
     assert images == (2 * 48 + 40 if stored else 4 * (48 + 40)) + 10 + 32
     monkeypatch.undo()
-    monkeypatch.setattr("aevlp.training.run.in_linear_epochs", lambda *_: None)
+    monkeypatch.setattr("aevlp.training.run.linear_inputs", lambda *_: None)
     monkeypatch.setattr("aevlp.training.task._standing_still", lambda _: contextlib.nullcontext())
     expected = runs.newest(aevlp.train(runs.config(*words)).run_dir).weights("model")["head.weight"]
     if stored:  # rounded to float16

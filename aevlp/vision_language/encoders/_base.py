@@ -23,7 +23,7 @@ class EncoderConfig(ComponentConfig):
     batch_size: int | None = Field(None, ge=1, le=65_536)
     """Views per forward pass; null takes 8 on a CPU and 64 elsewhere."""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
-    """Threads that decode and cut images ahead of the encoder; 0: it waits for each image."""
+    """Threads that decode and cut images ahead of the encoder; auto: one a core; 0: it waits for each image."""
     cache: bool = True
     """Keep embeddings in $AEVLP_CACHE (else ~/.cache/aevlp), so that no later run computes them again."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError, UnavailableError
+from aevlp.folders import user_path
 from aevlp.network import require_reachable
 
 FILE_TYPES = (".json", ".txt", ".safetensors", ".model")
@@ -14,6 +15,21 @@ FILE_TYPES = (".json", ".txt", ".safetensors", ".model")
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 """One of these is there where a folder has a tokenizer of transformers."""
 _PATTERNS = tuple(f"*{suffix}" for suffix in FILE_TYPES)
+
+
+def folder_in_full(source: str) -> str:
+    """The whole path where `source` is a folder, or is written like one; anything else as it is."""
+    path = user_path(source)
+    return str(path.absolute()) if source[0] in "./~" or path.is_dir() else source
+
+
+def what_is_missing(source: str, find: Callable[[], Path | None], instead: str) -> str | None:
+    """What to tell where `find` finds no folder of `source` on this machine; None where it does."""
+    try:
+        found = find()
+    except ConfigError as error:
+        return str(error)
+    return None if found is not None else f"encoder {source} is not on this machine either; {instead}"
 
 
 def find_snapshot(source: str, revision: str | None, patterns: Sequence[str] = _PATTERNS) -> Path | None:

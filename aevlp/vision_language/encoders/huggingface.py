@@ -15,8 +15,14 @@ from torch import Tensor
 
 from aevlp.config.errors import ConfigError, in_one_line
 from aevlp.config.registry import register
-from aevlp.folders import user_path
-from aevlp.vision_language.encoders._hub import TOKENIZERS, download, encoder_files, find_snapshot
+from aevlp.vision_language.encoders._hub import (
+    TOKENIZERS,
+    download,
+    encoder_files,
+    find_snapshot,
+    folder_in_full,
+    what_is_missing,
+)
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 from aevlp.vision_language.encoders._views import ViewSettings, view_settings
 
@@ -38,16 +44,11 @@ class HuggingFaceConfig(TowersConfig):
     @field_validator("source")
     @classmethod
     def _folder_in_full(cls, source: str) -> str:
-        path = user_path(source)
-        return str(path.absolute()) if source != "bundled" and (source[0] in "./~" or path.is_dir()) else source
+        return source if source == "bundled" else folder_in_full(source)
 
     def missing(self) -> str | None:
         """See `EncoderConfig`."""
-        try:
-            found = find_local(self)
-        except ConfigError as error:
-            return str(error)
-        return None if found is not None else f"encoder {self.source} is not on this machine either; {_INSTEAD}"
+        return what_is_missing(self.source, lambda: find_local(self), _INSTEAD)
 
 
 @register("encoders", "huggingface", config=HuggingFaceConfig)

@@ -14,8 +14,15 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, UnavailableError, in_one_line, shortened, suggest
 from aevlp.config.registry import register
 from aevlp.config.schema import LocalPath
-from aevlp.folders import user_path
-from aevlp.vision_language.encoders._hub import FILE_TYPES, TOKENIZERS, download, encoder_files, find_snapshot
+from aevlp.vision_language.encoders._hub import (
+    FILE_TYPES,
+    TOKENIZERS,
+    download,
+    encoder_files,
+    find_snapshot,
+    folder_in_full,
+    what_is_missing,
+)
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 
 _HUB = "hf-hub:"
@@ -39,18 +46,13 @@ class OpenCLIPConfig(TowersConfig):
     @field_validator("source")
     @classmethod
     def _folder_in_full(cls, source: str) -> str:
-        path = user_path(source)
-        return str(path.absolute()) if source[0] in "./~" or path.is_dir() else source
+        return folder_in_full(source)
 
     def missing(self) -> str | None:
         """See `EncoderConfig`."""
         if not self.source.startswith(_HUB):
             return None
-        try:
-            found = find_snapshot(self.source.removeprefix(_HUB), self.revision, (*_FILES, _PICKLED))
-        except ConfigError as error:
-            return str(error)
-        return None if found is not None else f"encoder {self.source} is not on this machine either; {_INSTEAD}"
+        return what_is_missing(self.source, lambda: _snapshot(self), _INSTEAD)
 
 
 @register("encoders", "open_clip", config=OpenCLIPConfig)
@@ -131,12 +133,16 @@ def _package() -> Any:
     return open_clip
 
 
+def _snapshot(config: OpenCLIPConfig) -> Path | None:
+    """Folder of a hub id in the cache, whichever weights it holds; None where it is not there."""
+    return find_snapshot(config.source.removeprefix(_HUB), config.revision, (*_FILES, _PICKLED))
+
+
 def _folder(config: OpenCLIPConfig) -> Path | None:
     """Where the model lies; None for an architecture, whose weights are a file of the user's."""
     source, folder = config.source, Path(config.source)
     if source.startswith(_HUB):
-        repository = source.removeprefix(_HUB)
-        found = find_snapshot(repository, config.revision, (*_FILES, _PICKLED))
+        repository, found = source.removeprefix(_HUB), _snapshot(config)
         folder = download(repository, config.revision, _INSTEAD, _FILES) if found is None else found
         if not any(path for pattern in (_FILES[-1], _PICKLED) for path in folder.glob(pattern)):
             folder = download(repository, config.revision, _INSTEAD, (*_FILES, _PICKLED))

@@ -1,4 +1,4 @@
-"""The data as a model takes them: images, kept in a cache or not, or features of them."""
+"""What a model learns from: images, kept in a cache or not, or features of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aevlp.models._classifier import Classifier
 from aevlp.models._features import FeatureStore
 
 
-def as_learnt_from(
+def model_inputs(
     config: ExperimentConfig, data: SPMLData, device: torch.device, notify: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> tuple[SPMLData, list[str], dict[str, Any]]:  # fmt: skip
@@ -34,7 +34,7 @@ def as_learnt_from(
         notify: told what the cache of features has to say.
         progress: called with (images done, images in all); may raise to stop.
     """
-    if not getattr(config.model, "on_features", False):
+    if not config.model.on_features:
         return *cache_images(data, config), {}
     with _told_of_model(config):
         store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
@@ -44,7 +44,7 @@ def as_learnt_from(
     return found, [], {"features": stored_features(train.images)}
 
 
-def in_linear_epochs(
+def linear_inputs(
     config: ExperimentConfig, data: SPMLData, model: nn.Module, device: torch.device, notify: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> SPMLData | None:  # fmt: skip
@@ -79,9 +79,10 @@ def _told_of_model(config: ExperimentConfig) -> Iterator[None]:
 
 def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     """Views to encode for features, besides those that the labeler counts as it needs them as well."""
-    if not getattr(config.model, "on_features", False):
+    if not config.model.on_features:
         return 0
-    counted = getattr(config.labeler, "encoder", None) == getattr(config.model, "encoder", None)
+    own: Any = getattr(config.model, "encoder", None)
+    counted = own is not None and own == getattr(config.labeler, "encoder", None)
     splits = [] if counted else [(data.train, config.dataset.flip)]
     if not (counted and config.trainer.evaluate_labeler):
         splits += [(split, False) for split in (data.val, data.test) if split is not None]
