@@ -119,8 +119,8 @@ def build_extractor(config: Any, image_size: int, device: torch.device | str = "
     encoder = _embedder(config, image_size, torch.device(device), lambda _: None).encoder
     if encoder.by_name:
         raise ConfigError(
-            f"model.encoder: {encoder.title} holds features by name and computes none of other photos, so this model has no use "
-            "without it: `eval` scores the photos of its dataset; to predict or export, train on an encoder or a backbone"
+            f"model.encoder: {encoder.title} holds features by name and computes none of other photos: `eval` scores those of "
+            "the dataset; to predict or export, train on another encoder or a backbone"
         )
     return Extractor(encoder)
 
