@@ -93,7 +93,8 @@ def write_pseudo_labels(
                 labels_worth.find_settings(config, split, labeler, notes.append)
             else:
                 labeler.settle(labels_worth.settings_of(kept))
-            worth = labels_worth.foretell(config, split, labeler)
+            # It looks at photos of all shards, which those may still have to encode.
+            worth = labels_worth.foretell(config, split, labeler) if shard == WHOLE else None
             notes += worth.lines() if worth is not None else []
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
             chunks = [range(first, min(first + CHUNK, wanted.stop)) for first in range(wanted.start, wanted.stop, CHUNK)]
