@@ -45,10 +45,15 @@ def stored_features(images: ImageSource) -> Tensor | None:
     return images.features if isinstance(images, FeatureImages) else None
 
 
+def views_encoded(images: ImageSource) -> int:
+    """Views that had to be encoded for the features of images; 0 of images without."""
+    return images.num_encoded if isinstance(images, FeatureImages) else 0
+
+
 def num_encoded(data: SPMLData) -> int:
     """Views that had to be encoded for the features of the images of all splits."""
     images = [split.images for split in (data.train, data.val, data.test) if split is not None]
-    return sum(one.num_encoded for one in images if isinstance(one, FeatureImages))
+    return sum(views_encoded(one) for one in images)
 
 
 class FeatureBatches:

@@ -95,7 +95,7 @@ def write_pseudo_labels(
                 labeler.settle(labels_worth.settings_of(kept))
             # It looks at photos of all shards, which those may still have to encode.
             worth = labels_worth.foretell(config, split, labeler) if shard == WHOLE else None
-            notes += worth.lines() if worth is not None else []
+            notes += worth.lines(calibrated=labels_worth.calibrated_on(config) > 0) if worth is not None else []
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
             chunks = [range(first, min(first + CHUNK, wanted.stop)) for first in range(wanted.start, wanted.stop, CHUNK)]
             with progress_bar("label", len(split)) as progress:

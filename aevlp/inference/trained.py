@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, DataError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint
+from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.models.probe import EXTRACTOR
 from aevlp.system import limit_threads
 
@@ -110,27 +112,21 @@ def build_model(
     config = trained.config
     of_features = {} if features is None else {"features": features}
     model = registry.build("models", config.model, num_classes=num_classes, image_size=config.dataset.image_size, **of_features)
-    expected = model.state_dict()
     weights = {name: tensor for name, tensor in trained.weights.items() if not name.startswith(EXTRACTOR)}
-    missing, extra = [name for name in expected if name not in weights], set(weights) - set(expected)
-    wrong = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
-    if missing or extra or wrong:
-        found = (("missing", missing), ("unexpected", sorted(extra)), ("of another shape", wrong))
-        parts = [f"{len(names)} {what} ({_some(names)})" for what, names in found if names]
-        raise CheckpointError(
-            f"{trained.source}: its weights do not fit model {config.model.name}: {'; '.join(parts)}; "
+    wrong = misfit(model.state_dict(), weights)
+    if wrong is not None:
+        advice = (
             "a published checkpoint takes its architecture from --exp and --set model=..."
+            if os.path.isfile(trained.source)
+            else OTHER_MODEL
         )
+        raise CheckpointError(f"{trained.source}: its weights do not fit model {config.model.name}: {wrong}; {advice}")
     model.load_state_dict(weights)
     if features is None and hasattr(model, "on_images"):
         model = model.on_images(device)
         if trained.holds_extractor:
             model.load_kept(trained.weights)
     return model.eval()
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def with_data_names(trained: Trained, class_names: list[str]) -> Trained:

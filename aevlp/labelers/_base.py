@@ -67,6 +67,9 @@ class Labeler:
     found: Mapping[str, float] = MappingProxyType({})
     """Settings that are not the configuration's but were found, by name; what a run found is kept with it."""
 
+    def require(self, dataset: Split) -> None:
+        """AevlpError where it is known, before anything is encoded, that images of a split cannot be looked at."""
+
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Look at the training images once. The split's full labels are not read."""
 

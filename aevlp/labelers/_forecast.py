@@ -41,11 +41,18 @@ class Forecast:
             found |= {"labeler/forecast_precision": 100 * self.worth.precision, "labeler/forecast_f1": 100 * self.worth.f1}
         return found
 
-    def lines(self) -> list[str]:
-        """For people: what is expected, and a warning where that is no better than chance."""
+    def lines(self, calibrated: bool) -> list[str]:
+        """For people: what is expected, and a warning where that is no better than chance.
+
+        `calibrated` is whether known labels have chosen the settings.
+        """
         if not self.worth.labels:
-            return [f"pseudo-labels: none in {self.num_images:,} photos; a lower labeler.threshold gives some, "
-                    "labeler.calibrate=1000 chooses one"]  # fmt: skip
+            advice = (
+                "by known labels, any would probably be wrong (labeler.calibrate=0 takes the settings as given)"
+                if calibrated
+                else "a lower labeler.threshold gives some, labeler.calibrate=1000 chooses one"
+            )
+            return [f"pseudo-labels: none in {self.num_images:,} photos; {advice}"]
         whence = "an estimate" if self.estimated else "loss.expected_positives"
         right = (
             f", about {100 * self.worth.precision:.0f} % of them right ({self.expected_positives:.1f} classes a photo: {whence})"

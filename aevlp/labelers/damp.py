@@ -31,6 +31,7 @@ from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
 from aevlp.labelers._cosines import Streamed, cosines_of, require_cache
 from aevlp.labelers._damp_config import DAMPConfig
 from aevlp.labelers._damp_explained import explain
+from aevlp.vision_language.by_name import require, unmirrored
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify
 from aevlp.vision_language.encoders._base import Encoder
@@ -96,9 +97,11 @@ class DAMP(Labeler):
         self, config: DAMPConfig, *, prompt_names: list[str], flip: bool, seed: int, device: torch.device,
         notify: Notify | None = None, **_: Any,
     ):  # fmt: skip
-        self.mirrors = config.flip
-        self.config, self.flip, self.seed = config, flip and config.flip, seed
+        self.config, self.seed = config, seed
         self.embedder = Embedder(config.encoder, device, notify)
+        self.mirrors = config.flip and not self.embedder.by_name  # by name a mirror image has the embedding of the image
+        self.flip = flip and self.mirrors
+        self._unmirrored = flip and config.flip and self.embedder.by_name
         features = text_features(self.embedder, prompt_names, config.prompts)
         if config.label_graph.enabled:
             if notify and config.label_graph.relation is None and self.embedder.normalization == "imagenet":
@@ -136,14 +139,21 @@ class DAMP(Labeler):
         finally:
             self.num_images_encoded = self.embedder.num_images_encoded
 
+    def require(self, dataset: Split) -> None:
+        """See `aevlp.labelers`."""
+        if self.embedder.by_name:
+            require(self.encoder, dataset.images, range(len(dataset)), self.config.grid)
+
     def prepare(self, dataset: Split, progress: ReportProgress | None = None) -> None:
         """Encode what is not cached of the views of all training images, and their mirror images where the dataset flips."""
+        if self._unmirrored:
+            self._notify(unmirrored(self.encoder))
         needed = self.table_mb(len(dataset))
         if needed > self.config.table_mb and self.uses_cache:
             require_cache(needed, self.config.table_mb, self.embedder.has_reader)
             self._notify(
                 f"cosines of all training views take {needed:,.0f} MB, labeler.table_mb allows {self.config.table_mb:,}: they "
-                "are computed from the cache as needed"
+                f"are computed from the {'vectors' if self.embedder.by_name else 'cache'} as needed"
             )
             self.encode(dataset, self.flip, progress)
             reader = self.embedder.reader(dataset.images, self.config.grid, self.flip)

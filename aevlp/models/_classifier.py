@@ -20,6 +20,7 @@ from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.folders import user_path
+from aevlp.models._fit import misfit
 from aevlp.tensor_file import load_tensors
 
 
@@ -121,7 +122,7 @@ def load_weight_file(module: nn.Module, path: Path, ignore: Sequence[str] = ()) 
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"model.weights: {path} must hold a plain state dict, names to tensors")
     state = {key: value for key, value in state.items() if not key.startswith(tuple(ignore))}
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ConfigError(f"model.weights: {path} does not fit the model: {str(error)[:300]}") from error
+    wrong = misfit(module.state_dict(), state)
+    if wrong is not None:
+        raise ConfigError(f"model.weights: {path} does not fit the model: {wrong}")
+    module.load_state_dict(state)

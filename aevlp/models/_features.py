@@ -113,10 +113,16 @@ class FeatureStore:
 
 
 def build_extractor(config: Any, image_size: int, device: torch.device | str = "cpu") -> Extractor:
-    """What a `FeatureStore` asks, as a module."""
+    """What a `FeatureStore` asks, as a module; ConfigError where it looks at no pixels."""
     if config.encoder is not None:  # in one pass, as ONNX takes any number of images
         config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"batch_size": None})})
-    return Extractor(_embedder(config, image_size, torch.device(device), lambda _: None).encoder)
+    encoder = _embedder(config, image_size, torch.device(device), lambda _: None).encoder
+    if encoder.by_name:
+        raise ConfigError(
+            f"model.encoder: {encoder.title} holds features by name and computes none of other photos, so this model has no use "
+            "without it: `eval` scores the photos of its dataset; to predict or export, train on an encoder or a backbone"
+        )
+    return Extractor(encoder)
 
 
 class BackboneEncoder(Encoder):

@@ -58,7 +58,8 @@ class ProbeConfig(ComponentConfig):
     def _one_source(self) -> ProbeConfig:
         if self.encoder is not None and self.backbone is not None:
             raise ValueError("takes features of an encoder or of a backbone; set the other one to null")
-        if self.encoder is not None and not self.encoder.cache:
+        # A kind of encoder that never caches has its embeddings at hand.
+        if self.encoder is not None and not self.encoder.cache and type(self.encoder).model_fields["cache"].default:
             raise ValueError("learns from features that are kept: labeler.encoder.cache and model.encoder.cache must be on")
         if self.backbone is not None and self.backbone.boost is not None:
             raise ValueError("backbone.boost: BoostLU needs a map of features, and only their mean is kept; set it to null")

@@ -104,8 +104,9 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         views = task.labeler.num_images_encoded - views
         if not views and config.model.on_features:
             encode = _seconds(lambda: encode_features(config, first_images(short.train, 1), task.device))  # loads the encoder
-            encode = _seconds(lambda: encode_features(config, short.train, task.device)) - encode
-            views = (1 + config.dataset.flip) * len(short.train)
+            began = time.perf_counter()
+            views = encode_features(config, short.train, task.device)
+            encode = time.perf_counter() - began - encode
         task.model.train()
         first, *rest = trainer.loader.epoch(1)
         for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
@@ -152,9 +153,7 @@ def dry_run(config: ExperimentConfig) -> None:
     console.print(f"  memory       {found.memory_mb:.0f} MB at most so far")
     if found.table_mb:
         budget = getattr(config.labeler, "table_mb", math.inf)
-        kept = (
-            "kept in memory" if found.table_mb <= budget else f"over labeler.table_mb={budget}: computed from the cache as needed"
-        )
+        kept = "kept in memory" if found.table_mb <= budget else f"over labeler.table_mb={budget}: computed as needed"
         console.print(f"  cosines      {found.table_mb:,.1f} MB of the whole run, {kept}")
     console.print(f"  checkpoint   {found.checkpoint_mb:.1f} MB; up to three are kept")
     if found.missing is None:

@@ -74,7 +74,7 @@ def of_run(config: ExperimentConfig, split: Split, labeler: Labeler, folder: Run
     found = foretell(config, split, labeler)
     if found is not None:
         figures |= found.figures()
-        for line in found.lines():
+        for line in found.lines(calibrated=calibrated_on(config) > 0):
             tell(line)
     figures = ranks.from_main(figures)
     labeler.settle(settings_of(figures))
@@ -90,7 +90,7 @@ def find_settings(config: ExperimentConfig, split: Split, labeler: Labeler, tell
         ConfigError: there are none.
     """
     require_known(config, split)
-    rows, hidden = hide(split.observed, config.seed, _wanted(config))
+    rows, hidden = hide(split.observed, config.seed, calibrated_on(config))
     trial = labeler.trial(split, rows) if len(rows) else None
     if trial is not None:
         found = calibrate(trial, hidden, unknown_positives(config, hidden))
@@ -112,7 +112,7 @@ def foretell(config: ExperimentConfig, split: Split, labeler: Labeler) -> Foreca
 
 def require_known(config: ExperimentConfig, split: Split) -> None:
     """ConfigError where `labeler.calibrate` has no known label to go by."""
-    wanted = _wanted(config)
+    wanted = calibrated_on(config)
     if wanted and not (split.observed > 0).any():
         raise ConfigError(
             f"labeler.calibrate: {wanted} looks for labels that are known to be there, and no training photo has one; "
@@ -132,6 +132,7 @@ def unknown_positives(config: ExperimentConfig, hidden: Hidden) -> float | None:
     return unknown if unknown > 0 else None
 
 
-def _wanted(config: ExperimentConfig) -> int:
+def calibrated_on(config: ExperimentConfig) -> int:
+    """Photos that `labeler.calibrate` asks for; 0 where it does not."""
     wanted = getattr(config.labeler, "calibrate", 0)
     return wanted if type(wanted) is int else 0  # a labeler from outside may call something else so

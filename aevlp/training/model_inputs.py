@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import nn
 
 from aevlp import ranks
+from aevlp.config import registry
+from aevlp.config.errors import ConfigError, DataError, UnavailableError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.features import stored_features
+from aevlp.data.features import stored_features, views_encoded
 from aevlp.data.image_cache import cache_images
 from aevlp.models._classifier import Classifier
 from aevlp.models._features import FeatureStore
@@ -33,10 +36,11 @@ def model_inputs(
     """
     if not config.model.on_features:
         return *cache_images(data, config), {}
-    store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
-    train = store.of(data.train, config.dataset.flip, progress)
-    test = None if data.test is None else store.of(data.test, False, progress)
-    found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
+    with _told_of_model(config):
+        store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
+        train = store.of(data.train, config.dataset.flip, progress)
+        test = None if data.test is None else store.of(data.test, False, progress)
+        found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)
     return found, [], {"features": stored_features(train.images)}
 
 
@@ -56,6 +60,23 @@ def linear_inputs(
     return replace(data, train=train, val=store.of(data.val, False, progress))
 
 
+def looks_at_photos(config: ExperimentConfig) -> bool:
+    """Whether the model can score photos of which nothing is known but pixels."""
+    encoder: Any = getattr(config.model, "encoder", None)
+    return encoder is None or not getattr(registry.get("encoders", encoder.name).build, "by_name", False)
+
+
+@contextlib.contextmanager
+def _told_of_model(config: ExperimentConfig) -> Iterator[None]:
+    """Encoders call their settings labeler.encoder; here those of an encoder that the labeler does not have are model.encoder."""
+    try:
+        yield
+    except (ConfigError, DataError, UnavailableError) as error:
+        if getattr(config.labeler, "encoder", None) == getattr(config.model, "encoder", None):
+            raise
+        raise type(error)(str(error).replace("labeler.encoder", "model.encoder")) from error
+
+
 def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     """Views to encode for features, besides those that the labeler counts as it needs them as well."""
     if not config.model.on_features:
@@ -72,7 +93,7 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     return count
 
 
-def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> None:
-    """Compute the features of a split, whatever is cached, to see how long it takes."""
+def encode_features(config: ExperimentConfig, split: Split, device: torch.device) -> int:
+    """Compute the features of a split, whatever is cached, to see how long it takes; the number of views that were encoded."""
     store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, lambda _: None)
-    store.of(split, config.dataset.flip, cached=False)
+    return views_encoded(store.of(split, config.dataset.flip, cached=False).images)

@@ -34,7 +34,7 @@ from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures, labels_worth
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
-from aevlp.training.model_inputs import linear_inputs, model_inputs
+from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
@@ -128,7 +128,7 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
 def _run(
     config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
 ) -> RunResult:
-    photos = getattr(config.dataset, "root", None) if config.dataset.name == "folder" else None
+    photos = getattr(config.dataset, "root", None) if config.dataset.name == "folder" and looks_at_photos(config) else None
     trackers = build_trackers(config.tracking, folder.path, more_trackers, photos=photos) if ranks.is_main() else Trackers([])
     state = "failed"
     summary: dict[str, Any] = {}
@@ -191,6 +191,8 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
         seed=config.seed, device=accelerator.device, notify=notify,
     )  # fmt: skip
     labels_worth.settle_as_kept(labeler, folder)
+    for split in filter(None, (data.train, *((data.val, data.test) if config.trainer.evaluate_labeler else ()))):
+        labeler.require(blind(split))  # before anything of a run that goes on is removed; test is looked at after all epochs
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
     )

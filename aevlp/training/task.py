@@ -18,6 +18,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
 from aevlp.labelers import Labeler
+from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
 
@@ -149,7 +150,10 @@ class Task:
         return result
 
     def load_weights(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        """Restore `weights()`."""
+        """Restore `weights()`; ValueError where they are of another model."""
+        wrong = misfit(self._plain().state_dict(), weights["model"])
+        if wrong is not None:
+            raise ValueError(f"weights: {wrong}; {OTHER_MODEL}")
         self._plain().load_state_dict(weights["model"])
         if self.average is not None:
             self.average.module.load_state_dict(weights["ema"])

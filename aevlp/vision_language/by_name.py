@@ -25,7 +25,7 @@ class NamedReader:
     flip: bool
 
     def count(self) -> int:
-        """All: those that are missing have ended `embed_by_name`."""
+        """All: `require` has ended the work where any is missing."""
         return len(self.images)
 
     def read(self, index: Sequence[int]) -> Tensor:
@@ -37,12 +37,28 @@ class NamedReader:
         """Nothing is open."""
 
 
+def named_reader(encoder: Encoder, images: ImageSource, grid: int, flip: bool) -> NamedReader:
+    """A reader of all of these images; errors as of `require`."""
+    require(encoder, images, range(len(images)), grid)
+    return NamedReader(encoder, images, grid, flip)
+
+
+def require(encoder: Encoder, images: ImageSource, rows: range, grid: int) -> None:
+    """DataError, or ConfigError, unless the encoder knows these images: all at once, so that all that is missing is told."""
+    if rows:
+        encoder.require_names([images.name(row) for row in rows], grid)
+
+
+def unmirrored(encoder: Encoder) -> str:
+    """What is told where mirror images were asked for."""
+    return f"encoder {encoder.title} knows no mirror images; they count as the images themselves"
+
+
 def embed_by_name(
     encoder: Encoder, images: ImageSource, rows: range, grid: int, flip: bool, progress: ReportProgress | None
 ) -> Iterator[tuple[range, Tensor]]:
     """As `Embedder.embed`; no image is decoded."""
-    if rows:
-        encoder.require_names([images.name(row) for row in rows], grid)  # all at once, so that all that is missing is told
+    require(encoder, images, rows, grid)
     reader = NamedReader(encoder, images, grid, flip)
     for part in chunks_of(rows):
         yield part, reader.read(part)

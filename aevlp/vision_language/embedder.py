@@ -19,7 +19,7 @@ from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.dataset import ImageSource, identities
 from aevlp.system import keep_memory, usable_cores
-from aevlp.vision_language.by_name import NamedReader, ReportProgress, embed_by_name
+from aevlp.vision_language.by_name import NamedReader, ReportProgress, embed_by_name, named_reader, unmirrored
 from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
 from aevlp.vision_language.embedding_store import usable
@@ -143,7 +143,7 @@ class Embedder:
         count, rows = len(images), range(len(images)) if rows is None else rows
         if self.by_name:
             if flip:
-                self._say(f"encoder {self.title} knows no mirror images; they count as the images themselves")
+                self._say(unmirrored(self._encoder))
             yield from embed_by_name(self.encoder, images, rows, grid, flip, progress)
             return
         parts = self._parts(images, grid, flip, cached, lambda: progress and progress(0, count)) if rows else []
@@ -203,7 +203,7 @@ class Embedder:
     def reader(self, images: ImageSource, grid: int, flip: bool) -> Reader | NamedReader:
         """Embeddings of any rows, from the cache, which stays open, or by name."""
         if self.by_name:
-            return NamedReader(self.encoder, images, grid, flip)
+            return named_reader(self.encoder, images, grid, flip)
         return Reader(self._parts(images, grid, flip, cached=True), lambda known, parts: self._embed_rows(
             images, known, parts, ((row, self._cut(images, row, grid, flip)) for row in known.incomplete), lambda _: None
         ), self._say)  # fmt: skip

@@ -8,9 +8,11 @@ import signal
 
 import pytest
 import small_runs as runs
+from PIL import Image
 
 import aevlp
 from aevlp.cli import main
+from aevlp.models import small_cnn
 from aevlp.training.run import resume
 
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
@@ -81,3 +83,17 @@ def test_a_checkpoint_of_another_model_is_refused_without_a_traceback(capsys):
     path.write_text(path.read_text().replace("ema_decay: null", "ema_decay: 0.9"))
     assert main(["--resume", str(run), "--set", "trainer.epochs=2"]) == 1
     assert "does not fit the run's config.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["--resume", "eval", "export", "predict"])
+def test_a_run_whose_model_is_another_now_is_told_in_a_line_with_the_way_out(verb, capsys, monkeypatch, tmp_path):
+    run = aevlp.train(runs.config("trainer.epochs=1", "model.weights=none")).run_dir
+    monkeypatch.setattr(small_cnn, "_LAYERS", ((16, 2), (24, 2), (48, 1), (96, 2), (64, 1)))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    out = str(tmp_path / "scores.csv")
+    more = {"--resume": ["--set", "trainer.epochs=2"], "export": ["-o", str(tmp_path / "model")],
+            "predict": [str(tmp_path), "-o", out]}  # fmt: skip
+    assert main([verb, str(run), *more.get(verb, [])]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "of another shape (backbone.12.weight, backbone.13.weight, backbone.13.bias, ...); config.yaml was edited, or" in error
+    assert error.endswith("open it with the version of aevlp that wrote it")

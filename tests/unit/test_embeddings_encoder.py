@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow
 import pytest
@@ -15,6 +17,7 @@ import aevlp.data.build
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.folders import runs_root
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoders import Encoder
 from aevlp.vision_language.encoders.embeddings import EmbeddingsConfig
@@ -185,17 +188,77 @@ def test_a_run_takes_vectors_in_the_place_of_an_encoder(photos, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("streamed", [[], ["labeler.table_mb=0"]], ids=["table", "streamed"])
+def test_a_run_asks_for_no_mirror_images_and_says_so_once(photos, streamed, capsys):
+    assert main(["--exp", "folder_gpr", "--set", *photos, "dataset.flip=true", *streamed]) == 0
+    said = capsys.readouterr().out
+    assert said.count("knows no mirror images; they count as the images themselves") == 1
+    assert "from the cache" not in said
+    assert ("they are computed from the vectors as needed" in said) == bool(streamed)
+    assert main(["label", "latest", "-o", "labels.csv"]) == 0
+    assert "a run mirrors each" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("streamed", [[], ["labeler.table_mb=0"]], ids=["table", "streamed"])
+@pytest.mark.parametrize("lacking", ["train", "test"])
+def test_what_is_missing_of_any_split_is_told_before_training(photos, streamed, lacking, capsys, monkeypatch):
+    data = aevlp.data.build.build_dataset(aevlp.load_experiment("folder_an", ["dataset.root=photos"]).dataset)
+    lost = getattr(data, lacking).images.name(0)
+    with np.load("photos.npz") as had:
+        kept = had["names"] != lost
+        write_npz("photos.npz", had["names"][kept], had["embeddings"][kept])
+    monkeypatch.setattr("aevlp.training.trainer.Trainer.fit", lambda self: pytest.fail("trained"))
+    assert main(["--exp", "folder_gpr", "--set", *photos, *streamed]) == 1
+    assert f"has no vectors of 1 of {len(getattr(data, lacking))} images: {lost!r}" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_go_on_keeps_what_it_came_to(photos, capsys):
+    assert main(["--exp", "folder_gpr", "--set", *photos]) == 0
+    (run,) = runs_root().iterdir()
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name in ("summary.json", "samples.npz")}
+    assert len(before) == 2
+    write_npz("photos.npz", ["other.png"], vectors(1))
+    assert main(["--resume", "latest", "--set", "trainer.epochs=2"]) == 1
+    assert "none of its 1 names" in capsys.readouterr().err
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_parts_are_explained_only_where_all_are_known(photos, capsys):
+    data = aevlp.data.build.build_dataset(aevlp.load_experiment("folder_an", ["dataset.root=photos"]).dataset)
+    config = aevlp.load_experiment("folder_gpr", photos)
+    labeler = registry.build(
+        "labelers", config.labeler, prompt_names=data.prompt_names, flip=False, seed=0, device=torch.device("cpu")
+    )
+    with pytest.raises(DataError, match="none of its"):
+        next(labeler.explain_parts(replace(data.train, images=Named()), [range(1)]))
+
+
+def test_a_head_on_them_trains_resumes_and_is_measured_but_looks_at_no_pixels(photos, capsys):
+    words = ["--set", *photos, "model=probe", "model.encoder=null"]
+    assert main(["cache", "build", "--exp", "folder_probe_gpr", *words]) == 0
+    assert main(["--exp", "folder_probe_gpr", "--dry-run", *words]) == 0
+    assert "views        0 per training image" in capsys.readouterr().out
+    assert main(["--exp", "folder_probe_gpr", *words]) == 0
+    assert main(["--resume", "latest", "--set", "trainer.epochs=2"]) == 0
+    assert "python run.py predict" not in capsys.readouterr().out
+    assert main(["eval", "latest"]) == 0
+    for verb in (["predict", "latest", "photos", "-o", "scores.csv"], ["export", "latest", "-o", "model"]):
+        assert main(verb) == 2
+        assert "photos.npz holds features by name and computes none of other photos" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("word", "code", "said"),
     [
         ("labeler.grid=4", 2, "labeler.encoder.images: grid 4 takes 17 vectors"),
+        ("labeler.grid=4 labeler.table_mb=0", 2, "labeler.encoder.images: grid 4 takes 17 vectors"),
         ("labeler.encoder.texts=photos.npz", 1, "none of its"),
         ("labeler.encoder.images=classes.npz", 1, "none of its"),
         ("labeler.encoder.source=bundled", 2, "labeler.encoder.source: unknown key"),
     ],
 )
 def test_a_run_that_cannot_take_them_ends_with_a_line(photos, capsys, word, code, said):
-    assert main(["--exp", "folder_gpr", "--set", *photos, word]) == code
+    assert main(["--exp", "folder_gpr", "--set", *photos, *word.split()]) == code
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aevlp.labelers._forecast import Forecast
 from aevlp.labelers._hiding import hide
 from aevlp.metrics import pseudo_label_quality
-from aevlp.metrics.hidden_labels import Hidden, weigh, worth
+from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
 
 
 def quantile(values, share):
@@ -186,3 +187,10 @@ def test_one_known_positive_of_a_photo_is_hidden(seed, most):
     np.testing.assert_array_equal(hidden.column, same.column)
     fewer, _ = hide(observed, seed, 3)
     assert set(fewer) <= set(hide(observed, seed, 40)[0])
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_where_no_label_is_given_calibration_is_advised_only_if_it_has_not_chosen_so(calibrated):
+    (line,) = Forecast(Worth(0.0, 0.0, 0, 0.0, 0.0), 60, 1.0, estimated=True).lines(calibrated)
+    assert line.startswith("pseudo-labels: none in 60 photos; ")
+    assert ("labeler.calibrate=1000 chooses one" in line) != calibrated

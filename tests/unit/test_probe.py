@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import aevlp
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
@@ -187,6 +187,26 @@ def test_a_backbone_that_is_unknown_or_empty_ends_the_run_in_one_line(backbone, 
         aevlp.train(runs.config("model=probe", f"model.backbone={backbone}"))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "{source: /nowhere/at/all}",
+        "{name: open_clip, source: ViT-B-32}",
+        "{name: embeddings, images: /nowhere.npz, texts: /nowhere.npz}",
+    ],
+)
+@pytest.mark.parametrize("labeler", ["none", "damp"])
+def test_settings_of_an_encoder_are_told_where_they_stand(encoder, labeler):
+    words = ["model=probe", "trainer.patience=null", f"labeler={labeler}"]
+    with pytest.raises(AevlpError, match=r"model\.encoder\.") as caught:
+        aevlp.train(runs.config(*words, f"model.encoder={encoder}"))
+    assert "labeler.encoder" not in str(caught.value)
+    if labeler != "none":
+        with pytest.raises(AevlpError, match=r"labeler\.encoder\.") as caught:
+            aevlp.train(runs.config(*words, f"labeler.encoder={encoder}"))
+        assert "model.encoder" not in str(caught.value)
 
 
 def test_how_the_encoder_is_fed_is_no_other_experiment():
