@@ -93,7 +93,7 @@ def write_pseudo_labels(
                 labels_worth.find_settings(config, split, labeler, notes.append)
             else:
                 labeler.settle(labels_worth.settings_of(kept))
-            # Of a shard it would look at photos of the others.
+            # It looks at photos of all shards, which those may still have to encode.
             worth = labels_worth.foretell(config, split, labeler) if shard == WHOLE else None
             notes += worth.lines(calibrated=labels_worth.calibrated_on(config) > 0) if worth is not None else []
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
