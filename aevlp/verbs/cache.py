@@ -128,8 +128,8 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
         )
     if not of_model and not getattr(getattr(config.labeler, "encoder", None), "cache", False):
         raise ConfigError(
-            f"labeler {config.labeler.name} caches nothing here: it has no encoder, is given its vectors, or labeler.encoder.cache "
-            "is off"
+            f"labeler {config.labeler.name} caches nothing here: it has no encoder, is given its vectors, or "
+            "labeler.encoder.cache is off"
         )
     from accelerate import Accelerator
 
