@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from aevlp.reporting.comparison import settings_of
+from aevlp.reporting.comparison import settings, settings_of
 from aevlp.reporting.statistics import Group
 
 FEWEST = 3  # points of a curve; two are a row of the table each, and told well enough by it
@@ -25,25 +27,25 @@ class Curve:
 
 def curves_by_setting(groups: Sequence[Group]) -> list[Curve]:
     """The curves that these groups make; those of one setting follow each other, in the order of the first of their groups."""
-    settings = {group: settings_of(group) for group in groups}
-    found = []
-    for path in dict.fromkeys(path for values in settings.values() for path in values):
-        parts: dict[str, list[tuple[float, Group]]] = {}
-        for group, values in settings.items():
-            value = values.get(path)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                others = {other: values[other] for other in values if other != path}
-                parts.setdefault(json.dumps(others, sort_keys=True, default=str), []).append((value, group))
-        for points in parts.values():
-            points.sort(key=lambda point: point[0])
-            values_in_order = [value for value, _ in points]
-            if len(set(values_in_order)) == len(points) >= FEWEST:
-                found.append(Curve(path, "", values_in_order, [group for _, group in points]))
-    return [Curve(one.setting, _name(one, found), one.values, one.groups) for one in found]
+    told = {group: settings_of(group) for group in groups}
+    found = [(path, points) for path in settings(list(groups)) for points in _points(path, told)]
+    experiments = Counter((path, points[0][1].experiment) for path, points in found)
+    curves = []
+    for path, points in found:
+        first = points[0][1]
+        # By the first point's name where several curves of the setting are of one experiment.
+        name = first.experiment if experiments[path, first.experiment] == 1 else first.name
+        curves.append(Curve(path, name, [value for value, _ in points], [group for _, group in points]))
+    return curves
 
 
-def _name(curve: Curve, curves: list[Curve]) -> str:
-    """The experiment's; the first point's where several curves of the setting are of one experiment."""
-    first = curve.groups[0]
-    alike = [one for one in curves if one.setting == curve.setting and one.groups[0].experiment == first.experiment]
-    return first.experiment if len(alike) == 1 else first.name
+def _points(path: str, told: dict[Group, dict[str, Any]]) -> list[list[tuple[float, Group]]]:
+    """Numbers of a setting, ascending, with their groups: a list for each set of the other settings that has enough of them."""
+    parts: dict[str, list[tuple[float, Group]]] = {}
+    for group, values in told.items():
+        value = values.get(path)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            others = {other: values[other] for other in values if other != path}
+            parts.setdefault(json.dumps(others, sort_keys=True, default=str), []).append((value, group))
+    enough = (points for points in parts.values() if len({value for value, _ in points}) == len(points) >= FEWEST)
+    return [sorted(points, key=lambda point: point[0]) for points in enough]
