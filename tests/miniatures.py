@@ -1,4 +1,7 @@
-"""Tiny datasets in their official layouts, with the traps of the real ones; each returns the folder to give as --root."""
+"""Tiny datasets in their official layouts, with the traps of the real ones; each returns the folder to give as --root.
+
+And digit scenes in memory.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,24 @@ import json
 import numpy as np
 from PIL import Image
 
+from aevlp.data.dataset import Split
+from aevlp.data.digits import draw_scenes
 from aevlp.data.formats import voc
+from aevlp.data.images import ArrayImages
 
 COCO_CATEGORIES = {1: "person", 3: "car", 7: "train", 44: "bottle", 90: "toothbrush"}  # ids with gaps, as the real ones
 ATTRIBUTES = (
     "has_bill_shape::curved_(up_or_down)", "has_bill_shape::dagger", "has_wing_color::blue", "has_wing_color::brown",
     "has_tail_shape::forked_tail", "has_size::large_(16_-_32_in)", "has_size::small_(5_-_9_in)", "has_eye_color::red",
 )  # fmt: skip
+
+
+def scenes(count):
+    """Training scenes, of each of which the first of its digits is known."""
+    drawn = draw_scenes("train", count)
+    observed = np.zeros_like(drawn.targets, dtype=np.int8)
+    observed[np.arange(count), drawn.targets.argmax(axis=1)] = 1
+    return Split(ArrayImages(drawn.images), observed, None)
 
 
 def draw(path, seed):

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import dual_encoders as tiny
-import numpy as np
+import miniatures
 import pytest
 import torch
 from PIL import Image
@@ -26,10 +26,7 @@ COUNT = 11
 
 @pytest.fixture(scope="module")
 def scenes():
-    drawn = draw_scenes("train", COUNT)
-    observed = np.zeros_like(drawn.targets)
-    observed[np.arange(COUNT), drawn.targets.argmax(axis=1)] = 1
-    return Split(ArrayImages(drawn.images), observed, None)
+    return miniatures.scenes(COUNT)
 
 
 @pytest.fixture

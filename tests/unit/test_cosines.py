@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import miniatures
 import numpy as np
 import pytest
 import small_runs as runs
@@ -12,7 +13,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.data.dataset import Split
-from aevlp.data.digits import CLASS_NAMES, draw_scenes
+from aevlp.data.digits import CLASS_NAMES
 from aevlp.data.images import ArrayImages
 from aevlp.labelers._cosines import cosines_of
 from aevlp.labelers.damp import DAMP, DAMPConfig
@@ -25,10 +26,7 @@ COUNT = 70  # two chunks
 
 @pytest.fixture(scope="module")
 def scenes():
-    drawn = draw_scenes("train", COUNT)
-    observed = np.zeros_like(drawn.targets, dtype=np.int8)
-    observed[np.arange(COUNT), drawn.targets.argmax(axis=1)] = 1
-    return Split(ArrayImages(drawn.images), observed, None)
+    return miniatures.scenes(COUNT)
 
 
 @pytest.fixture
