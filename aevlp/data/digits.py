@@ -7,29 +7,19 @@ model saw in training appears in an evaluation scene.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from PIL import Image
 
+from aevlp.data.drawn import SCENE_SIDE, SPLITS, Drawings, Scenes, place, scenes_of
+
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPLITS = ("train", "val", "test")
 HANDWRITING_COUNTS = {"train": 1000, "val": 300, "test": 497}
-SCENE_SIDE = 96
 MAX_OVERLAP = 0.10  # of the smaller box; more would make scenes that a person cannot label either
 
 _COUNTS, _COUNT_SHARES = (1, 2, 3, 4, 5), (0.15, 0.30, 0.30, 0.15, 0.10)
 _SIDES, _SIDE_SHARES = (18, 22, 28, 36, 44), (0.25, 0.30, 0.25, 0.15, 0.05)
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """`images` (N,96,96,3) uint8, `targets` (N,10) uint8 in {0,1}, `boxes` one (digits,4) array of class, x, y, side."""
-
-    images: np.ndarray
-    targets: np.ndarray
-    boxes: list[np.ndarray]
 
 
 @cache
@@ -60,19 +50,6 @@ def _paste(patch: np.ndarray, stroke: np.ndarray, angle: float, bright: np.ndarr
     patch += alpha * (bright - patch)
 
 
-def _place(rng: np.random.Generator, side: int, taken: list[tuple[int, int, int]]) -> tuple[int, int] | None:
-    """A corner for a box of `side` that hardly overlaps the boxes `taken`; None after 20 tries."""
-    for _ in range(20):
-        x, y = (int(v) for v in rng.integers(0, SCENE_SIDE - side + 1, size=2))
-        overlaps = (
-            max(0, min(x + side, u + other) - max(x, u)) * max(0, min(y + side, v + other) - max(y, v)) / min(side, other) ** 2
-            for u, v, other in taken
-        )
-        if all(overlap <= MAX_OVERLAP for overlap in overlaps):
-            return x, y
-    return None
-
-
 def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     canvas = _background(rng, SCENE_SIDE)
     boxes: list[tuple[int, int, int, int]] = []
@@ -81,7 +58,7 @@ def _draw_scene(rng: np.random.Generator, strokes: np.ndarray, digits: np.ndarra
         sample = int(rng.integers(len(strokes)))
         angle = float(rng.uniform(-15, 15))
         bright = rng.uniform(160, 255, size=3)
-        corner = _place(rng, side, [box[1:] for box in boxes])
+        corner = place(rng, side, [box[1:] for box in boxes], MAX_OVERLAP)
         if corner is None:
             continue
         x, y = corner
@@ -94,14 +71,7 @@ def draw_scenes(split: str, count: int, seed: int = 1200) -> Scenes:
     """Draw `count` scenes from the handwriting of `split`; scene i depends on (seed, split, i) alone."""
     rows = handwriting_index(split)
     strokes, digits = (part[rows] for part in _load_handwriting())
-    images = np.empty((count, SCENE_SIDE, SCENE_SIDE, 3), dtype=np.uint8)
-    targets = np.zeros((count, len(CLASS_NAMES)), dtype=np.uint8)
-    boxes = []
-    for i in range(count):
-        images[i], scene_boxes = _draw_scene(np.random.default_rng([seed, SPLITS.index(split), i]), strokes, digits)
-        targets[i, scene_boxes[:, 0]] = 1
-        boxes.append(scene_boxes)
-    return Scenes(images, targets, boxes)
+    return scenes_of(lambda rng: _draw_scene(rng, strokes, digits), split, count, seed, len(CLASS_NAMES))
 
 
 def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +89,6 @@ def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray
         _paste(patch, strokes[sample], float(rng.uniform(-15, 15)), rng.uniform(160, 255, size=3))
         crop[:] = np.clip(canvas, 0, 255)
     return crops, digits[samples]
+
+
+DRAWINGS = Drawings(CLASS_NAMES, "digit", draw_scenes, draw_crops)

@@ -1,7 +1,8 @@
-"""A plain convolutional network of 0.14 M parameters for digit scenes: trains in minutes on a laptop."""
+"""A plain convolutional network of 0.14 M parameters for drawn scenes: trains in minutes on a laptop."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from torch import nn
 from aevlp.config.registry import register
 from aevlp.models._classifier import BoostConfig, Classifier, check_weights, load_weight_file
 
-BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "small_cnn" / "model.safetensors"
+_ASSETS = Path(str(resources.files("aevlp"))) / "assets"
+BUNDLED = {
+    "bundled": _ASSETS / "small_cnn" / "model.safetensors",
+    "bundled_scenes": _ASSETS / "small_cnn_scenes" / "model.safetensors",
+}
 # (channels, stride); strided convolutions instead of a max-pool stem, which costs 6 mAP on small digits.
 # The maximum over positions, not the mean: a digit covers few of the 12x12 positions, and from random weights the mean reaches 85
 # validation mAP after 4 epochs with full labels, the maximum 92.
@@ -22,12 +27,12 @@ class SmallCNNConfig(BoostConfig):
     """Settings of the small network."""
 
     weights: str = "none"
-    """`bundled` for weights pretrained on pictures of one handwritten digit each, `none`, or a file with a state dict."""
+    """`bundled` or `bundled_scenes` for weights pretrained on pictures of one digit, or one thing of `scenes`; `none`; or a file."""
 
     @field_validator("weights")
     @classmethod
     def _exist(cls, weights: str) -> str:
-        return check_weights(weights, ["bundled", "none"])
+        return check_weights(weights, [*BUNDLED, "none"])
 
 
 @register("models", "small_cnn", config=SmallCNNConfig)
@@ -46,5 +51,5 @@ def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Cl
         layers += [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
     backbone = nn.Sequential(*layers)
     if config.weights != "none":
-        load_weight_file(backbone, BUNDLED if config.weights == "bundled" else Path(config.weights))
+        load_weight_file(backbone, BUNDLED.get(config.weights) or Path(config.weights))
     return Classifier(backbone, channels, num_classes, boost=config.boost)

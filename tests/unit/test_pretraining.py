@@ -7,7 +7,7 @@ import torch
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.config.loading import load_experiment
-from aevlp.data import digits
+from aevlp.data import digits, scenes
 from aevlp.data.digits import draw_crops, handwriting_index
 from aevlp.models.small_cnn import BUNDLED
 from aevlp.training import pretrain_small_cnn
@@ -24,9 +24,9 @@ def features(weights, crops):
     return torch.nn.functional.normalize(found.double(), dim=1).numpy()
 
 
-def accuracy(weights):
-    """Of the nearest neighbour: unseen handwriting among that of training."""
-    (known, labels), (unseen, wanted) = draw_crops("train", 400, 48, 5), draw_crops("val", 200, 48, 5)
+def accuracy(weights, drawings):
+    """Of the nearest neighbour: pictures of the validation part among those of training."""
+    (known, labels), (unseen, wanted) = drawings.draw_crops("train", 400, 48, 5), drawings.draw_crops("val", 200, 48, 5)
     nearest = (features(weights, unseen) @ features(weights, known).T).argmax(axis=1)
     return float((labels[nearest] == wanted).mean())
 
@@ -45,10 +45,14 @@ def test_crops_use_handwriting_of_their_split_alone(monkeypatch):
     assert (draw_crops("val", 50, 48, 0)[0] != others).any()
 
 
-def test_the_bundled_weights_are_small_and_know_handwriting_that_they_have_not_seen():
-    assert BUNDLED.stat().st_size < 2_000_000
-    assert accuracy("bundled") > 0.9
-    assert accuracy("none") < 0.6
+@pytest.mark.parametrize(
+    ("weights", "drawings", "least", "most"),
+    [("bundled", digits.DRAWINGS, 0.9, 0.6), ("bundled_scenes", scenes.DRAWINGS, 0.4, 0.2)],
+)
+def test_bundled_weights_are_small_and_know_what_they_have_not_seen(weights, drawings, least, most):
+    assert BUNDLED[weights].stat().st_size < 2_000_000
+    assert accuracy(weights, drawings) > least
+    assert accuracy("none", drawings) < most
 
 
 def test_digits_begin_from_them_and_none_is_what_it_was():
@@ -61,7 +65,7 @@ def test_digits_begin_from_them_and_none_is_what_it_was():
 
 def test_pretraining_repeats_itself_and_learns(tmp_path, capsys):
     for name, seed, epochs in (("first", 0, 3), ("again", 0, 3), ("other", 1, 1)):
-        pretrain_small_cnn.train(tmp_path / f"{name}.safetensors", seed, num_crops=640, num_epochs=epochs)
+        pretrain_small_cnn.train(digits.DRAWINGS, tmp_path / f"{name}.safetensors", seed, num_crops=640, num_epochs=epochs)
     first, again, other = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("first", "again", "other"))
     assert first == again != other
     losses = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
@@ -75,5 +79,5 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     save_file({"0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(ConfigError, match=r"model\.weights: .*other\.safetensors does not fit"):
         features(tmp_path / "other.safetensors", np.zeros((1, 48, 48, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match="neither bundled, none nor a file"):
+    with pytest.raises(ValueError, match="neither bundled, bundled_scenes, none nor a file"):
         registry.settings("models", "small_cnn")(name="small_cnn", weights="absent")

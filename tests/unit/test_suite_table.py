@@ -148,7 +148,7 @@ def cases():
     """Suites and datasets; each dataset where rows change single values, which it may have already."""
     datasets = sorted({name.partition("_")[0] for name in files(EXPERIMENTS)})
     return [
-        (name, one) for name in sorted(files(SUITES)) for one in datasets if one in ("digits", "folder") or name == "components"
+        (name, one) for name in sorted(files(SUITES)) for one in datasets if one in ("digits", "scenes", "folder") or name == "components"
     ]
 
 
