@@ -34,12 +34,7 @@ class Drawings:
 
 
 def place(rng: np.random.Generator, side: int, taken: Iterable[tuple[int, int, int]], most: float) -> tuple[int, int] | None:
-    """A corner for a box of `side`; None after 20 tries.
-
-    Args:
-        taken: corner and side of the boxes there are.
-        most: largest overlap with any of them, of the smaller box's area.
-    """
+    """A corner for a box of `side` that overlaps any of `taken` by at most `most` of the smaller; None after 20 tries."""
     for _ in range(20):
         x, y = (int(v) for v in rng.integers(0, SCENE_SIDE - side + 1, size=2))
         overlaps = (

@@ -20,7 +20,7 @@ HANDS = {
     "val": ("lucide", "bootstrap", "iconoir"),
     "test": ("phosphor", "tabler", "noto color emoji"),
 }
-# Kinds of scenes from common to rare, each with its share and its things from common to rare: the one at rank r comes 1/r as often.
+# Kinds of scenes, each with its share, and its things from common to rare: the one at rank r comes 1/r as often as the first.
 KINDS = {
     "room": (0.22, ("sofa", "lamp", "television", "book", "clock", "bed", "cat", "glass", "key")),
     "street": (0.22, ("car", "house", "bicycle", "tree", "bus", "truck", "traffic light", "train", "umbrella", "dog")),
@@ -78,8 +78,8 @@ def _clutter() -> np.ndarray:
         [(6, 6), (42, 6), (42, 42), (6, 42)],  # square
         [(14, 4), (34, 4), (44, 24), (34, 44), (14, 44), (4, 24)],  # hexagon
         [(6, 6), (18, 6), (42, 24), (18, 42), (6, 42), (30, 24)],  # chevron
-        [(18, 4), (30, 4), (30, 18), (44, 18), (44, 30), (30, 30), (30, 44), (18, 44), (18, 30), (4, 30), (4, 18), (18, 18)],  # cross
-    )
+        [(18, 4), (30, 4), (30, 18), (44, 18), (44, 30), (30, 30), (30, 44), (18, 44), (18, 30), (4, 30), (4, 18), (18, 18)],
+    )  # fmt: skip
     shapes = []
     for outline in outlines:
         for width in (0, 4):  # filled, and as a line
@@ -138,8 +138,7 @@ def _draw_scene(rng: np.random.Generator, icons: list[np.ndarray], shares: list[
 def draw_scenes(split: str, count: int, seed: int = 1200, stray: float = STRAY) -> Scenes:
     """Draw `count` scenes by the hands of `split`; scene i depends on (seed, split, i) alone.
 
-    Args:
-        stray: share of things of any class; at 1 there are no kinds of scenes, and all classes are equally likely.
+    With `stray` of 1 there are no kinds of scenes, and all classes are equally likely.
     """
     icons, shares = _icons_by_class(split), [_class_shares(kind, stray) for kind in KINDS]
     return scenes_of(lambda rng: _draw_scene(rng, icons, shares), split, count, seed, len(CLASS_NAMES))

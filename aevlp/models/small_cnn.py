@@ -27,7 +27,7 @@ class SmallCNNConfig(BoostConfig):
     """Settings of the small network."""
 
     weights: str = "none"
-    """`bundled` or `bundled_scenes` for weights pretrained on pictures of one digit, or one thing of `scenes`; `none`; or a file."""
+    """`bundled` or `bundled_scenes`, pretrained on pictures of one digit or of one thing of `scenes`; `none`; or a state dict."""
 
     @field_validator("weights")
     @classmethod

@@ -1,4 +1,4 @@
-"""Pretrain the small network: `python -m aevlp.training.pretrain_small_cnn DATASET --out FILE` (75 seconds of one core for digits).
+"""Pretrain the small network: `python -m aevlp.training.pretrain_small_cnn DATASET --out FILE` (about a minute of one core).
 
 What ImageNet is to photos, these pictures are to drawn scenes: another task, which class one picture shows, on other
 pictures, of 48 px with one object of the *train* part each. No scene and no set of labels is seen.
@@ -30,7 +30,9 @@ def train(drawings: Drawings, out: Path, seed: int = 0, num_crops: int = NUM_CRO
 
     torch.manual_seed(seed)
     images, classes = _crops(drawings, "train", num_crops, seed)
-    model = build_small_cnn(SmallCNNConfig(name="small_cnn"), num_classes=len(drawings.class_names)).to(memory_format=torch.channels_last)
+    model = build_small_cnn(SmallCNNConfig(name="small_cnn"), num_classes=len(drawings.class_names)).to(
+        memory_format=torch.channels_last
+    )
     steps = num_epochs * (num_crops // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)

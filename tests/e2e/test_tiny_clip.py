@@ -78,14 +78,14 @@ def few(dataset, **changes):
     return replace(train_tiny_clip.RECIPES[dataset], num_scenes=20, batch_size=16, **changes)
 
 
-@pytest.mark.parametrize(("dataset", "num_classes"), [("digits", 10), ("scenes", 40)])
-def test_training_writes_a_folder_that_the_encoder_loads(dataset, num_classes, tmp_path):
+@pytest.mark.parametrize(("dataset", "num_classes", "width"), [("digits", 10, 64), ("scenes", 40, 96)])
+def test_training_writes_a_folder_that_the_encoder_loads(dataset, num_classes, width, tmp_path):
     recipe = few(dataset, num_steps=2)
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         train_tiny_clip.train(recipe, tmp_path / name, seed=seed)
     first, again, other = (encode(tmp_path / name, recipe.drawings.class_names) for name in ("first", "again", "other"))
-    assert first[0].shape == (3, 64)
-    assert first[1].shape == (num_classes, 64)
+    assert first[0].shape == (3, width)
+    assert first[1].shape == (num_classes, width)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.allclose(a, b, atol=1e-3) for a, b in zip(first, other, strict=True))
     assert sum(path.stat().st_size for path in (tmp_path / "first").iterdir()) < 2_000_000
