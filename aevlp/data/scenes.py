@@ -97,12 +97,12 @@ def _background(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _paste(patch: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> None:
-    """Draw masks (48,48,3), turned, perhaps mirrored, in a light and a dark colour, onto a square patch of a canvas."""
-    angle, mirror, swap = int(rng.integers(-12, 13)), rng.random() < 0.5, rng.random() < 0.3
+    """Draw masks (48,48,3), turned, perhaps mirrored, dark ink on a light cover, onto a square patch of a canvas."""
+    angle, mirror = int(rng.integers(-12, 13)), rng.random() < 0.5
     dark, light = rng.integers(0, 90, size=3), rng.integers(160, 256, size=3)
     turned = Image.fromarray(masks[:, ::-1] if mirror else masks).rotate(angle, Image.Resampling.BILINEAR)
     ink, cover, _ = np.asarray(turned.resize(patch.shape[:2], Image.Resampling.BILINEAR), dtype=np.int32).transpose(2, 0, 1)
-    for alpha, colour in ((cover, dark if swap else light), (ink, light if swap else dark)):
+    for alpha, colour in ((cover, light), (ink, dark)):
         patch += alpha[:, :, None] * (colour - patch) // 255  # in integers: the same on every processor
 
 

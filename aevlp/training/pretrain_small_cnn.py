@@ -68,9 +68,10 @@ def main() -> None:
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--crops", type=int, default=NUM_CROPS)
     parser.add_argument("--epochs", type=int, default=NUM_EPOCHS)
     arguments = parser.parse_args()
-    train(DATASETS[arguments.dataset], arguments.out, arguments.seed, num_epochs=arguments.epochs)
+    train(DATASETS[arguments.dataset], arguments.out, arguments.seed, arguments.crops, arguments.epochs)
 
 
 if __name__ == "__main__":
