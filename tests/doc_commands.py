@@ -25,6 +25,7 @@ from aevlp.config.schema import ExperimentConfig
 from aevlp.sweeps.study_file import load_study
 
 TINY = (*suite_runs.SMALL, "trainer.threads=1", "trainer.num_workers=0", "trainer.compile=false", "tracking.mode=off")
+DRAWN = ("digits", "scenes")
 TINY_PHOTOS = (
     "dataset.image_size=64", "trainer.batch_size=3", "trainer.eval_batch_size=3", "trainer.epochs=1", "trainer.threads=1",
     "trainer.num_workers=0", "tracking.mode=off",
@@ -121,8 +122,8 @@ class Desk:
             check(arguments)
             form = (f"--{arguments.form}",) if arguments.form else ()
             first = plan(arguments).lines[0].title
-            made = ("suite", arguments.suite, "--dataset", "digits", "--seeds", "1", "--rows", first, "--tracking", "off", *form,
-                    "--set", *arguments.overrides, *TINY)  # fmt: skip
+            made = ("suite", arguments.suite, "--dataset", arguments.dataset, "--seeds", "1", "--rows", first, "--tracking",
+                    "off", *form, "--set", *arguments.overrides, *TINY)  # fmt: skip
             if arguments.table:
                 call(made)  # without a run there is no table
             return (*made[:4], "--table", *made[4:]) if arguments.table else made
@@ -133,17 +134,17 @@ class Desk:
 
     def overrides(self, config: ExperimentConfig) -> list[str]:
         """Changes that make an experiment small, whatever its dataset and parts."""
-        digits = config.dataset.name == "digits"
-        words = list(TINY if digits else TINY_PHOTOS)
-        if not digits:
+        drawn = config.dataset.name in DRAWN
+        words = list(TINY if drawn else TINY_PHOTOS)
+        if not drawn:
             model, boost = config.model.name, getattr(config.model, "boost", None)
             if model in ("mime", "smile"):
                 words += ["model.backbone={name: small_cnn}", "model.freeze=false"]
             elif model in ("resnet", "timm"):
                 words += ["model=small_cnn", *([f"model.boost={boost}"] if boost else [])]
         source = getattr(getattr(config.labeler, "encoder", None), "source", "bundled")
-        if source != "bundled":
-            words.append(f"labeler.encoder.source={'bundled' if digits else self.encoder}")
+        if source not in ("bundled", "bundled_scenes"):
+            words.append(f"labeler.encoder.source={'bundled' if drawn else self.encoder}")
         return words
 
     def run_file(self, path: Path, words: tuple[str, ...] = ()) -> None:
@@ -166,12 +167,12 @@ class Desk:
 
 
 def within_seconds(verb: str, arguments: Any) -> bool:
-    """Whether there is a small form: of suites and studies on digits, and of a dashboard that is only printed."""
+    """Whether there is a small form: of suites and studies on drawn scenes, and of a dashboard that is only printed."""
     if verb == "suite":
-        return bool(arguments.dataset == "digits")
+        return arguments.dataset in DRAWN
     if verb == "sweep run":
         check(arguments)
-        return load_experiment(load_study(arguments.study)[1].base).dataset.name == "digits"
+        return load_experiment(load_study(arguments.study)[1].base).dataset.name in DRAWN
     return verb != "dashboard" or bool(arguments.dry_run)
 
 
