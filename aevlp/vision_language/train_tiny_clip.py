@@ -104,7 +104,9 @@ RECIPES = {
     ),
     # ALIGN begins with all prompts, and all images, at nearly one point each: neither side then has a direction to learn from the
     # other, and the loss stayed at its first value for 150 steps.
-    "scenes": Recipe(scenes.DRAWINGS, 1500, num_steps=1100, batch_size=64, learning_rate=3e-3, apart_steps=150, build=build_align),
+    "scenes": Recipe(
+        scenes.DRAWINGS, 1500, num_steps=1100, batch_size=64, learning_rate=3e-3, apart_steps=150, build=build_align
+    ),
 }
 
 

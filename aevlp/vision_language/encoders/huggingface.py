@@ -31,14 +31,14 @@ _LONGEST_PADDED = 128
 _UNMASKED = ("siglip", "siglip2")
 """Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
 _ASSETS = Path(str(resources.files("aevlp"))) / "assets"
-BUNDLED = {"bundled": _ASSETS / "tiny_clip", "bundled_scenes": _ASSETS / "tiny_align"}
+BUNDLED = {"bundled": _ASSETS / "tiny_clip"}
 
 
 class HuggingFaceConfig(TowersConfig):
     """Which encoder, and how images are put to it."""
 
     source: str = Field("openai/clip-vit-base-patch16", min_length=1)
-    """Hub id, local folder in Hugging Face layout, `bundled` (for digits) or `bundled_scenes`."""
+    """Hub id, local folder in Hugging Face layout, `bundled` for the tiny CLIP of the digit scenes."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
 
