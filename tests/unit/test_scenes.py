@@ -1,6 +1,7 @@
 """Scenes of things: no hand shared between splits, scenes fixed by their number, labels that match what is drawn."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from aevlp.data.drawn import SPLITS
 from aevlp.data.formats.scenes import ScenesConfig
 from aevlp.data.scenes import CLASS_NAMES, HANDS, KINDS, Icons, draw_crops, draw_scenes, load_icons
 from aevlp.models.small_cnn import BUNDLED
+from aevlp.training import pretrain_small_cnn
+from aevlp.vision_language import train_tiny_clip
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,27 @@ def test_nothing_drawn_for_a_split_hangs_on_the_hands_of_another(split, monkeypa
         changed = Icons(other, icons.classes, icons.hands)
         monkeypatch.setattr(scenes, "load_icons", lambda changed=changed: changed)
         assert [np.array_equal(draw(), was) for draw, was in zip(drawings, expected, strict=True)] == [same] * 3
+
+
+def test_no_weights_are_trained_on_a_hand_of_validation_or_test(monkeypatch, tmp_path):
+    """They are the same to the byte where all drawings of other hands are changed, and others where those of training are."""
+    recipe = replace(train_tiny_clip.RECIPES["scenes"], num_scenes=8, num_steps=2, apart_steps=1, batch_size=8)
+    monkeypatch.setattr(pretrain_small_cnn, "NUM_CROPS", 100)  # a tenth of them tells the accuracy
+
+    def trained(name):
+        pretrain_small_cnn.train(scenes.DRAWINGS, tmp_path / name / "cnn.safetensors", num_crops=128, num_epochs=1)
+        train_tiny_clip.train(recipe, tmp_path / name)
+        return [(tmp_path / name / file).read_bytes() for file in ("cnn.safetensors", "model.safetensors")]
+
+    icons, expected = load_icons(), trained("first")
+    kept = np.isin(icons.hands, HANDS["train"])[:, None, None, None]
+    for name, masks, same in (
+        ("others", np.where(kept, icons.masks, 255 - icons.masks), True),
+        ("own", 255 - icons.masks, False),
+    ):
+        changed = Icons(masks, icons.classes, icons.hands)
+        monkeypatch.setattr(scenes, "load_icons", lambda changed=changed: changed)
+        assert [now == was for now, was in zip(trained(name), expected, strict=True)] == [same] * 2
 
 
 @pytest.mark.parametrize("split", SPLITS)
