@@ -11,6 +11,7 @@ from aevlp.reporting.sheets import neutral, value
 from aevlp.suites import cost
 from aevlp.suites.grid import grid_sheet
 from aevlp.suites.measure import METRICS
+from aevlp.text import counted
 
 MAX_TITLE = 80
 """Characters; what has no room in it is told below the table."""
@@ -97,7 +98,7 @@ def _verdict(data: dict[str, Any]) -> list[str]:
     found, pair = ours["difference"], f"{data['ours']} against {data['reference']}"
     if len(found["seeds"]) < SEEDS_TO_CLAIM:
         number = len(found["seeds"])
-        return [f"{number} seed{'s' * (number > 1)}: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
+        return [f"{counted(number, 'seed')}: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
     if found["p"] is None:
         return [f"{pair}: {found['mean']:+.2f} for every seed"]
     verdict = "cannot be told apart" if found["p"] >= 0.05 else "better" if found["mean"] > 0 else "worse"

@@ -30,6 +30,7 @@ from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
+from aevlp.text import counted
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures, labels_worth
@@ -125,7 +126,7 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
         )
     if epochs < progress.epochs_done:
         raise ConfigError(
-            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs"
+            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {counted(progress.epochs_done, 'epoch')}"
         )
 
 
