@@ -32,7 +32,7 @@ FLAGS = {
         "--names",
         "--set",
     },
-    "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
+    "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--download", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
     "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking", "--shard"},
     "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
