@@ -60,7 +60,7 @@ FLAGS = {
         "--tune",
         "--own-stop-rules",
     }
-    | {"--table", "--dry-run", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
+    | {"--table", "--dry-run", "--card", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--device", "--set", "--output"},
     "cache": {"--help", "--plugin"},
