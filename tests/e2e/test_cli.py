@@ -42,7 +42,7 @@ FLAGS = {
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs", "--baseline", "--json", "--csv", "--markdown", "--latex"},
-    "report": {"--help", "--plugin", "runs", "--output", "--baseline"},
+    "report": {"--help", "--plugin", "runs", "--output", "--bundle", "--baseline"},
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
     "review": {"--help", "--plugin", "source", "--output", "--count", "--order", "--complete", "--becomes", "--simulate"}
