@@ -11,6 +11,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
 from aevlp.runs.plugins import load_kept
+from aevlp.sweeps.confirmation import begin
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
@@ -48,9 +49,12 @@ def run_study(
         return
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
-        Runner(plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints).run(
-            trials, timeout
-        )
+        confirm = plan.study.confirmation
+        runner = Runner(
+            plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints,
+            confirmation=None if confirm is None else begin(study, confirm, plan.study.seeds),
+        )  # fmt: skip
+        runner.run(trials, timeout)
         log_study(plan, study, study_folder(name), view.say)
         for line in describe_best(study).split("\n"):
             view.say(line)
