@@ -81,7 +81,7 @@ class Confirmation:
         trials = self.repeats.get_trials(deepcopy=False)
         key = _key(trials[asked.number])
         # Of several processes that asked at once, one may have found nothing left, or all may have queued the same run.
-        if None in key or key in {_key(trial) for trial in remaining(trials[: asked.number])}:
+        if None in key or key in {_key(trial) for trial in remaining(trials) if trial.number < asked.number}:
             asked.set_user_attr(SURPLUS, True)
             self.repeats.tell(asked, state=TrialState.FAIL)
             return None

@@ -26,7 +26,7 @@ from aevlp.terminal import Terminal
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
     machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
-    keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False,
+    keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False, confirm: bool = True,
 ) -> None:  # fmt: skip
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
@@ -34,7 +34,7 @@ def run_study(
         AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     load_kept(study_folder(name or load_study(file)[0]), "base.yaml")
-    plan = Plan.load(file, words)
+    plan = Plan.load(file, words, confirm=confirm)
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
         raise ConfigError(f"--name {name}: letters, digits, _ . and - only, at most 60")
@@ -49,10 +49,10 @@ def run_study(
         return
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
-        confirm = plan.study.confirmation
+        settings = plan.study.confirmation
         runner = Runner(
             plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints,
-            confirmation=None if confirm is None else begin(study, confirm, plan.study.seeds),
+            confirmation=None if settings is None else begin(study, settings, plan.study.seeds),
         )  # fmt: skip
         runner.run(trials, timeout)
         log_study(plan, study, study_folder(name), view.say)

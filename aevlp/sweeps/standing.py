@@ -109,11 +109,11 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
         kept.sort(key=lambda number: -means[number])  # a stable sort: equal ones stay in the order of the search
         limit = math.inf if spread is None else spread.margin(index + 1)
         late = [number for number in kept if means[kept[0]] - means[number] > limit]
-        out |= {number: (index + 1, f"dropped after {index + 1} of {seeds} seeds") for number in late}
+        out |= {number: (index + 1, f"out after {index + 1} of {seeds} seeds") for number in late}
         kept = [number for number in kept if number not in late]
     ordered = kept + sorted(out, key=lambda number: -out[number][0])
     rows = [
-        Row(number, tuple(_values(known[number], range(had[number]))), out.get(number, (0, ""))[1]) for number in ordered
+        Row(number, tuple(_values(known[number], range(seeds if number == base else had[number]))), out.get(number, (0, ""))[1]) for number in ordered
     ]  # fmt: skip
     return Standing(rows, lacking, spread)
 

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from aevlp import files
 from aevlp.config.errors import AevlpError
 from aevlp.layout import NONE, Sheet
+from aevlp.reporting.studies import CONFIRMED
 from aevlp.sweeps import verdict
 from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
@@ -54,7 +55,7 @@ def write_csv(study: optuna.Study, folder: Path) -> None:
     texts = {"trials.csv": as_csv(study)}
     confirmation = find(study)
     if confirmation is not None:
-        texts["confirmed.csv"] = _csv([verdict.COLUMNS, *verdict.rows(confirmation)])
+        texts["confirmed.csv"] = _csv([CONFIRMED, *verdict.rows(confirmation)])
     for name, text in texts.items():
         try:
             files.write(folder / name, text.encode())

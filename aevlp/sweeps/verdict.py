@@ -8,7 +8,6 @@ from aevlp.layout import NONE, Sheet
 from aevlp.sweeps.confirmation import Confirmation
 from aevlp.sweeps.standing import Row
 
-COLUMNS = ("trial", "mean", "half", "seeds", "search", "labels", "verdict")
 FIRST, ALIKE = "first", "cannot be told from the first"
 
 
@@ -59,7 +58,7 @@ def sheet(confirmation: Confirmation, metric: str) -> Sheet:
 
 
 def rows(confirmation: Confirmation) -> list[tuple[int, float, float | None, int, float, str, str]]:
-    """Values of COLUMNS for each trial that has a run on a fresh seed, best first."""
+    """Values of CONFIRMED for each trial that has a run on a fresh seed, best first."""
     standing, trials = confirmation.look(), confirmation.study.get_trials(deepcopy=False)
     found = []
     for row in (row for row in standing.rows if row.values):

@@ -27,7 +27,7 @@ class View:
         self.name, self.metrics = name, metrics
         self.console = console or Terminal()
         self._live: Live | None = None
-        self._wanted = self._ended = self._ended_before = self._confirmed = 0
+        self._wanted = self._ended = self._ended_before = self._confirmed = self._fresh = 0
         self._began = time.monotonic()
         self._best: optuna.trial.FrozenTrial | None = None
 
@@ -47,7 +47,7 @@ class View:
 
     def begin(self, wanted: int, ended: int, fresh: int = 0, noise: str = "") -> None:
         """Say what is ahead: trials in all, those done, and at most how many runs on fresh seeds; and the noise, where known."""
-        self._wanted, self._ended, self._ended_before = wanted, ended, ended
+        self._wanted, self._ended, self._ended_before, self._fresh = wanted, ended, ended, fresh
         more = f", then at most {fresh} runs on fresh seeds to confirm the best" if fresh else ""
         self.say(f"study {self.name}: {wanted} trials, {ended} of them done{more}; objective {', '.join(self.metrics)}")
         if noise:
@@ -71,7 +71,7 @@ class View:
 
     def _counts(self) -> str:
         best = f", best {self._best.value:.2f} (trial {self._best.number})" if self._best is not None else ""
-        fresh = f", {self._confirmed} runs on fresh seeds" if self._confirmed else ""
+        fresh = f", {self._confirmed} of at most {self._fresh} runs on fresh seeds" if self._confirmed else ""
         return f"{self._ended}/{self._wanted} done{best}{self._eta()}{fresh}"
 
     def _eta(self) -> str:
