@@ -7,6 +7,8 @@ from aevlp.layout import NONE, Sheet
 from aevlp.machine import Machine
 from aevlp.suites.find import find_runs
 from aevlp.suites.plan import Plan
+from aevlp.suites.tune import confirmed_by
+from aevlp.sweeps.confirmation import num_runs
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
 from aevlp.training.cards import Card
@@ -27,7 +29,7 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal,
         done = sum(job.run is not None for job in line.jobs)
         begun = sum(job.path is not None and job.run is None for job in line.jobs)
         config, left = line.jobs[0].config, len(line.jobs) - done
-        more = 0 if trials is None else trials + len(line.jobs)
+        more = 0 if trials is None else trials + num_runs(confirmed_by(trials), trials) + len(line.jobs)
         estimate.add(line.title, config, left + more)
         found = estimate.rehearsal(line.title, config) if left + more else None
         seconds = NONE if found is None else duration(found.training_seconds(config.trainer))
@@ -45,9 +47,9 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal,
     for title, text in told if estimate.disk_mb else [none]:
         console.tell(f"{title:<9} {text}", indent=10)
     if trials is not None:
-        console.tell(
-            f"{'to tune':<9} {trials} trials a row and its seeds again, counted whole and as if none was there", indent=10
-        )
+        fresh = num_runs(confirmed_by(trials), trials)
+        console.tell(f"{'to tune':<9} {trials} trials a row, at most {fresh} runs on fresh seeds that confirm its best, and its seeds "
+                     "again, counted whole and as if none was there", indent=10)  # fmt: skip
     for text in estimate.failure_lines():
         console.tell(text, style="red", indent=2)
     if estimate.failures:

@@ -80,9 +80,9 @@ def test_a_reason_is_told_once_in_one_line_with_all_rows_that_have_it(tmp_path, 
     assert "4 of 4 rows cannot run" in said.err
 
 
-def test_trials_of_tuning_are_counted(tmp_path, capsys):
+def test_trials_of_tuning_and_what_confirms_them_are_counted(tmp_path, capsys):
     assert suites.run(suites.write(tmp_path, "rows: {AN: an}\n"), "--dry-run", "--tune", "4", seeds=2) == 0
-    assert re.search(r"^AN +0 +2 +6 ", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^AN +0 +2 +12 ", capsys.readouterr().out, re.MULTILINE)
     assert not runs_root().exists()
 
 
