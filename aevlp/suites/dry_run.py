@@ -11,18 +11,19 @@ from aevlp.suites.tune import confirmed_by
 from aevlp.sweeps.confirmation import num_runs
 from aevlp.terminal import Terminal
 from aevlp.tracking.base import duration
-from aevlp.training.estimate import CHECKPOINTS, Estimate
+from aevlp.training.cards import Card
+from aevlp.training.estimate import CHECKPOINTS, VIEW_MB, Estimate
 
 
-def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal) -> None:
-    """Print a line a row and what all of it takes. `trials` are those of --tune, counted as whole runs beside the rows'.
+def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal, card: Card | None = None) -> None:
+    """Print a line a row and what all of it takes, here or on a card. `trials` of --tune count as whole runs beside the rows'.
 
     Raises:
         TrainingError: rows cannot run; each is told with the reason.
     """
     for note in find_runs(plan.jobs):
         console.tell(note, style="yellow", indent=2)
-    estimate = Estimate(machine, lambda text: console.say(text, style="dim"))
+    estimate = Estimate(machine, lambda text: console.say(text, style="dim"), card)
     rows = []
     for line in plan.lines:
         done = sum(job.run is not None for job in line.jobs)
@@ -40,7 +41,8 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal)
         f"{plan.name} on {plan.dataset}, dry run: nothing is trained",
         [header[i] for i in kept], [[row[i] for i in kept] for row in rows],
     ))  # fmt: skip
-    told = [*estimate.lines(), ("disk", f"at most {estimate.disk_mb:,.0f} MB of checkpoints, {CHECKPOINTS} a run")]
+    views = f", and {estimate.missing * VIEW_MB:,.0f} MB of embeddings at 1 kB a view" if estimate.missing else ""
+    told = [*estimate.lines(), ("disk", f"at most {estimate.disk_mb:,.0f} MB of checkpoints, {CHECKPOINTS} a run{views}")]
     none = ("failed", "none of the runs that are left can be made") if estimate.failures else ("done", "no run is left")
     for title, text in told if estimate.disk_mb else [none]:
         console.tell(f"{title:<9} {text}", indent=10)

@@ -22,7 +22,7 @@ def run_suite(
     name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, columns: list[str] | None = None,
     workers: int = 1, gpus: str | None = None,
     own_stop_rules: bool = False, trials: int | None = None, words: tuple[str, ...] = (), form: str | None = None,
-    table_only: bool = False, rehearse: bool = False,
+    table_only: bool = False, rehearse: bool = False, card: str | None = None,
 ) -> None:  # fmt: skip
     """Run what is missing of a suite and print its table; arguments as the flags of `suite`.
 
@@ -42,10 +42,11 @@ def run_suite(
         console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     if rehearse:
         from aevlp.suites.dry_run import dry_run  # needs torch, which nothing else here does
+        from aevlp.training.cards import card_named
 
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
-        dry_run(plan, machine, trials, console)
+        dry_run(plan, machine, trials, console, None if card is None else card_named(card))
         return
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
