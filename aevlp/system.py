@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
@@ -126,7 +126,7 @@ def take_record_lock(file: IO[str]) -> bool | None:
     return _lock(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
 
-def take_lock(file: IO[str], *, shared: bool = False, wait: bool = False) -> bool | None:
+def take_lock(file: IO[Any], *, shared: bool = False, wait: bool = False) -> bool | None:
     """A lock between the processes of this machine, also between two opened files of one; returns as `take_record_lock`."""
     require_posix()
     return _lock(lambda: fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)))

@@ -1,4 +1,7 @@
-"""Make the pictures of README and manual: `python docs/screens.py RUNS...` (needs chromium and chromedriver, and selenium)."""
+"""Make the pictures of README and manual (needs chromium and chromedriver, and selenium).
+
+python docs/screens.py [NAME,NAME...] RUNS...        all that these runs have something to show for, or those of these names
+"""
 
 from __future__ import annotations
 
@@ -40,20 +43,23 @@ SCREENS = (
     ("images", 1280, 860, "dark", "gallery"),
     ("phone", 390, 844, "light", "classes"),
     ("study", 1280, 1000, "light", "studies"),
+    ("shares", 1280, 520, "light", "by-setting"),
 )
 
 
-def main(runs: list[Path]) -> None:
+def main(names: list[str], runs: list[Path]) -> None:
     """Write docs/screens/: the report in Chromium, and a run under way on the terminal."""
     FOLDER.mkdir(exist_ok=True)
-    for run in [run for run in collect(runs).runs if run.finished and run.experiment == "digits_gpr"][:1]:
-        training(run)
+    if "terminal" in names:
+        for run in [run for run in collect(runs).runs if run.finished and run.experiment == "digits_gpr"][:1]:
+            training(run)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
         write_report(runs, page)
         with browser(folder) as driver:
             for screen in SCREENS:
-                _shoot(driver, page, *screen)
+                if screen[0] in names:
+                    _shoot(driver, page, *screen)
 
 
 def training(run: Run, epochs: int = 5) -> None:
@@ -107,7 +113,7 @@ def _shoot(driver: Any, page: Path, name: str, width: int, height: int, theme: s
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     driver.get(page.as_uri())
     if not driver.execute_script("return document.getElementById(arguments[0]) !== null", section):
-        return  # no study among the runs
+        return  # no study among the runs, or nothing that differs by a number
     if section != "ranking":
         driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", section)
     driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
@@ -116,4 +122,6 @@ def _shoot(driver: Any, page: Path, name: str, width: int, height: int, theme: s
 
 
 if __name__ == "__main__":
-    main([Path(run) for run in sys.argv[1:]] or [Path("runs")])
+    every, words = ["terminal", *(screen[0] for screen in SCREENS)], sys.argv[1:]
+    chosen = words[0].split(",") if words and set(words[0].split(",")) <= set(every) else []
+    main(chosen or every, [Path(run) for run in words[bool(chosen) :]] or [Path("runs")])

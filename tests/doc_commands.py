@@ -129,7 +129,7 @@ class Desk:
             return (*made[:4], "--table", *made[4:]) if arguments.table else made
         if verb == "sweep run":
             return ("sweep", "run", arguments.study, *(("--name", arguments.name) if arguments.name else ()), "--in-process",
-                    "--trials", "1", "--tracking", "off", "--set", *arguments.overrides, *TINY)  # fmt: skip
+                    "--trials", "1", "--no-confirm", "--tracking", "off", "--set", *arguments.overrides, *TINY)  # fmt: skip
         return words
 
     def overrides(self, config: ExperimentConfig) -> list[str]:

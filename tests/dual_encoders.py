@@ -41,14 +41,22 @@ def save_statistics(folder, name="preprocessor_config.json", nested=False):
     (folder / name).write_text(json.dumps({"image_processor": settings} if nested else settings))
 
 
-def save_clip(folder, more_words=()):
-    """The model, which is also saved in `folder` with tokenizer and image statistics; it can tell `more_words` apart."""
+def save_clip(folder, more_words=(), full_size=False):
+    """The model, which is also saved in `folder` with tokenizer and image statistics; it can tell `more_words` apart.
+
+    In full size it has the shape of CLIP ViT-B/16, but for the words that it knows.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
     words = tuple(dict.fromkeys((*WORDS, *more_words)))
-    text = TEXT | {"vocab_size": len(words)}
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24, initializer_factor=3.0)).eval()
+    if full_size:
+        text = {name: TEXT[name] for name in ("pad_token_id", "bos_token_id", "eos_token_id")} | {"vocab_size": len(words)}
+        config = CLIPConfig(text_config=text, vision_config={"patch_size": 16}, projection_dim=512)
+    else:
+        text = TEXT | {"vocab_size": len(words)}
+        config = CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24, initializer_factor=3.0)
+    model = CLIPModel(config).eval()
     model.save_pretrained(folder)
     save_tokenizer(folder, words)
     save_statistics(folder)

@@ -17,6 +17,7 @@ space:
 sampler: random
 pruner: none
 trials: 3
+confirm: off
 """
 
 

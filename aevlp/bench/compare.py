@@ -17,7 +17,7 @@ from aevlp.bench.composition import CARDS, CORES, EPOCHS, TRIALS, Stages, compos
 from aevlp.bench.feeding import IN_TURN
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
-from aevlp.bench.probe import fine_tuning_over_probe
+from aevlp.bench.probe import over_a_head
 from aevlp.config.errors import AevlpError
 from aevlp.data.formats.coco import CLASS_NAMES
 from aevlp.layout import NONE, Sheet
@@ -101,9 +101,9 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
         "view preparation": views["baseline_seconds"] / views["aevlp_seconds"],
         "GPR loss, 64x312": loss["baseline_seconds"] / loss["aevlp_seconds"],
         "peak memory": plain["peak_memory_mb"] / own["peak_memory_mb"],
-        f"aevlp: {EPOCHS} epochs of ResNet-50 over a head on features": fine_tuning_over_probe(
-            own["per_image"], own["probe"], EPOCHS
-        ),
+        f"{EPOCHS} epochs of ResNet-50 over a head on features": over_a_head(plain["per_image"], own["probe"], EPOCHS),
+        "aevlp over aevlp: the same": over_a_head(own["per_image"], own["probe"], EPOCHS),
+        "aevlp over aevlp: the same, the labeler has encoded": over_a_head(own["per_image"], own["probe"], EPOCHS, encoded=True),
     }
 
 

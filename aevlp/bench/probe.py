@@ -46,7 +46,11 @@ def measure_probe(words: Sequence[str], experiment: str, data: SPMLData, root: P
     return {"features": 2 * seconds / len(data.train), "head": min(epochs) / len(data.train)}
 
 
-def fine_tuning_over_probe(stages: Mapping[str, float], probe: Mapping[str, float], epochs: int) -> float:
-    """Seconds of `epochs` of fine-tuning by those of the features and all epochs of a head on them; labels cost both the same."""
+def over_a_head(stages: Mapping[str, float], probe: Mapping[str, float], epochs: int, encoded: bool = False) -> float:
+    """Seconds of `epochs` of fine-tuning by those of a head; labels cost both the same.
+
+    `stages` are those of a fine-tuning step. The head pays for its features, where nobody has `encoded` the views yet, and for
+    all its epochs.
+    """
     each = sum(stages[stage] for stage in ("decode", "resize", "forward", "loss", "backward", "optimizer"))
-    return epochs * each / (probe["features"] + EPOCHS * probe["head"])
+    return epochs * each / ((0 if encoded else probe["features"]) + EPOCHS * probe["head"])

@@ -21,6 +21,7 @@ from aevlp.tracking.metrics import preferred_direction
 BEST = 10  # trials that are shown whole
 MIN_TRIALS = 10  # of a rank correlation
 OBJECTIVE = "best/val_mAP"  # of a study.yaml that names none
+CONFIRMED = ["trial", "mean", "half", "seeds", "search", "labels", "verdict"]  # columns of confirmed.csv
 AFTER = ("reason", "retried_as", "imported_from", "runs")  # the last columns of trials.csv; parameters come before them
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 Trial = dict[str, Any]
@@ -58,6 +59,7 @@ def study(folder: Path) -> dict[str, Any]:
         "base_trial": next((trial for trial in complete if base and _alike(trial["codes"], codes)), None),
         "front": [trial["number"] for trial in _front(ranked, signs)],
         "best": ranked[:BEST],
+        "confirmed": _confirmed(folder / "confirmed.csv", problems),
         "correlations": _correlations(parameters, complete + pruned),
         "failed": [{"number": trial["number"], "reason": trial["reason"]} for trial in own if trial["state"] == "failed"],
         "problems": problems,
@@ -112,6 +114,24 @@ def _trials(folder: Path, problems: list[str]) -> tuple[list[str], list[str], li
     if unread:
         problems.append(f"trials.csv: {len(unread)} rows cannot be read, the first is row {unread[0]}")
     return metrics, parameters, sorted(trials, key=lambda trial: trial["number"])
+
+
+def _confirmed(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """What fresh seeds said of the best trials, in the order of the file; empty where there is none."""
+    if not os.path.lexists(path):
+        return []
+    try:
+        rows = read_rows(path)
+    except (OSError, DataError) as error:
+        problems.append(str(error).replace(f"{path}: ", f"{path.name} "))
+        return []
+    numbers = [[_number(cell) for cell in row[:5]] for row in rows[1:]]
+    if rows[:1] != [CONFIRMED] or any(len(row) != len(CONFIRMED) for row in rows) or any(
+        None in (trial, mean, seeds, search) for trial, mean, _, seeds, search in numbers
+    ):  # fmt: skip
+        problems.append("confirmed.csv has other columns than expected, or no numbers in them")
+        return []
+    return [dict(zip(CONFIRMED, (*found, *row[5:]), strict=True)) for found, row in zip(numbers, rows[1:], strict=True)]
 
 
 def _number(cell: str) -> float | None:

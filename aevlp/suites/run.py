@@ -15,14 +15,14 @@ from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.suites.tune import prepare, tune
 from aevlp.suites.wandb_summary import log_suite
 from aevlp.terminal import Terminal
-from aevlp.text import write_out
+from aevlp.text import counted, write_out
 
 
 def run_suite(
     name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, columns: list[str] | None = None,
     workers: int = 1, gpus: str | None = None,
     own_stop_rules: bool = False, trials: int | None = None, words: tuple[str, ...] = (), form: str | None = None,
-    table_only: bool = False, rehearse: bool = False,
+    table_only: bool = False, rehearse: bool = False, card: str | None = None,
 ) -> None:  # fmt: skip
     """Run what is missing of a suite and print its table; arguments as the flags of `suite`.
 
@@ -42,16 +42,17 @@ def run_suite(
         console.tell(f"the data cannot be read here, so runs on any data are taken: {str(error).splitlines()[0]}", style="yellow")
     if rehearse:
         from aevlp.suites.dry_run import dry_run  # needs torch, which nothing else here does
+        from aevlp.training.cards import card_named
 
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
-        dry_run(plan, machine, trials, console)
+        dry_run(plan, machine, trials, console, None if card is None else card_named(card))
         return
     tunings = [] if trials is None else prepare(plan, trials)
     if table_only:
         _find(plan.jobs, console)
     else:
-        console.tell(f"suite {plan.name} on {dataset}: {_size(plan)}, {seeds} seeds; "
+        console.tell(f"suite {plan.name} on {dataset}: {_size(plan)}, {counted(seeds, 'seed')}; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
@@ -74,7 +75,7 @@ def run_suite(
 
 def _size(plan: Plan) -> str:
     columns = len({line.column for line in plan.lines})
-    return f"{len(plan.lines) // columns} methods" + (f", {columns} columns" if columns > 1 else "")
+    return counted(len(plan.lines) // columns, "method") + (f", {columns} columns" if columns > 1 else "")
 
 
 def _find(jobs: list[Job], console: Terminal) -> None:

@@ -19,6 +19,7 @@ from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
+from aevlp.sweeps.study_file import ConfirmConfig
 from aevlp.terminal import Terminal
 from aevlp.training.signals import RunStopped
 
@@ -69,7 +70,8 @@ def _check(line: Line, study: str) -> None:
 def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, console: Terminal, run: bool = True) -> None:
     """Run or continue every study, and give its row a tuned job for each seed, or the reason why there is none.
 
-    A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them.
+    A trial runs seed 0 and is judged by best/val_mAP; the row as it stands is the first of them. The best are trained again on
+    fresh seeds, which are none of the row's.
 
     Raises:
         RunStopped: after a signal; the same command continues.
@@ -93,6 +95,14 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
             say(f"{one.line.title}: not tuned: {one.line.tuning_failure}")
 
 
+def confirmed_by(trials: int) -> ConfirmConfig:
+    """How the best of so many trials are confirmed, for every row alike: a third of them.
+
+    At 6 trials: 3 seeds of the row as it stands and of 2 others, 9 runs.
+    """
+    return ConfirmConfig(best=min(5, max(1, trials // 3)))
+
+
 def _study(line: Line, trials: int) -> str:
     rate = line.jobs[0].config.trainer.learning_rate
     space: dict[str, Any] = {LEARNING_RATE: {"float": [rate / RATE_FACTOR, rate * RATE_FACTOR], "log": True}}
@@ -100,6 +110,7 @@ def _study(line: Line, trials: int) -> str:
         space[path] = parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     content = {
         "base": line.experiment, "set": [*line.words, "seed=0"], "trials": trials, "space": space,
+        "confirm": confirmed_by(trials).model_dump(),
         "sampler": {"name": "tpe", "startup": max(1, trials // 3)},
     }  # fmt: skip
     return f"# {line.title}, tuned by its suite.\n{write_yaml(content)}"

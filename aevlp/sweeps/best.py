@@ -20,9 +20,11 @@ from aevlp.config.loading import from_dict, load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.files import aside, remove, remove_leftovers
+from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import RUNS
 from aevlp.sweeps.study import MARK, study_folder
-from aevlp.sweeps.summary import best_trials
+from aevlp.sweeps.summary import best_trials, describe_values
+from aevlp.sweeps.verdict import describe_others
 from aevlp.system import give_name
 
 _LEFT_OUT = ("name", "tracking", "schema_version")
@@ -90,14 +92,15 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
 
 
 def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
-    metrics = study.user_attrs[MARK]["metrics"]
-    values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
+    confirmation = find(study)
     found = target.parent.name == EXPERIMENTS or dataset_of(target) or experiment_name(target) in files(EXPERIMENTS)
     name = experiment_name(target) if found else str(target)
     plugins = "".join(f" --plugin {shlex.quote(file)}" for file in dict.fromkeys(registry.plugin_files))
-    best = ", its best by validation" if trial.number in {other.number for other in best_trials(study)} else ""
+    is_best = trial.number in {other.number for other in best_trials(study)}
+    others = f"#   {describe_others(confirmation)}\n" if confirmation is not None and is_best else ""
     return (
-        f"# Trial {trial.number} of study {study.study_name}{best}: {values}.\n"
+        f"# Trial {trial.number} of study {study.study_name}{', its best by validation' * is_best}: "
+        f"{describe_values(study, trial)}.\n{others}"
         f"#   {COMMAND} --exp {name}{plugins}\n"
         "#   threads and precision are pinned: on the same processor the figure comes out again to the bit\n"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import optuna
 
 from aevlp.config.errors import ConfigError, TrainingError
 from aevlp.machine import Machine
+from aevlp.sweeps.confirmation import find, num_runs
 from aevlp.sweeps.ledger import counted
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
@@ -30,15 +34,21 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
     with storage_errors(storage or study_folder(name)):
         study = find_study(plan, name, storage, console.say)
         done = 0 if study is None else len(counted(study.get_trials(deepcopy=False)))
+        fresh = _fresh_runs(plan, study, trials, done)
     left = max(0, trials - done)
     seeds = plan.study.seeds
     console.tell(f"study {name}, dry run: nothing is trained")
     each = f", {seeds} runs each" if seeds > 1 else ""
     _tell(console, "trials", f"{trials}: {done} done, {left} left{each}; counted as the base, and none as pruned")
-    if not left:
+    if fresh:
+        confirm = plan.study.confirmation
+        assert confirm is not None
+        _tell(console, "confirm", f"at most {fresh} runs on fresh seeds, {confirm.seeds} of the base and of each of the "
+              f"{min(confirm.best, trials - 1)} best others; fewer where some cannot win any more")  # fmt: skip
+    if not left + fresh:
         return
     estimate = Estimate(machine, lambda text: console.say(text, style="dim"))
-    estimate.add("the base", plan.base, left * seeds)
+    estimate.add("the base", plan.base, left * seeds + fresh)
     base = estimate.rehearsal("the base", plan.base)
     if base is not None:
         _tell(console, "a run", f"about {duration(base.training_seconds(plan.base.trainer))} with the values of the base")
@@ -50,6 +60,19 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
         console.tell(line, style="red", indent=2)
     if estimate.failures:
         raise TrainingError("a trial of this study could not run; mend that before it begins")
+
+
+def _fresh_runs(plan: Plan, study: optuna.Study | None, trials: int, done: int) -> int:
+    """Runs of the confirmation that are left, where none is dropped."""
+    confirm = plan.study.confirmation
+    if confirm is None:
+        return 0
+    most = num_runs(confirm, max(trials, done))
+    found = None if study is None else find(study)
+    if found is None:
+        return most
+    is_over = done >= trials and not replace(found, config=confirm).look().lacking
+    return 0 if is_over else max(0, most - found.num_done)
 
 
 def _look_along(parameter: Parameter, plan: Plan, base: Rehearsal, estimate: Estimate, console: Terminal) -> None:

@@ -17,12 +17,32 @@ from aevlp.system import take_lock
 MAX_RETRIES = 2
 RETRY_OF, ATTEMPT, IMPORTED_FROM, SURPLUS = "retry_of", "attempt", "imported_from", "surplus"
 OWNER, SEEN, RUNS, REASON, WORDS = "owner", "seen", "runs", "reason", "set"
+CONFIRMS, ROUND, LABELS = "confirms", "round", "labels"
+"""Of a run on a fresh seed: the trial it repeats, which of the fresh seeds it has, from 0, and what labels judge it."""
 
 
 def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that have ended for good: complete, pruned, or failed and not to be tried again."""
+    return [trial for trial in remaining(trials) if trial.state.is_finished()]
+
+
+def remaining(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials of the study's own in any state, each by its last attempt."""
     retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
-    return [trial for trial in trials if trial.state.is_finished() and trial.number not in retried and is_own(trial)]
+    return [trial for trial in trials if trial.number not in retried and is_own(trial)]
+
+
+def first_attempt(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
+    """Number of the trial that this one tries again, and that of this one where it is the first."""
+    while RETRY_OF in trial.user_attrs:
+        trial = trials[trial.user_attrs[RETRY_OF]]
+    return trial.number
+
+
+def title(trial: FrozenTrial) -> str:
+    """What messages call it."""
+    told = trial.user_attrs
+    return f"trial {told[CONFIRMS]}, fresh seed {told[ROUND] + 1}" if CONFIRMS in told else f"trial {trial.number}"
 
 
 def is_own(trial: FrozenTrial) -> bool:
@@ -59,6 +79,7 @@ def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry:
     if again and not any(other.user_attrs.get(RETRY_OF) == trial.number for other in study.get_trials(deepcopy=False)):
         # Before the trial ends: whoever dies in between leaves a trial that the next one finds and only ends.
         kept: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt, RUNS: trial.user_attrs.get(RUNS, [])}
+        kept |= {name: trial.user_attrs[name] for name in (CONFIRMS, ROUND, WORDS) if name in trial.user_attrs}
         study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}), user_attrs=kept)
     if not again:
         reason = f"{reason}; tried {attempt} times, given up"
@@ -86,7 +107,7 @@ def reap(study: optuna.Study, folder: Path, notify: Callable[[str], None], *, is
                 dead = is_alone or (began is not None and time.time() - began.timestamp() > LOST_SECONDS)
             if dead:
                 again = try_again(study, trial, "its process died", is_retry=True)
-                notify(f"trial {trial.number}: its process died; {'it goes on from its checkpoint' if again else 'given up'}")
+                notify(f"{title(trial)}: its process died; {'it goes on from its checkpoint' if again else 'given up'}")
                 found += 1
     return found
 

@@ -31,13 +31,15 @@ class Plan:
     extra: tuple[str, ...]
 
     @classmethod
-    def load(cls, name: str, extra: tuple[str, ...] = ()) -> Plan:
-        """Read and check a study.
+    def load(cls, name: str, extra: tuple[str, ...] = (), *, confirm: bool = True) -> Plan:
+        """Read and check a study, but for its confirmation where that is not wanted.
 
         Raises:
             ConfigError: the file is wrong, a path unknown, a bound not allowed, or no combination valid.
         """
         stem, study, origins = load_study(name)
+        if not confirm:
+            study = study.model_copy(update={"confirm": None})
         try:
             base = resolve(study.base, [*study.overrides, *extra]).config
         except ConfigError as error:

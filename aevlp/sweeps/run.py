@@ -11,6 +11,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
 from aevlp.runs.plugins import load_kept
+from aevlp.sweeps.confirmation import begin
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
@@ -25,7 +26,7 @@ from aevlp.terminal import Terminal
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
     machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
-    keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False,
+    keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False, confirm: bool = True,
 ) -> None:  # fmt: skip
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
 
@@ -33,7 +34,7 @@ def run_study(
         AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     load_kept(study_folder(name or load_study(file)[0]), "base.yaml")
-    plan = Plan.load(file, words)
+    plan = Plan.load(file, words, confirm=confirm)
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
         raise ConfigError(f"--name {name}: letters, digits, _ . and - only, at most 60")
@@ -48,9 +49,12 @@ def run_study(
         return
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)
-        Runner(plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints).run(
-            trials, timeout
-        )
+        settings = plan.study.confirmation
+        runner = Runner(
+            plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints,
+            confirmation=None if settings is None else begin(study, settings, plan.study.seeds),
+        )  # fmt: skip
+        runner.run(trials, timeout)
         log_study(plan, study, study_folder(name), view.say)
         for line in describe_best(study).split("\n"):
             view.say(line)

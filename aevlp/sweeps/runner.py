@@ -11,10 +11,13 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
+from aevlp.sweeps.confirmation import Confirmation, num_runs
 from aevlp.sweeps.ledger import REASON, SURPLUS, counted, is_surplus, reap, try_again
 from aevlp.sweeps.plan import Plan
-from aevlp.sweeps.summary import write_csv
+from aevlp.sweeps.repeat import Repeat
+from aevlp.sweeps.summary import best_of_search, write_csv
 from aevlp.sweeps.trial import Outcome, Trial, remove_checkpoints
+from aevlp.sweeps.verdict import describe_noise
 from aevlp.sweeps.view import View
 from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
 from aevlp.system import take_lock
@@ -30,13 +33,14 @@ class Runner:
 
     def __init__(
         self, plan: Plan, study: optuna.Study, folder: Path, machine: Machine, view: View, *,
-        in_process: bool, keep_checkpoints: bool,
+        confirmation: Confirmation | None, in_process: bool, keep_checkpoints: bool,
     ):  # fmt: skip
         self.plan, self.study, self.folder, self.machine, self.view = plan, study, folder, machine, view
-        self.in_process, self.keep_checkpoints = in_process, keep_checkpoints
+        self.confirmation, self.in_process, self.keep_checkpoints = confirmation, in_process, keep_checkpoints
         self.running: dict[int, ProcessWorker | InProcessWorker] = {}
         self.wanted = 0
         self.signal: int | None = None
+        self._noise = describe_noise(confirmation)
         self._reasons: list[str] = []  # of the latest trials, empty for one that did not fail
 
     def run(self, trials: int | None, timeout: float | None) -> None:
@@ -51,8 +55,9 @@ class Runner:
         until = None if minutes is None else time.monotonic() + 60 * minutes
         signals = self.plan.base.trainer.stop_signals
         with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
-            reap(self.study, self.folder, self.view.say, is_alone=_alone(presence))
-            self.view.begin(self.wanted, len(counted(self._trials())))
+            self._reap(is_alone=_alone(presence))
+            most = num_runs(self.confirmation.config, self.wanted) if self.confirmation is not None else 0
+            self.view.begin(self.wanted, len(counted(self._trials())), most, self._noise)
             next_reap = time.monotonic() + REAP_SECONDS
             while True:
                 if stop.signal_number is not None and self.signal is None:
@@ -66,7 +71,7 @@ class Runner:
                     break
                 self._poll()
                 if time.monotonic() > next_reap:
-                    reap(self.study, self.folder, self.view.say, is_alone=False)
+                    self._reap(is_alone=False)
                     next_reap = time.monotonic() + REAP_SECONDS
                 if not self.in_process:
                     self.view.show([worker.trial for worker in self.running.values()])
@@ -82,6 +87,12 @@ class Runner:
         ended = len(counted(self._trials()))
         if ended < self.wanted:
             self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
+        elif self.confirmation is not None and self.confirmation.look().lacking:
+            self.view.say("the time is over before the confirmation, unless another process has it; the same command continues")
+
+    def _reap(self, *, is_alone: bool) -> None:
+        for study in [self.study, *([self.confirmation.repeats] if self.confirmation is not None else [])]:
+            reap(study, self.folder, self.view.say, is_alone=is_alone)
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -90,17 +101,28 @@ class Runner:
         return len(self.plan.space.combinations(self.plan.values))
 
     def _ask(self) -> bool:
-        """Begin one more trial if the study still lacks one."""
+        """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""
         trials = self._trials()
-        if len(counted(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials) >= self.wanted:
+        ended, running = len(counted(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
+        if self.confirmation is not None:
+            repeat = self.confirmation.next_run(is_searched=ended >= self.wanted and not running)
+            if repeat is not None:
+                return self._begin(Repeat(self.plan, repeat, self.folder, self._machine_words))
+        if ended + running >= self.wanted:
             return False
-        slot = next(i for i in range(self.machine.workers) if i not in self.running)
         asked = self.study.ask()
         if is_surplus(self._trials(), asked.number, self.wanted):
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
             return False
-        trial = Trial(self.plan, asked, self.folder, (f"trainer.threads={self.machine.threads(self.plan.base)}",))
+        return self._begin(Trial(self.plan, asked, self.folder, self._machine_words))
+
+    @property
+    def _machine_words(self) -> tuple[str, ...]:
+        return (f"trainer.threads={self.machine.threads(self.plan.base)}",)
+
+    def _begin(self, trial: Trial) -> bool:
+        slot = next(i for i in range(self.machine.workers) if i not in self.running)
         worker = InProcessWorker(trial) if self.in_process else ProcessWorker(trial, self.machine.environment(slot))
         self.running[slot] = worker
         self.view.began(trial)
@@ -114,25 +136,31 @@ class Runner:
                 self._finish(worker.trial, outcome)
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
-        again = False
+        again, study = False, trial.trial.study
         if outcome.state == "complete":
-            self.study.tell(trial.trial, list(outcome.values))
+            study.tell(trial.trial, list(outcome.values))
         elif outcome.state == "pruned":
-            self.study.tell(trial.trial, state=TrialState.PRUNED)
+            study.tell(trial.trial, state=TrialState.PRUNED)
         elif outcome.state == "failed":
             trial.trial.set_user_attr(REASON, outcome.reason)
-            self.study.tell(trial.trial, state=TrialState.FAIL)
+            study.tell(trial.trial, state=TrialState.FAIL)
         else:
-            frozen = self._trials()[trial.number]
+            frozen = study.get_trials(deepcopy=False)[trial.number]
             reason = outcome.reason or "stopped by the user"
-            again = try_again(self.study, frozen, reason, is_retry=outcome.state == "crashed")
+            again = try_again(study, frozen, reason, is_retry=outcome.state == "crashed")
         if not again:
             self._reasons.append(outcome.reason if outcome.state in ("failed", "crashed") else "")
         ended = len(counted(self._trials()))
-        self.view.ended(trial, outcome, again=again, ended=ended, best=self._best())
+        confirmed = 0 if self.confirmation is None else self.confirmation.num_done
+        self.view.ended(trial, outcome, again=again, ended=ended, best=self._best(), confirmed=confirmed)
+        noise, self._noise = self._noise, describe_noise(self.confirmation)
+        if self._noise != noise:
+            self.view.say(self._noise)
         write_csv(self.study, self.folder)
         if not self.keep_checkpoints and outcome.state in ("complete", "pruned"):
-            remove_checkpoints(self.study, self.folder)
+            remove_checkpoints(self.study, self.folder, {one.number for one in best_of_search(self.study)})
+            if self.confirmation is not None:
+                remove_checkpoints(self.confirmation.repeats, self.folder, set())
 
     def _fails_always(self) -> bool:
         """Whether the latest trials failed for the same reason, such as a full disk, which no other values would cure."""

@@ -18,6 +18,7 @@ from aevlp.tracking.metrics import EPOCH_METRICS, Direction, preferred_direction
 MAX_CHOICES = 200
 MAX_PARAMETERS = 100
 MAX_START = 1000
+FRESH_SEED = 100
 Scalar = bool | int | float | str | None
 
 
@@ -130,6 +131,15 @@ class PrunerConfig(Config):
     """Epochs without a gain (patient)."""
 
 
+class ConfirmConfig(Config):
+    """How the leaders are told from the lucky, once all trials have ended: they are trained again on fresh seeds."""
+
+    best: int = Field(5, ge=1, le=100)
+    """Trials that are trained again, the best of the search; so is the base, whatever its place."""
+    seeds: int = Field(3, ge=1, le=100)
+    """Fresh seeds of each, unless it is dropped before as it cannot win any more."""
+
+
 class StudyConfig(Config):
     """A study, as read from its file."""
 
@@ -147,6 +157,9 @@ class StudyConfig(Config):
     """When trials are given up."""
     seeds: int = Field(1, ge=1)
     """Runs of each trial, with the base's seed and those that follow it; the objective is their mean."""
+    confirm: ConfirmConfig | None = ConfirmConfig()
+    """How the best trials are confirmed on seeds that no trial has used; `off` takes the best of the search. Not for several
+    objectives."""
     trials: int | None = Field(None, ge=1)
     """Trials in all; null is every combination of a grid, and needs --trials otherwise."""
     timeout: float | None = Field(None, gt=0)
@@ -167,6 +180,21 @@ class StudyConfig(Config):
     def _word_is_a_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("confirm", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: Any) -> Any:
+        return None if value == "off" or value is False else value
+
+    @property
+    def confirmation(self) -> ConfirmConfig | None:
+        """`confirm`, but None with several objectives."""
+        return self.confirm if len(self.objective) == 1 else None
+
+    @property
+    def fresh_seed(self) -> int:
+        """How far the first seed that confirms is from the base's: no trial has one of these, nor a suite or a table of few."""
+        return max(FRESH_SEED, self.seeds)
+
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
         for path, parameter in self.space.items():
@@ -181,6 +209,8 @@ class StudyConfig(Config):
             raise ValueError("sampler cmaes takes one objective; take nsga2, tpe or gp")
         if len(self.objective) > 1 and self.pruner.name != "none":
             raise ValueError("with several objectives no trial can be called worse before its end; set pruner: none")
+        if len(self.objective) > 1 and self.confirm is not None and "confirm" in self.model_fields_set:
+            raise ValueError("confirm takes one objective: a front of several has no first; set confirm: off")
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from aevlp import files
 from aevlp.config.errors import AevlpError
 from aevlp.layout import NONE, Sheet
+from aevlp.reporting.studies import CONFIRMED
+from aevlp.sweeps import verdict
+from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
 from aevlp.sweeps.study import MARK
 from aevlp.terminal import Terminal
@@ -47,40 +51,67 @@ def _last(trial: FrozenTrial) -> float | None:
 
 
 def write_csv(study: optuna.Study, folder: Path) -> None:
-    """trials.csv in the study's folder."""
-    path = folder / "trials.csv"
-    try:
-        files.write(path, as_csv(study).encode())
-    except OSError as error:
-        raise AevlpError(f"{path}: cannot be written: {error.strerror}") from error
+    """trials.csv in the study's folder; and confirmed.csv, where some have run on fresh seeds."""
+    texts = {"trials.csv": as_csv(study)}
+    confirmation = find(study)
+    if confirmation is not None:
+        texts["confirmed.csv"] = _csv([CONFIRMED, *verdict.rows(confirmation)])
+    for name, text in texts.items():
+        try:
+            files.write(folder / name, text.encode())
+        except OSError as error:
+            raise AevlpError(f"{folder / name}: cannot be written: {error.strerror}") from error
 
 
 def as_csv(study: optuna.Study) -> str:
     """All trials."""
     columns, table = rows(study)
+    return _csv([columns, *table])
+
+
+def _csv(table: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *table])
+    csv.writer(text, lineterminator="\n").writerows(table)
     return text.getvalue()
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The best trial, or the Pareto front of several objectives; empty before the first is complete."""
+    """The best trial, on fresh seeds once these have told it, or the Pareto front of several objectives.
+
+    Empty before the first is complete.
+    """
+    confirmation = find(study)
+    first = None if confirmation is None else confirmation.look().first
+    return best_of_search(study) if first is None else [study.get_trials(deepcopy=False)[first.trial]]
+
+
+def best_of_search(study: optuna.Study) -> list[FrozenTrial]:
+    """The same by the trials' own figures alone."""
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     return study.best_trials if len(study.directions) > 1 else [study.best_trial]
 
 
 def describe_best(study: optuna.Study, trial: FrozenTrial | None = None) -> str:
-    """One line for the best trial (or one a point of the Pareto front), or for the given one."""
-    metrics: list[str] = study.user_attrs[MARK]["metrics"]
-    trials = best_trials(study) if trial is None else [trial]
+    """One line for the best trial (or one a point of the Pareto front), or for the given one; and how sure that is."""
+    trials, confirmation = best_trials(study) if trial is None else [trial], find(study)
     lines = []
     for one in trials:
-        values = ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, one.values, strict=True))
         words = " ".join(one.user_attrs.get(WORDS, []))
-        lines.append(f"{'best' if trial is None else 'chosen'}   trial {one.number}: {values}: {words}")
+        lines.append(f"{'best' if trial is None else 'chosen'}   trial {one.number}: {describe_values(study, one)}: {words}")
+    if confirmation is not None and trials and trial is None:
+        lines.append(f"         {verdict.describe_others(confirmation)}")
     return "\n".join(lines) or "no trial is complete yet"
+
+
+def describe_values(study: optuna.Study, trial: FrozenTrial) -> str:
+    """Figures of a trial, on fresh seeds where it has run on some."""
+    metrics: list[str] = study.user_attrs[MARK]["metrics"]
+    confirmation = find(study)
+    fresh = "" if confirmation is None else verdict.describe(confirmation, trial)
+    if fresh:
+        return f"{metrics[0]} {fresh}"
+    return ", ".join(f"{metric} {value:.2f}" for metric, value in zip(metrics, trial.values, strict=True))
 
 
 def importances(study: optuna.Study, objective: int = 0) -> dict[str, float]:
@@ -169,6 +200,11 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
             told = [[name, f"{100 * share:.1f} %"] for name, share in found.items()]
             title = f"what {metric} hangs on: share of each setting (PED-ANOVA, {len(complete)} trials)"
             console.table(Sheet(title, ["setting", "share"], told))
+    confirmation = find(study)
+    if confirmation is not None and verdict.rows(confirmation):
+        console.table(verdict.sheet(confirmation, metrics[0]))
+        for line in filter(None, (verdict.describe_noise(confirmation), verdict.describe_others(confirmation))):
+            console.tell(line, indent=9)
     failed = [trial for trial in ended if trial.state == TrialState.FAIL]
     for trial in failed[:5]:
         console.tell(f"failed: trial {trial.number}: {trial.user_attrs.get(REASON, '')}")

@@ -50,8 +50,26 @@ class Trial:
         self._next_sign = 0.0
         self.sign()
         self.runs: list[str] = list(trial.user_attrs.get(RUNS, []))
-        _, self.words = plan.space.walk(plan.values, self._suggest)
+        self.words = self._choose()
         trial.set_user_attr(WORDS, self.words)
+
+    def _choose(self) -> list[str]:
+        return self.plan.space.walk(self.plan.values, self._suggest)[1]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of its runs, in their order."""
+        return [self.plan.base.seed + index for index in range(self.plan.study.seeds)]
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"trial {self.number}"
+
+    @property
+    def run_name(self) -> str:
+        """First part of the names of its folders."""
+        return f"{self.folder.name[:60]}.t{self.number:04d}"
 
     def _suggest(self, parameter: Parameter) -> Any:
         return self.trial._suggest(parameter.name, parameter.distribution)
@@ -76,7 +94,7 @@ class Trial:
         Raises:
             ConfigError: these values do not go together.
         """
-        while self.seed_index < self.plan.study.seeds:
+        while self.seed_index < len(self.seeds):
             path = self._folder_of_run()
             if not (path / "summary.json").is_file():
                 return RunFolder(path)
@@ -89,10 +107,8 @@ class Trial:
             path = root / self.runs[self.seed_index]
             if (path / "config.yaml").is_file():
                 return path
-        seed = self.plan.base.seed + self.seed_index
-        name = f"{self.folder.name[:60]}.t{self.number:04d}"
         config = self.plan.resolve([
-            *self.machine_words, *self.words, f"seed={seed}", f"name={name}",
+            *self.machine_words, *self.words, f"seed={self.seeds[self.seed_index]}", f"name={self.run_name}",
             f"tracking.group={self.folder.name}", "tracking.job_type=sweep-trial",
         ])  # fmt: skip
         folder = RunFolder.create(config, root=root)
@@ -140,14 +156,8 @@ def _remedy(metric: str) -> str:
     return "it takes full labels, or a labeler; every run has best/val_mAP, by known labels where there are no others"
 
 
-def remove_checkpoints(study: optuna.Study, folder: Path) -> None:
-    """Keep the checkpoints of the best trials and of those that may go on; they take most of a study's space."""
-    try:
-        best = {trial.number for trial in study.best_trials}
-    except ValueError:  # none is complete
-        best = set()
+def remove_checkpoints(study: optuna.Study, folder: Path, keep: set[int]) -> None:
+    """Of the trials that have ended, but for those to keep and those that may go on; they take most of a study's space."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        if trial.number in best:
-            continue
-        for run in trial.user_attrs.get(RUNS, []):
+        for run in trial.user_attrs.get(RUNS, []) if trial.number not in keep else []:
             shutil.rmtree(folder / "trials" / run / "checkpoints", ignore_errors=True)

@@ -27,8 +27,7 @@ class View:
         self.name, self.metrics = name, metrics
         self.console = console or Terminal()
         self._live: Live | None = None
-        self._wanted = self._ended = self._ended_before = 0
-        self._states: dict[str, int] = {}
+        self._wanted = self._ended = self._ended_before = self._confirmed = self._fresh = 0
         self._began = time.monotonic()
         self._best: optuna.trial.FrozenTrial | None = None
 
@@ -46,29 +45,34 @@ class View:
         """A line that stays."""
         self.console.say(text, style)
 
-    def begin(self, wanted: int, ended: int) -> None:
-        """Say what is ahead."""
-        self._wanted, self._ended, self._ended_before = wanted, ended, ended
-        self.say(f"study {self.name}: {wanted} trials, {ended} of them done; objective {', '.join(self.metrics)}")
+    def begin(self, wanted: int, ended: int, fresh: int = 0, noise: str = "") -> None:
+        """Say what is ahead: trials in all, those done, and at most how many runs on fresh seeds; and the noise, where known."""
+        self._wanted, self._ended, self._ended_before, self._fresh = wanted, ended, ended, fresh
+        more = f", then at most {fresh} runs on fresh seeds to confirm the best" if fresh else ""
+        self.say(f"study {self.name}: {wanted} trials, {ended} of them done{more}; objective {', '.join(self.metrics)}")
+        if noise:
+            self.say(noise)
 
     def began(self, trial: Trial) -> None:
         """A trial has begun."""
         if not self.console.is_terminal:
-            self.say(f"trial {trial.number} began: {' '.join(trial.words)}")
+            self.say(f"{trial.title} began: {' '.join(trial.words)}")
 
-    def ended(self, trial: Trial, outcome: Outcome, *, again: bool, ended: int, best: optuna.trial.FrozenTrial | None) -> None:
-        """A trial has ended."""
-        self._ended, self._best = ended, best
-        self._states[outcome.state] = self._states.get(outcome.state, 0) + 1
+    def ended(
+        self, trial: Trial, outcome: Outcome, *, again: bool, ended: int, best: optuna.trial.FrozenTrial | None, confirmed: int
+    ) -> None:  # fmt: skip
+        """A trial has ended, or its run on a fresh seed; `confirmed` such runs have by now."""
+        self._ended, self._best, self._confirmed = ended, best, confirmed
         values = " ".join(f"{value:.4g}" for value in outcome.values)
         what = values or " at ".join(filter(None, [outcome.reason])) or ""
         took = duration(time.time() - trial.began)
         more = ", goes on from its checkpoint" if again else ""
-        self.say(f"trial {trial.number} {outcome.state} {what}{more} ({took}); {self._counts()}", STYLES[outcome.state])
+        self.say(f"{trial.title} {outcome.state} {what}{more} ({took}); {self._counts()}", STYLES[outcome.state])
 
     def _counts(self) -> str:
         best = f", best {self._best.value:.2f} (trial {self._best.number})" if self._best is not None else ""
-        return f"{self._ended}/{self._wanted} done{best}{self._eta()}"
+        fresh = f", {self._confirmed} of at most {self._fresh} runs on fresh seeds" if self._confirmed else ""
+        return f"{self._ended}/{self._wanted} done{best}{self._eta()}{fresh}"
 
     def _eta(self) -> str:
         done = self._ended - self._ended_before
@@ -83,9 +87,9 @@ class View:
         rows = []
         for trial in running:
             value = "" if trial.latest is None else f"{trial.latest:.2f}"
-            seed = f" (seed {trial.seed_index + 1})" if trial.plan.study.seeds > 1 else ""
+            seed = f" (seed {trial.seed_index + 1})" if len(trial.seeds) > 1 else ""
             took = duration(time.time() - trial.began)
-            rows.append([str(trial.number), f"{trial.epoch}{seed}", value, took, " ".join(trial.words)])
+            rows.append([trial.title.removeprefix("trial "), f"{trial.epoch}{seed}", value, took, " ".join(trial.words)])
         header = ["trial", "epoch", self.metrics[0], "time", "values"]
         table = Sheet(f"{self.name}: {self._counts()}", header, rows, text=("values",), wraps={4: " "})
         lines = [Text(line, style) for line, style in lay_out(table, self.console.room)]

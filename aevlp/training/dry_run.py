@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from aevlp import ranks
 from aevlp.config import registry
@@ -26,6 +27,7 @@ from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
 from aevlp.tracking import Trackers
 from aevlp.tracking.base import duration
+from aevlp.training.cards import Work
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.model_inputs import count_features, encode_features
 from aevlp.training.run import build_trainer, check_data
@@ -65,6 +67,8 @@ class Rehearsal:
     checkpoint_mb: float
     table_mb: float
     """What the labeler wants to keep in memory for the whole training set."""
+    work: Work | None = None
+    """Counted, where that was asked for."""
 
     def training_seconds(self, settings: TrainerConfig) -> float:
         """All epochs of a run that nothing stops early."""
@@ -77,8 +81,8 @@ class Rehearsal:
         return self.view_seconds * (self.missing or 0)
 
 
-def rehearse(config: ExperimentConfig) -> Rehearsal:
-    """Two steps, one validation batch, save, reload; nothing is kept.
+def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
+    """Two steps, one validation batch, save, reload; nothing is kept. With `count`, operations are counted as well.
 
     Raises:
         AevlpError: whatever the run itself would raise; CheckpointError where weights do not survive saving.
@@ -98,30 +102,39 @@ def rehearse(config: ExperimentConfig) -> Rehearsal:
         trainer = build_trainer(config, short, RunFolder.create(config, Path(root)), Trackers([]), stop)
         task = trainer.task
         task.labeler.uses_cache = False
-        task.labeler.prepare(first_images(short.train, 1))  # warms up
-        views = task.labeler.num_images_encoded
+        with counting(count) as encode_work:
+            task.labeler.prepare(first_images(short.train, 1))  # warms up
+        views = warm_views = task.labeler.num_images_encoded
         encode = _seconds(lambda: task.labeler.prepare(short.train))
         views = task.labeler.num_images_encoded - views
         if not views and config.model.on_features:
-            encode = _seconds(lambda: encode_features(config, first_images(short.train, 1), task.device))  # loads the encoder
+            began = time.perf_counter()
+            with counting(count) as encode_work:
+                warm_views = encode_features(config, first_images(short.train, 1), task.device)  # loads the encoder
+            encode = time.perf_counter() - began
             began = time.perf_counter()
             views = encode_features(config, short.train, task.device)
             encode = time.perf_counter() - began - encode
         task.model.train()
+        step_work = []
         first, *rest = trainer.loader.epoch(1)
         for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
             began = time.perf_counter()
-            loss = float(task.step(batch, epoch=1, step=number))
+            with counting(count and number == 0) as counted:  # which takes time: the second is the one that is timed
+                loss = float(task.step(batch, epoch=1, step=number))
+            step_work.append(counted)
             step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
         val = trainer.data.val  # with features, where the model takes those
-        trainer.predict(first_images(val, 1), "validate")
+        with counting(count) as evaluate_work:
+            trainer.predict(first_images(val, 1), "validate")
         evaluate = _seconds(lambda: trainer.predict(val, "validate")) / len(val)
         size = _save_and_reload(trainer)
     return Rehearsal(
         loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
         len(data.train), len(data.val), peak_memory_mb(), size, task.labeler.table_mb(len(data.train)),
+        Work(step_work[0](), evaluate_work(), encode_work() / max(warm_views, 1)) if count else None,
     )  # fmt: skip
 
 
@@ -129,6 +142,16 @@ def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def counting(wanted: bool) -> Iterator[Callable[[], int]]:
+    """A function that tells, afterwards, the floating point operations of what was computed meanwhile; 0 where not wanted."""
+    if not wanted:
+        yield lambda: 0
+        return
+    with FlopCounterMode(display=False) as counter:
+        yield counter.get_total_flops
 
 
 @contextlib.contextmanager

@@ -12,12 +12,15 @@ from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.machine import Machine
 from aevlp.tracking.base import duration
+from aevlp.training.cards import Card
 from aevlp.training.dry_run import UNCOUNTED, Rehearsal, count_views, rehearse
 
 _COSTLY = ("batch_size", "eval_batch_size", "optimizer", "precision", "channels_last", "compile", "num_workers", "threads",
            "ema_decay", "image_cache")  # fmt: skip
 CHECKPOINTS = 3
 """Kept of a run, at most."""
+VIEW_MB = 0.001
+"""Of the cache for a view: 512 numbers of float16, as of ViT-B/16."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Estimate:
     machine: Machine
     notify: Callable[[str], None]
     """Told of each rehearsal, which may take minutes."""
+    card: Card | None = None
+    """Whose times are told, instead of those of this machine; each worker has one."""
     failures: dict[str, str] = field(default_factory=dict)
     """Why the runs of a title cannot be made, in the order in which they were found."""
     disk_mb: float = 0.0
@@ -53,14 +58,15 @@ class Estimate:
         if key not in self._rehearsals:
             self.notify(f"rehearses {title}")
             try:
-                self._rehearsals[key] = rehearse(from_dict(values, "dry run"))
+                found = rehearse(from_dict(values, "dry run"), count=self.card is not None)
+                self._rehearsals[key] = found if self.card is None else self.card.instead(found, config)
             except AevlpError as error:
                 self._rehearsals[key] = in_one_line(error)
-        found = self._rehearsals[key]
-        if isinstance(found, str):
-            self.failures[title] = found
+        known = self._rehearsals[key]
+        if isinstance(known, str):
+            self.failures[title] = known
             return None
-        return found
+        return known
 
     def add(self, title: str, config: ExperimentConfig, runs: int) -> None:
         """Count `runs` of a configuration."""
@@ -84,12 +90,16 @@ class Estimate:
             titles.setdefault(reason, []).append(title)
         return [f"{', '.join(those)} cannot run: {reason}" for reason, those in titles.items()]
 
+    @property
+    def missing(self) -> int:
+        """Views that are not cached, as far as they can be counted."""
+        return sum(one.missing or 0 for one in self._views.values())
+
     def lines(self) -> list[tuple[str, str]]:
         """Title and text of what all runs take together."""
         if not self._seconds:
             return []
         workers, views = self.machine.workers, self._views.values()
-        missing = sum(one.missing or 0 for one in views)
         uncounted = [UNCOUNTED.format(one.labeler) for one in views if one.missing is None]
         encode = sum(one.seconds * (one.missing or 0) for one in views)
         whole = encode + max(sum(self._seconds) / workers, *self._seconds)
@@ -97,13 +107,18 @@ class Estimate:
         known = [found for found in self._rehearsals.values() if isinstance(found, Rehearsal)]
         memory = max(found.memory_mb for found in known)
         all_memory = f", {workers * memory:,.0f} MB for {workers} at a time" if workers > 1 else ""
+        rehearsals = f"{len(known)} rehearsal{'s' * (len(known) != 1)} of two steps and one validation batch, on this machine"
+        rests = [("rests on", f"{rehearsals}; runs alike in data, model, batch, encoder and grid share one")]
+        if self.card is not None:
+            at_a_time = f" on {self.card.name}" + (f", {workers} at a time, a card each" if workers > 1 else "")
+            all_memory = f" as rehearsed here; {self.card.name} has {self.card.memory_gb} GB"
+            rests.append(("", self.card.assumptions))
         return [
-            ("encode", ", ".join([f"{missing:,} views that are not cached, about {duration(encode)}", *uncounted])),
+            ("encode", ", ".join([f"{self.missing:,} views that are not cached, about {duration(encode)}", *uncounted])),
             ("time", f"about {duration(whole)}{at_a_time}, and some seconds to start each; less where runs stop early"),
             ("memory", f"{memory:,.0f} MB a run{all_memory}"),
-            ("rests on", f"{len(known)} rehearsal{'s' * (len(known) != 1)} of two steps and one validation batch, on this "
-                         "machine; runs alike in data, model, batch, encoder and grid share one"),
-        ]  # fmt: skip
+            *rests,
+        ]
 
 
 def costs_alike(first: ExperimentConfig, second: ExperimentConfig) -> bool:

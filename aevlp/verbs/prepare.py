@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="voc, coco, nuswide, cub or folder")
     parser.add_argument("--root", required=True, type=Path, metavar="FOLDER", help="folder of the dataset, as it was unpacked")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, if not into the root")
+    parser.add_argument("--download", action="store_true", help="first fetch the official archives into the root: voc, coco, cub")
     parser.add_argument("--no-image-check", action="store_true", help="do not decode every image")
 
 
@@ -23,6 +24,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Prepare one dataset."""
     if arguments.dataset not in registry.names("datasets"):  # those that there are import torch
         registry.get("datasets", arguments.dataset)
+    if arguments.download:
+        from aevlp.data.archives import download
+        from aevlp.terminal import Terminal
+
+        download(arguments.dataset, arguments.root, Terminal())
     if not arguments.root.is_dir():
         raise DataError(f"--root {arguments.root}: there is no such folder")
     from aevlp.data.prepare import prepare

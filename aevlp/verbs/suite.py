@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config.errors import ConfigError
+from aevlp.training.cards import card_named
 from aevlp.verbs._forms import add_forms
 
 HELP = "many methods under one protocol, and their table with intervals"
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--table", action="store_true", help="run nothing: the table of what has finished")
     only.add_argument("--dry-run", action="store_true", help="train nothing: runs that are left, their hours and memory")
     parser.add_argument(
+        "--card", metavar="NAME", help="with --dry-run: what it would take on such a GPU, as H100; assumed, see docs"
+    )
+    parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides", help="change all rows"
     )
     parser.add_argument("--tracking", choices=("online", "offline", "off"), help="Weights & Biases")
@@ -40,6 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     for flag, value in (("--seeds", arguments.seeds), ("--workers", arguments.workers), ("--tune", arguments.tune)):
         if value is not None and value <= 0:
             raise ConfigError(f"{flag} {value}: must be above 0")
+    if arguments.card is not None:
+        if not arguments.dry_run:
+            raise ConfigError("--card: only tells what a suite would take; it goes with --dry-run")
+        card_named(arguments.card)
     tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
     from aevlp.suites.run import run_suite
 
@@ -48,4 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         gpus=arguments.gpus, own_stop_rules=arguments.own_stop_rules, trials=arguments.tune,
         words=(*arguments.overrides, *tracking), form=arguments.form, table_only=arguments.table, rehearse=arguments.dry_run,
+        card=arguments.card,
     )  # fmt: skip

@@ -32,7 +32,7 @@ FLAGS = {
         "--names",
         "--set",
     },
-    "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--no-image-check"},
+    "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--download", "--no-image-check"},
     "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
     "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking", "--shard"},
     "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
@@ -42,7 +42,7 @@ FLAGS = {
     "show": {"--help", "--plugin", "--exp", "--set", "--seed", "--tracking", "--diff"},
     "schema": {"--help", "--plugin"},
     "compare": {"--help", "--plugin", "runs", "--baseline", "--json", "--csv", "--markdown", "--latex"},
-    "report": {"--help", "--plugin", "runs", "--output", "--baseline"},
+    "report": {"--help", "--plugin", "runs", "--output", "--bundle", "--baseline"},
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
     "review": {"--help", "--plugin", "source", "--output", "--count", "--order", "--complete", "--becomes", "--simulate"}
@@ -60,7 +60,7 @@ FLAGS = {
         "--tune",
         "--own-stop-rules",
     }
-    | {"--table", "--dry-run", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
+    | {"--table", "--dry-run", "--card", "--columns", "--set", "--tracking", "--json", "--csv", "--markdown", "--latex"},
     "sweep": {"--help", "--plugin"},  # its actions have the others
     "bench": {"--help", "--plugin", "--images", "--batch-size", "--device", "--set", "--output"},
     "cache": {"--help", "--plugin"},

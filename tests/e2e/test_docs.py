@@ -32,7 +32,7 @@ def stock(trained_run, prepared, encoder, tmp_path_factory):
         shutil.copytree(trained_run, runs / name, symlinks=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEVLP_RUNS", str(runs))
-        words = ("--in-process", "--trials", "1", "--tracking", "off", "--set", *TINY)
+        words = ("--in-process", "--trials", "1", "--no-confirm", "--tracking", "off", "--set", *TINY)
         assert main(["sweep", "run", "digits_gpr", *words]) == 0
     return runs
 

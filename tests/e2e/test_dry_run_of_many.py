@@ -21,7 +21,7 @@ ROWS = "rows: {AN: an, WAN: wan, AEVLP: gpr, SMILE: smile}\n"
 def rehearsed(monkeypatch):
     """Names of the experiments that were rehearsed."""
     names, rehearse = [], estimate.rehearse
-    monkeypatch.setattr(estimate, "rehearse", lambda config: names.append(config.name) or rehearse(config))
+    monkeypatch.setattr(estimate, "rehearse", lambda config, **how: names.append(config.name) or rehearse(config, **how))
     return names
 
 
@@ -67,7 +67,7 @@ def test_every_row_that_cannot_run_is_told_at_once(tmp_path, capsys):
 
 
 def test_a_reason_is_told_once_in_one_line_with_all_rows_that_have_it(tmp_path, monkeypatch, capsys):
-    def fail(config):
+    def fail(config, **_):
         raise UnavailableError("no weights\nno encoder either")
 
     monkeypatch.setattr(estimate, "rehearse", fail)
@@ -80,9 +80,9 @@ def test_a_reason_is_told_once_in_one_line_with_all_rows_that_have_it(tmp_path, 
     assert "4 of 4 rows cannot run" in said.err
 
 
-def test_trials_of_tuning_are_counted(tmp_path, capsys):
+def test_trials_of_tuning_and_what_confirms_them_are_counted(tmp_path, capsys):
     assert suites.run(suites.write(tmp_path, "rows: {AN: an}\n"), "--dry-run", "--tune", "4", seeds=2) == 0
-    assert re.search(r"^AN +0 +2 +6 ", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^AN +0 +2 +12 ", capsys.readouterr().out, re.MULTILINE)
     assert not runs_root().exists()
 
 
@@ -118,3 +118,28 @@ def test_what_is_known_of_the_images_is_not_rehearsed_twice(tmp_path, rehearsed,
     views = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("AEVLP")]
     assert len(views) == 2
     assert views[0] == views[1]
+
+
+def test_a_suite_tells_what_it_takes_on_a_card_that_is_not_here(tmp_path, rehearsed, capsys):
+    path = suites.write(tmp_path, "rows: {AN: an, AEVLP: gpr}\n")
+    assert suites.run(path, "--dry-run", "--card", "nvidia rtx-4090", "--workers", "2") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"time +about \d+:\d\d on RTX 4090, 2 at a time, a card each", out)
+    assert re.search(r"memory +[\d,]+ MB a run as rehearsed here; RTX 4090 has 24 GB", out)
+    assert "no RTX 4090 was measured: it sustains 10% of its 165 TFLOP/s in training and 30% in encoding" in out
+    assert re.search(r"disk +at most \d+ MB of checkpoints, 3 a run, and \d+ MB of embeddings at 1 kB a view", out)
+    assert rehearsed == ["digits_an", "digits_gpr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--card", "H100"), "--card: only tells what a suite would take; it goes with --dry-run"),
+        (("--card", "H10", "--dry-run"), "--card H10: is not known; did you mean 'H100'"),
+        (("--card", "a toaster", "--dry-run"), "--card a toaster: is not known; known: A10, "),
+    ],
+)
+def test_a_card_that_is_not_known_or_not_asked_about_is_a_usage_error(words, told, tmp_path, rehearsed, capsys):
+    assert suites.run(suites.write(tmp_path, ROWS), *words) == 2
+    assert told in capsys.readouterr().err
+    assert rehearsed == []

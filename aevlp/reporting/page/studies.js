@@ -65,6 +65,18 @@ function bestTrials(one) {
   return el("div", { class: "dense" }, table(columns, rows, { limit: 80, label: "Best trials" }));
 }
 
+function confirmed(one) {
+  const columns = [
+    { title: "Trial", left: true, value: (row) => row.trial, cell: (row) => String(row.trial) },
+    { title: "Mean", value: (row) => row.mean, cell: (row) => el("strong", {}, fixed(row.mean, 2)) },
+    { title: "95 %", cell: (row) => (known(row.half) ? `\u00b1 ${fixed(row.half, 2)}` : NONE) },
+    { title: "Seeds", value: (row) => row.seeds, cell: (row) => String(row.seeds) },
+    { title: "Search", value: (row) => row.search, cell: (row) => fixed(row.search, 2) },
+    { title: "Verdict", left: true, wrap: true, cell: (row) => named(row.verdict) },
+  ];
+  return table(columns, one.confirmed, { label: "Best trials on fresh seeds" });
+}
+
 // From 0 in the middle to either side; the band is what unrelated settings reach in 19 of 20 cases.
 function correlationBar(row) {
   const graph = svg("svg", { viewBox: "0 0 200 20", width: "100%", height: 20, preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -90,8 +102,10 @@ function studyDetail(one) {
   const parts = [one.problems.map((line) => el("p", { class: "warning" }, named(line))), studyFacts(one)];
   if (one.best.length) {
     parts.push(historyCharts(one), el("h3", { class: "apart" }, "The best trials"),
-      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. ${one.base_codes.some((code) => code !== null) ? "Grey where a setting is as in the base." : "What the base has is not known: base.yaml is missing, and the next sweep run writes it."} The best of many trials is lucky too: expect a little less from it with new seeds. `,
+      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. ${one.base_codes.some((code) => code !== null) ? "Grey where a setting is as in the base." : "What the base has is not known: base.yaml is missing, and the next sweep run writes it."} The best of many trials is lucky too: ${one.confirmed.length ? "below is what they are on fresh seeds" : "expect a little less from it with new seeds"}. `,
         el("code", {}, "sweep best ", named(one.name), " --save FILE"), " makes it an experiment."), bestTrials(one));
+    if (one.confirmed.length) parts.push(el("h3", { class: "apart" }, "The best on fresh seeds"), el("p", { class: "note" },
+      named(`${metric} by ${one.confirmed[0].labels} labels of validation, with seeds that no trial had; the spread is pooled over these trials. What was dropped cannot win any more.`)), confirmed(one));
   } else parts.push(empty("No trial is complete."));
   if (one.correlations.length) {
     parts.push(el("h3", { class: "apart" }, named(`Rank correlation with ${metric}`)), el("p", { class: "note" },

@@ -1,0 +1,121 @@
+"""Which of the trials that are trained again on fresh seeds can still win, and which runs that lacks: numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Runs = Mapping[int, float | None]
+"""Values of a trial by fresh seed, counted from 0; None for a run that failed for good."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviation of runs that differ by their seed alone, pooled over settings."""
+
+    value: float
+    freedom: int
+    """Degrees of freedom."""
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[float]]) -> Spread | None:
+        """From the values of some settings; None where no setting has two."""
+        groups = [group for group in groups if len(group) > 1]
+        freedom = sum(len(group) - 1 for group in groups)
+        if not freedom:
+            return None
+        return cls(math.sqrt(sum((len(group) - 1) * float(np.var(group, ddof=1)) for group in groups) / freedom), freedom)
+
+    def half(self, runs: int) -> float:
+        """Half the width of the 95 % interval (Student's t) of the mean of so many runs."""
+        from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
+
+        return float(stdtrit(self.freedom, 0.975)) * self.value / math.sqrt(runs)
+
+    def margin(self, runs: int) -> float:
+        """What chance alone makes of the difference between two means of so many runs, in 19 of 20 cases at most."""
+        return math.sqrt(2) * self.half(runs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What fresh seeds say of a trial."""
+
+    trial: int
+    values: tuple[float, ...]
+    """Of the seeds that it had, in their order."""
+    out: str = ""
+    """Why it cannot win; empty while it can, or could not be told from the first in the end."""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds that it had."""
+        return float(np.mean(self.values)) if self.values else math.nan
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a confirmation stands."""
+
+    rows: list[Row]
+    """Those that can still win, best mean first; then the others, last dropped first."""
+    lacking: list[tuple[int, int]]
+    """Trial and seed, from 0, of the runs that have to end before anything more can be said."""
+    spread: Spread | None
+
+    @property
+    def first(self) -> Row | None:
+        """The winner; None while runs are lacking, or where every trial has failed."""
+        return None if self.lacking or not self.rows or self.rows[0].out else self.rows[0]
+
+
+def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float | None, sign: int) -> Standing:
+    """Compare trials, a fresh seed after the other.
+
+    After each seed, those go whose mean is worse than the best by more than `Spread.margin`. The base has all seeds from the
+    beginning, as its spread is the first there is.
+
+    Args:
+        known: what runs there are, by trial, in the order that decides between equal ones.
+        seeds: fresh seeds of a trial that is not dropped.
+        base: one of the trials.
+        searched: value of its run in the search; None where that is a mean of several.
+        sign: 1 where larger is better, else -1.
+    """
+    groups = {number: _values(known[number], range(seeds)) if number == base else [] for number in known}
+    groups[base] += [] if searched is None else [searched]
+    kept, out = list(known), dict[int, tuple[int, str]]()
+    lacking = [(base, index) for index in range(seeds) if index not in known[base]]
+    spread, had = Spread.of(groups.values()), dict.fromkeys(known, 0)
+    for index in range(0 if lacking else seeds):
+        lacking = [(number, index) for number in kept if index not in known[number]]
+        if lacking:
+            break
+        for number in kept:
+            had[number] = index + 1
+            value = known[number][index]
+            if value is None:
+                out[number] = (index, "its run failed")
+            elif number != base:
+                groups[number].append(value)
+        kept = [number for number in kept if number not in out]
+        if not kept:
+            break
+        spread = Spread.of(groups.values())
+        means = {number: sign * float(np.mean(_values(known[number], range(index + 1)))) for number in kept}
+        kept.sort(key=lambda number: -means[number])  # a stable sort: equal ones stay in the order of the search
+        limit = math.inf if spread is None else spread.margin(index + 1)
+        late = [number for number in kept if means[kept[0]] - means[number] > limit]
+        out |= {number: (index + 1, f"out after {index + 1} of {seeds} seeds") for number in late}
+        kept = [number for number in kept if number not in late]
+    had[base] = seeds
+    ordered = kept + sorted(out, key=lambda number: -out[number][0])
+    rows = [Row(one, tuple(_values(known[one], range(had[one]))), out.get(one, (0, ""))[1]) for one in ordered]
+    return Standing(rows, lacking, spread)
+
+
+def _values(runs: Runs, indices: Iterable[int]) -> list[float]:
+    return [value for index in indices if (value := runs.get(index)) is not None]

@@ -1,0 +1,79 @@
+"""What fresh seeds said of a study's leaders, in words, in a table, and in confirmed.csv."""
+
+from __future__ import annotations
+
+from optuna.trial import FrozenTrial
+
+from aevlp.layout import NONE, Sheet
+from aevlp.sweeps.confirmation import Confirmation
+from aevlp.sweeps.standing import Row
+
+FIRST, ALIKE = "first", "cannot be told from the first"
+
+
+def describe_noise(confirmation: Confirmation | None) -> str:
+    """What the base's seeds tell of all trials; empty before they are known."""
+    spread = None if confirmation is None else confirmation.noise()
+    if spread is None:
+        return ""
+    assert confirmation is not None
+    margin = spread.margin(confirmation.seeds_each)
+    return (
+        f"noise    {spread.freedom + 1} runs of the base differ by {_short(spread.value)} (standard deviation): differences "
+        f"below {_short(margin)} between two trials mean nothing; take more seeds or photos to see smaller ones"
+    )
+
+
+def describe(confirmation: Confirmation, trial: FrozenTrial) -> str:
+    """Mean and interval of a trial on its fresh seeds; empty where it has none."""
+    row = next((row for row in confirmation.look().rows if row.trial == trial.number and row.values), None)
+    if row is None:
+        return ""
+    half = _half(confirmation, row)
+    interval = "" if half is None else f" ± {half:.2f} (95 %)"
+    seeds = f"{len(row.values)} fresh seed{'s' * (len(row.values) > 1)}"
+    return f"{row.mean:.2f}{interval} on {seeds}, by {confirmation.labels} labels; {trial.values[0]:.2f} in the search"
+
+
+def describe_others(confirmation: Confirmation) -> str:
+    """Which trials cannot be told from the first; or that it is not known yet."""
+    standing = confirmation.look()
+    if standing.lacking:
+        return "not confirmed yet, so this may be the luckiest of all: the same `sweep run` goes on with the confirmation"
+    if standing.first is None:
+        return "not confirmed: every run on a fresh seed has failed"
+    alike = [str(row.trial) for row in standing.rows[1:] if not row.out]
+    if not alike:
+        return "every other one is worse than chance explains"
+    return f"trial{'s' * (len(alike) > 1)} {', '.join(alike)} cannot be told from it"
+
+
+def sheet(confirmation: Confirmation, metric: str) -> Sheet:
+    """A row for each trial that was trained on fresh seeds."""
+    title = f"{metric} on fresh seeds, by {confirmation.labels} labels of validation"
+    header = ["trial", "mean", "95 %", "seeds", "search", "verdict"]
+    told = []
+    for trial, mean, half, seeds, searched, _, verdict in rows(confirmation):
+        interval = NONE if half is None else f"± {half:.2f}"
+        told.append([str(trial), f"{mean:.2f}", interval, str(seeds), f"{searched:.2f}", verdict])
+    return Sheet(title, header, told, text=("verdict",), wraps={5: " "})
+
+
+def rows(confirmation: Confirmation) -> list[tuple[int, float, float | None, int, float, str, str]]:
+    """Values of CONFIRMED for each trial that has a run on a fresh seed, best first."""
+    standing, trials = confirmation.look(), confirmation.study.get_trials(deepcopy=False)
+    found = []
+    for row in (row for row in standing.rows if row.values):
+        verdict = "under way" if standing.lacking else row.out or (FIRST if row is standing.first else ALIKE)
+        searched = trials[row.trial].values[0]
+        found.append((row.trial, row.mean, _half(confirmation, row), len(row.values), searched, confirmation.labels, verdict))
+    return found
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _half(confirmation: Confirmation, row: Row) -> float | None:
+    spread = confirmation.look().spread
+    return None if spread is None else spread.half(len(row.values))
