@@ -7,7 +7,7 @@ an evaluation scene, and nothing else by its hand, is seen in training. Sources 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -159,4 +159,4 @@ def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray
     return crops, classes
 
 
-DRAWINGS = Drawings(CLASS_NAMES, "thing", partial(draw_scenes, stray=1.0), draw_crops)
+DRAWINGS = Drawings(CLASS_NAMES, draw_crops)
