@@ -51,7 +51,7 @@ def test_nothing_drawn_for_a_split_hangs_on_the_hands_of_another(split, monkeypa
 
 
 def test_the_network_is_not_pretrained_on_a_hand_of_validation_or_test(monkeypatch, tmp_path):
-    """Its weights are the same to the byte where all drawings of other hands are changed, and others where those of training are."""
+    """Its weights are the same to the byte where drawings of other hands are changed, and others where those of training are."""
     monkeypatch.setattr(pretrain_small_cnn, "NUM_CROPS", 100)  # a tenth of them tells the accuracy
 
     def trained(name):
