@@ -48,8 +48,8 @@ def dry_run(plan: Plan, machine: Machine, trials: int | None, console: Terminal,
         console.tell(f"{title:<9} {text}", indent=10)
     if trials is not None:
         fresh = num_runs(confirmed_by(trials), trials)
-        console.tell(f"{'to tune':<9} {trials} trials a row, at most {fresh} runs on fresh seeds that confirm its best, and its seeds "
-                     "again, counted whole and as if none was there", indent=10)  # fmt: skip
+        console.tell(f"{'to tune':<9} {trials} trials a row, at most {fresh} runs on fresh seeds that confirm its best, and its "
+                     "seeds again, counted whole and as if none was there", indent=10)  # fmt: skip
     for text in estimate.failure_lines():
         console.tell(text, style="red", indent=2)
     if estimate.failures:

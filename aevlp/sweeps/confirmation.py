@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, counted, first_attempt, is_own, remaining
+from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, counted, first_attempt, remaining
 from aevlp.sweeps.standing import Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 
@@ -92,10 +91,15 @@ class Confirmation:
         base = base_trial(self.study)
         if base is None:
             return Standing([], [], None)
-        chosen = [base, *[trial for trial in _ranked(self.study) if trial.number != base.number][: self.config.best]]
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        chosen = [base]
+        for trial in sorted(complete, key=self._order):
+            # Where there are few choices, a sampler proposes one again.
+            if len(chosen) <= self.config.best and all(trial.params != other.params for other in chosen):
+                chosen.append(trial)
         by_trial = self._by_trial()
         known = {trial.number: by_trial.get(trial.number, {}) for trial in sorted(chosen, key=self._order)}
-        return stand(known, self.config.seeds, base=base.number, searched=self._single(base), sign=_sign(self.study))
+        return stand(known, self.config.seeds, base=base.number, searched=self._single(base), sign=self._sign)
 
     def base_lacks(self) -> list[tuple[int, int]]:
         """Runs that the base lacks, by trial and seed; none before it is known."""
@@ -111,7 +115,7 @@ class Confirmation:
         runs = [value for value in self._by_trial()[base.number].values() if value is not None]
         return Spread.of([[*runs, *([] if (single := self._single(base)) is None else [single])]])
 
-    @cached_property
+    @property
     def labels(self) -> str:
         """By which labels of validation the runs were judged; empty before the first has ended."""
         told = [trial.user_attrs[LABELS] for trial in self.repeats.get_trials(deepcopy=False) if LABELS in trial.user_attrs]
@@ -134,7 +138,11 @@ class Confirmation:
         return float(trial.values[0]) if self.seeds_each == 1 else None
 
     def _order(self, trial: FrozenTrial) -> tuple[float, int]:
-        return -_sign(self.study) * float(trial.values[0]), trial.number
+        return -self._sign * float(trial.values[0]), trial.number
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.study.directions[0] == StudyDirection.MAXIMIZE else -1
 
 
 def num_runs(config: ConfirmConfig, trials: int) -> int:
@@ -149,15 +157,6 @@ def base_trial(study: optuna.Study) -> FrozenTrial | None:
         if trial.state not in (TrialState.PRUNED, TrialState.FAIL):
             return trial if trial.state == TrialState.COMPLETE else None
     return None
-
-
-def _ranked(study: optuna.Study) -> list[FrozenTrial]:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: (-_sign(study) * trial.values[0], trial.number))
-
-
-def _sign(study: optuna.Study) -> int:
-    return 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
 
 
 def _key(trial: FrozenTrial) -> tuple[Any, Any]:

@@ -46,7 +46,8 @@ def require_intact(study: optuna.Study, mark: Any) -> None:
         try:
             find(study)
         except (KeyError, ValueError) as error:
-            raise AevlpError(f"study {study.study_name}: its confirmation cannot be read; restore its storage from a copy") from error
+            wrong = f"study {study.study_name}: its confirmation cannot be read; restore its storage from a copy"
+            raise AevlpError(wrong) from error
         numbers = range(len(study.get_trials(deepcopy=False)))
         if any(trial.user_attrs.get(CONFIRMS, 0) not in numbers for trial in repeats.get_trials(deepcopy=False)):
             raise AevlpError(f"study {study.study_name}: confirms a trial that is not there; restore its storage from a copy")

@@ -40,6 +40,7 @@ class Runner:
         self.running: dict[int, ProcessWorker | InProcessWorker] = {}
         self.wanted = 0
         self.signal: int | None = None
+        self._noise = describe_noise(confirmation)
         self._reasons: list[str] = []  # of the latest trials, empty for one that did not fail
 
     def run(self, trials: int | None, timeout: float | None) -> None:
@@ -56,7 +57,7 @@ class Runner:
         with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
             self._reap(is_alone=_alone(presence))
             most = num_runs(self.confirmation.config, self.wanted) if self.confirmation is not None else 0
-            self.view.begin(self.wanted, len(counted(self._trials())), most, describe_noise(self.confirmation))
+            self.view.begin(self.wanted, len(counted(self._trials())), most, self._noise)
             next_reap = time.monotonic() + REAP_SECONDS
             while True:
                 if stop.signal_number is not None and self.signal is None:
@@ -87,7 +88,7 @@ class Runner:
         if ended < self.wanted:
             self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
         elif self.confirmation is not None and self.confirmation.look().lacking:
-            self.view.say("the confirmation is not over: the time is, or another process goes on with it; the same command continues")
+            self.view.say("the time is over before the confirmation, unless another process has it; the same command continues")
 
     def _reap(self, *, is_alone: bool) -> None:
         for study in [self.study, *([self.confirmation.repeats] if self.confirmation is not None else [])]:
@@ -135,7 +136,7 @@ class Runner:
                 self._finish(worker.trial, outcome)
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
-        again, study, knew_noise = False, trial.trial.study, bool(describe_noise(self.confirmation))
+        again, study = False, trial.trial.study
         if outcome.state == "complete":
             study.tell(trial.trial, list(outcome.values))
         elif outcome.state == "pruned":
@@ -152,9 +153,9 @@ class Runner:
         ended = len(counted(self._trials()))
         confirmed = 0 if self.confirmation is None else self.confirmation.num_done
         self.view.ended(trial, outcome, again=again, ended=ended, best=self._best(), confirmed=confirmed)
-        noise = describe_noise(self.confirmation)
-        if noise and not knew_noise:
-            self.view.say(noise)
+        noise, self._noise = self._noise, describe_noise(self.confirmation)
+        if self._noise != noise:
+            self.view.say(self._noise)
         write_csv(self.study, self.folder)
         if not self.keep_checkpoints and outcome.state in ("complete", "pruned"):
             remove_checkpoints(self.study, self.folder, {one.number for one in best_of_search(self.study)})

@@ -111,10 +111,9 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
         late = [number for number in kept if means[kept[0]] - means[number] > limit]
         out |= {number: (index + 1, f"out after {index + 1} of {seeds} seeds") for number in late}
         kept = [number for number in kept if number not in late]
+    had[base] = seeds
     ordered = kept + sorted(out, key=lambda number: -out[number][0])
-    rows = [
-        Row(number, tuple(_values(known[number], range(seeds if number == base else had[number]))), out.get(number, (0, ""))[1]) for number in ordered
-    ]  # fmt: skip
+    rows = [Row(one, tuple(_values(known[one], range(had[one]))), out.get(one, (0, ""))[1]) for one in ordered]
     return Standing(rows, lacking, spread)
 
 

@@ -19,8 +19,8 @@ def describe_noise(confirmation: Confirmation | None) -> str:
     assert confirmation is not None
     margin = spread.margin(confirmation.seeds_each)
     return (
-        f"noise    {spread.freedom + 1} runs of the base differ by {spread.value:.2g} (standard deviation): differences below "
-        f"{margin:.2g} between two trials mean nothing; take more seeds or photos to see smaller ones"
+        f"noise    {spread.freedom + 1} runs of the base differ by {_short(spread.value)} (standard deviation): differences "
+        f"below {_short(margin)} between two trials mean nothing; take more seeds or photos to see smaller ones"
     )
 
 
@@ -43,8 +43,9 @@ def describe_others(confirmation: Confirmation) -> str:
     if standing.first is None:
         return "not confirmed: every run on a fresh seed has failed"
     alike = [str(row.trial) for row in standing.rows[1:] if not row.out]
-    many = len(alike) > 1
-    return f"trial{'s' * many} {', '.join(alike)} cannot be told from it" if alike else "every other one is worse than chance explains"
+    if not alike:
+        return "every other one is worse than chance explains"
+    return f"trial{'s' * (len(alike) > 1)} {', '.join(alike)} cannot be told from it"
 
 
 def sheet(confirmation: Confirmation, metric: str) -> Sheet:
@@ -53,7 +54,8 @@ def sheet(confirmation: Confirmation, metric: str) -> Sheet:
     header = ["trial", "mean", "95 %", "seeds", "search", "verdict"]
     told = []
     for trial, mean, half, seeds, searched, _, verdict in rows(confirmation):
-        told.append([str(trial), f"{mean:.2f}", NONE if half is None else f"± {half:.2f}", str(seeds), f"{searched:.2f}", verdict])
+        interval = NONE if half is None else f"± {half:.2f}"
+        told.append([str(trial), f"{mean:.2f}", interval, str(seeds), f"{searched:.2f}", verdict])
     return Sheet(title, header, told, text=("verdict",), wraps={5: " "})
 
 
@@ -66,6 +68,10 @@ def rows(confirmation: Confirmation) -> list[tuple[int, float, float | None, int
         searched = trials[row.trial].values[0]
         found.append((row.trial, row.mean, _half(confirmation, row), len(row.values), searched, confirmation.labels, verdict))
     return found
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _half(confirmation: Confirmation, row: Row) -> float | None:

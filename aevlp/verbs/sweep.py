@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--name", metavar="STUDY", help="name of the study, if not that of its file")
     run_.add_argument("--new-study-from", metavar="STUDY", help="take over the trials of another study that fit this one")
     run_.add_argument("--keep-checkpoints", action="store_true", help="also those of trials that are not the best")
-    run_.add_argument("--no-confirm", action="store_true", help="leave out the runs on fresh seeds that tell the best from the lucky")
+    run_.add_argument("--no-confirm", action="store_true", help="take the best of the search, without runs on fresh seeds")
     run_.add_argument("--dry-run", action="store_true", help="train nothing: trials that are left, their hours and memory")
     run_.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
                       help="change the base experiment of all trials")  # fmt: skip

@@ -162,10 +162,12 @@ def test_a_study_goes_on_without_the_plugin_it_was_begun_with(tmp_path, monkeypa
     (tmp_path / "loss.py").write_text(LOSS)
     (tmp_path / "mine.yaml").write_text("base: digits_an\nloss: {name: mine}\n")
     (tmp_path / "study.yaml").write_text("base: mine.yaml\nspace: {trainer.learning_rate: {float: [0.001, 0.01]}}\n")
-    words = ["--in-process", "--tracking", "off", "--set", *runs.FAST, "loss=mine", "trainer.epochs=1"]
+    words = ["--in-process", "--no-confirm", "--tracking", "off", "--set", *runs.FAST, "loss=mine", "trainer.epochs=1"]
     do("sweep", "run", "study.yaml", "--trials", "1", *words, "--plugin", "loss.py")
     (tmp_path / "loss.py").unlink()
     do("sweep", "run", "study.yaml", "--trials", "2", *words)
-    do("sweep", "best", "study")
+    do("sweep", "best", "study", "--save", "best.yaml")
+    command = (tmp_path / "best.yaml").read_text().splitlines()[1]
+    assert command.endswith(f"--exp best.yaml --plugin {study_folder('study') / 'plugins' / 'loss.py'}")
     trials = list((study_folder("study") / "trials").iterdir())
     assert [[path.name for path in plugins.kept(trial)] for trial in trials] == [["loss.py"]] * 2

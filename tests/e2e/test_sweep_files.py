@@ -31,7 +31,7 @@ def test_every_study_runs_two_trials_on_a_miniature_of_its_dataset(name, prepare
     text = (Path(__file__).parents[2] / "sweeps" / f"{name}.yaml").read_text()
     if "\nseeds: 3" in text:  # one is enough here
         name = sweeps.write(tmp_path, text.replace("\nseeds: 3", "\nseeds: 1"), name)
-    assert sweeps.run(name, "--trials", "2", "--set", *words) == 0
+    assert sweeps.run(name, "--trials", "2", "--no-confirm", "--set", *words) == 0
     name = Path(name).stem
     assert sweeps.states(name)[:2] == ["COMPLETE", "COMPLETE"]
     trials = sweeps.load(name).trials[:2]

@@ -6,10 +6,14 @@ import math
 import re
 
 import numpy as np
+import optuna
 import pytest
 from scipy import stats
 
+from aevlp.sweeps.confirmation import begin
+from aevlp.sweeps.ledger import CONFIRMS, ROUND, SURPLUS
 from aevlp.sweeps.standing import Spread, stand
+from aevlp.sweeps.study_file import ConfirmConfig
 
 TRIALS = (4, 0, 7, 2, 9)
 BASE = 0
@@ -88,3 +92,39 @@ def test_who_fails_cannot_win_and_if_all_do_nobody_does():
 def test_one_seed_and_trials_of_several_tell_no_spread_and_drop_nobody():
     found = stand({0: {0: 1.0}, 1: {0: 50.0}}, 1, base=0, searched=None, sign=1)
     assert (found.spread, found.first.trial, [row.out for row in found.rows]) == (None, 1, ["", ""])
+
+
+def searched(*values):
+    """A study of trials with these values, each of which is its setting, too."""
+    study = optuna.create_study(study_name="made", direction="maximize")
+    for value in values:
+        study.enqueue_trial({"x": value})
+        trial = study.ask()
+        study.tell(trial, trial.suggest_float("x", 0, 9))
+    return study
+
+
+def test_of_processes_that_want_the_same_run_one_begins_it():
+    study = searched(1.0, 2.0, 3.0)
+    one, other = (begin(study, ConfirmConfig(best=2, seeds=2), 1) for _ in range(2))
+    first = one.next_run(is_searched=True)
+    assert first.user_attrs == {CONFIRMS: 0, ROUND: 0, "set": []}
+    other.repeats.enqueue_trial({}, user_attrs=first.user_attrs)  # both had looked before either wrote
+    second = other.next_run(is_searched=True)
+    assert second.user_attrs[ROUND] == 1
+    assert one.next_run(is_searched=True) is None
+    assert other.next_run(is_searched=True) is None  # nothing more before the base is whole
+    twins = [trial for trial in one.repeats.trials if SURPLUS in trial.user_attrs]
+    assert [(trial.state.name, trial.user_attrs[ROUND]) for trial in twins] == [("FAIL", 0)]
+    for trial in (first, second):
+        one.repeats.tell(trial, 1.0)
+    leaders = [one.next_run(is_searched=True), other.next_run(is_searched=True)]
+    assert [(trial.user_attrs[CONFIRMS], trial.user_attrs[ROUND]) for trial in leaders] == [(2, 0), (1, 0)]
+    assert one.num_done == 2
+
+
+def test_one_setting_is_confirmed_once_however_often_it_was_tried():
+    study = searched(1.0, 3.0, 3.0, 1.0, 2.0, 3.0)
+    confirmation = begin(study, ConfirmConfig(best=2, seeds=1), 1)
+    confirmation.repeats.tell(confirmation.next_run(is_searched=True), 1.0)
+    assert confirmation.look().lacking == [(1, 0), (4, 0)]

@@ -1,0 +1,132 @@
+"""What a study gives away by its choice, with and without confirmation at equal cost: ten studies of short runs on digit scenes.
+
+Not part of the default run: `pytest -n 0 -s tests/benchmarks/test_confirmation.py` prints the table, in a minute. The sampler and
+the confirmation are those of a study; its runs are looked up in confirmation.csv, real runs of `digits_gpr` on few scenes:
+4 epochs of 160 scenes of 32 pixels, 20 settings with 8 seeds each. `python tests/benchmarks/test_confirmation.py` trains them
+again, 160 runs of a CPU second.
+"""
+
+import csv
+import functools
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+import aevlp
+import aevlp.training.run
+from aevlp.reporting.statistics import mean_and_interval
+from aevlp.sweeps.confirmation import begin
+from aevlp.sweeps.ledger import CONFIRMS, ROUND
+from aevlp.sweeps.samplers import build_sampler
+from aevlp.sweeps.space import Space
+from aevlp.sweeps.study_file import StudyConfig
+from aevlp.sweeps.summary import best_trials
+
+FILE = Path(__file__).with_name("confirmation.csv")
+RATES, MULTIPLES, BATCHES = (0.0005, 0.001, 0.002, 0.004, 0.008), (1, 10), (16, 32)
+SPACE = {"trainer.learning_rate": RATES, "trainer.head_lr_mult": MULTIPLES, "trainer.batch_size": BATCHES}
+SMALL = (
+    "dataset.image_size=32", "dataset.num_train=160", "dataset.num_val=120", "dataset.num_test=240", "trainer.epochs=4",
+    "trainer.patience=null", "trainer.max_drop=null", "trainer.threads=1", "trainer.evaluate_labeler=false", "tracking.mode=off",
+)  # fmt: skip
+SEEDS, STUDIES, FRESH = 8, 10, 3
+MANY = 200  # other draws of the same table, so no more than a better mean
+
+
+def read():
+    """Validation and test mAP (settings, seeds, 2)."""
+    found = {(*map(float, row[1:4]), int(row[0])): tuple(map(float, row[4:6])) for row in csv.reader(FILE.open())}
+    settings = itertools.product(*SPACE.values())
+    return np.array([[found[(*map(float, setting), seed)] for seed in range(SEEDS)] for setting in settings])
+
+
+def row_of(codes):
+    """Which row of the table has these values."""
+    places = [list(choices).index(codes[path]) for path, choices in SPACE.items()]
+    return int(np.ravel_multi_index(places, [len(choices) for choices in SPACE.values()]))
+
+
+def study(values, seed, trials, confirm=None, seeds_each=1):
+    """Run a study on values (settings, seeds) of the table.
+
+    Returns:
+        the row of the setting it picks, and how many runs it took.
+    """
+    space = {path: {"choice": list(choices)} for path, choices in SPACE.items()}
+    config = StudyConfig(
+        base="digits_gpr", space=space, seed=seed, seeds=seeds_each, confirm=confirm, sampler={"name": "tpe", "startup": 6}
+    )
+    found = optuna.create_study(study_name="replay", direction="maximize", sampler=build_sampler(config))
+    found.set_user_attr("aevlp", {"metrics": ["best/val_mAP"]})
+    parameters = Space(config.space).parameters
+    base = (0.0005, 10, 32)  # of what there is, next to digits_gpr
+    found.enqueue_trial(dict(zip(SPACE, base, strict=True)))
+    confirmation = None if config.confirm is None else begin(found, config.confirm, seeds_each)
+    runs = 0
+    while True:
+        is_searched = len(found.trials) >= trials and all(trial.state.is_finished() for trial in found.trials)
+        repeat = None if confirmation is None else confirmation.next_run(is_searched=is_searched)
+        if repeat is not None:
+            codes = found.trials[repeat.user_attrs[CONFIRMS]].params
+            repeat.study.tell(repeat, values[row_of(codes), seeds_each + repeat.user_attrs[ROUND]])
+            runs += 1
+        elif is_searched:
+            return row_of(best_trials(found)[0].params), runs
+        else:
+            trial = found.ask()
+            codes = {parameter.path: trial._suggest(parameter.name, parameter.distribution) for parameter in parameters}
+            found.tell(trial, float(values[row_of(codes), :seeds_each].mean()))
+            runs += seeds_each
+
+
+# Trials, leaders that are confirmed (none without), seeds of each trial; all at a cost of 30 or 24 runs.
+WAYS = (
+    ("30 trials of one seed", 30, None, 1), ("10 trials of three seeds", 10, None, 3),
+    ("12 trials, confirmed {best: 5, seeds: 3}", 12, 5, 1),
+    ("24 trials of one seed", 24, None, 1), ("8 trials of three seeds", 8, None, 3),
+    ("12 trials, confirmed {best: 3, seeds: 3}", 12, 3, 1),
+)  # fmt: skip
+
+
+def test_regret_with_and_without_confirmation():
+    table = read()
+    for name, trials, best, seeds_each in WAYS:
+        lost, cost = [], []
+        for number in range(MANY):
+            # Each study searches and confirms with other seeds of the table; those that it never saw judge its choice.
+            values = table[:, np.random.default_rng(number).permutation(SEEDS)]
+            confirm = None if best is None else {"best": best, "seeds": FRESH}
+            picked, runs = study(values[..., 0], number, trials, confirm, seeds_each)
+            unseen = values[:, 1 + FRESH :].mean(axis=1)
+            known = unseen[:, 0].argmax()
+            lost.append(unseen[known] - unseen[picked])
+            cost.append(runs)
+        told = " ".join(f"{mean:5.2f} ± {half:.2f}" for mean, half in map(mean_and_interval, np.transpose(lost[:STUDIES])))
+        many = " ".join(f"{mean:5.2f}" for mean in np.mean(lost, axis=0))
+        print(f"{name:42} {np.mean(cost[:STUDIES]):5.1f} runs   validation, test mAP given away: {told}   of {MANY}: {many}")
+        assert max(cost) <= 30
+    spread = table.std(axis=1, ddof=1).mean(axis=0)
+    print(f"seeds alone: {spread[0]:.2f} validation, {spread[1]:.2f} test mAP (standard deviation)")
+
+
+def make():
+    """Train what the file lacks."""
+    build = functools.cache(aevlp.training.run.build_dataset)  # all runs have the same scenes
+    aevlp.training.run.build_dataset = build
+    with FILE.open("a+") as file:
+        file.seek(0)
+        there = {tuple(row[:4]) for row in csv.reader(file)}
+        for seed, *values in itertools.product(range(SEEDS), *SPACE.values()):
+            if (str(seed), *map(str, values)) in there:
+                continue
+            words = [f"{path}={value}" for path, value in zip(SPACE, values, strict=True)]
+            result = aevlp.train(aevlp.load_experiment("digits_gpr", [*SMALL, *words, f"seed={seed}"]))
+            shutil.rmtree(result.run_dir)
+            print(seed, *values, result.best_val_map, result.test_map, sep=",", file=file, flush=True)
+
+
+if __name__ == "__main__":
+    make()
