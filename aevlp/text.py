@@ -16,6 +16,16 @@ _KEPT = "\u00a0\u3000\u200c\u200d"  # spaces and joiners of other scripts: not p
 HARMFUL = re.compile(r"[^\n\x20-\x7e]")  # or not: what is beyond ASCII is looked at one by one
 
 
+def counted(number: int, one: str, form: str = "") -> str:
+    """A number and what it counts, as "1 photo" or, with the form ",", "3,000 photos"; words that only add an s."""
+    return f"{number:{form}} {one}{'s' * (number != 1)}"
+
+
+def are(number: int) -> str:
+    """The verb after `counted`."""
+    return "is" if number == 1 else "are"
+
+
 def printable(text: str) -> str:
     """Text as one line: each control character, line break, escape or change of direction becomes `�`."""
     return without_controls(text).replace("\n", "�")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from aevlp.data.prompt_names import FILE
 from aevlp.data.table import BETWEEN, SPLITS, Row
+from aevlp.text import are, counted
 
 FEW = 10  # training photos of a class; below that, average precision is noise and a head hardly learns
 SLIPS = 2  # photos of a word that may be a misspelling
@@ -45,9 +46,9 @@ def advice(
     steps = EPOCHS * math.ceil(len(parts["train"]) / BATCH)
     if steps < FEW_STEPS:
         epochs = math.ceil(FEW_STEPS * EPOCHS / steps)
-        photos = f"{len(parts['train'])} training photos"
+        photos = counted(len(parts["train"]), "training photo") + (" makes" if len(parts["train"]) == 1 else " make")
         yield (
-            f"{photos} make {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
+            f"{photos} {steps} steps in {EPOCHS} epochs of batches of {BATCH}, few; take more epochs or a higher rate: "
             f"--set trainer.epochs={epochs} trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4"
         )
     yield from _known(rows, len(class_names))
@@ -97,7 +98,9 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: d
             remedy = f"give some {split} in the column split, or label more"
             yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there; {remedy}"
         if not all(row.tells_all(len(class_names)) for row in parts[split]):
-            yield f"the {len(parts[split])} {title} photos are judged by their known labels, as not all of their labels are told"
+            number = len(parts[split])
+            photos, their = f"the {counted(number, f'{title} photo')} {are(number)}", "its" if number == 1 else "their"
+            yield f"{photos} judged by {their} known labels, as not all of {their} labels are told"
     if not parts["test"]:
         yield "no row has split test: the run will have no test figures"
 
@@ -114,7 +117,7 @@ def _known(rows: list[Row], num_classes: int) -> Iterator[str]:
         yield f"{several} of {len(rows)} photos have several known labels"
     absent = sum(len(row.absent) for row in rows)
     if absent:
-        yield f"{absent} known absences: each is a negative in training, whatever the loss makes of unknown labels"
+        yield f"{counted(absent, 'known absence')}: each is a negative in training, whatever the loss makes of unknown labels"
 
 
 def _some(words: list[str], count: int = SHOWN) -> str:

@@ -10,6 +10,7 @@ from aevlp.config.errors import DataError, suggest
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import SPMLData
 from aevlp.data.imports.answers import read_answers
+from aevlp.text import are, counted
 
 
 def build_dataset(config: DatasetConfig) -> SPMLData:
@@ -37,5 +38,5 @@ def _with_answers(data: SPMLData, path: Path) -> SPMLData:
             raise DataError(f"{where}: {opposite} {'there' if said < 0 else 'absent'}")
         added += bool(said) and observed[entry] == 0
         observed[entry] = said or observed[entry]
-    notes = [*data.notes, f"{added:,} labels of training images are known by {path}"]
+    notes = [*data.notes, f"{counted(added, 'label', ',')} of training images {are(added)} known by {path}"]
     return replace(data, train=replace(data.train, observed=observed), notes=notes)

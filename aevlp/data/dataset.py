@@ -13,6 +13,7 @@ from torch import Tensor
 from aevlp.config.errors import DataError
 from aevlp.config.schema import Draw, KnownLabels
 from aevlp.data.protocol import observe
+from aevlp.text import are, counted
 
 IDENTITY_THREADS = 8
 """Threads that read files for their identity."""
@@ -131,8 +132,9 @@ def known_notes(train: Split) -> list[str]:
         return []
     none = int((~there & ~absent).all(axis=1).sum())
     return [
-        f"known of the {len(train):,} training images: {there.sum():,} labels that are there, {absent.sum():,} that are absent; "
-        f"nothing of {none:,} images"
+        f"known of the {counted(len(train), 'training image', ',')}: {counted(there.sum(), 'label', ',')} that "
+        f"{are(there.sum())} there, {absent.sum():,} that {are(absent.sum())} absent; "
+        f"nothing of {counted(none, 'image', ',')}"
     ]
 
 
@@ -150,9 +152,9 @@ def _checked(labels: np.ndarray, num_images: int, class_names: list[str], where:
     if labels.ndim != 2 or labels.dtype.kind not in "biuf":
         raise DataError(f"{where}: must be a numeric matrix (images, classes), is {labels.dtype} of shape {labels.shape}")
     if len(labels) != num_images:
-        raise DataError(f"{where}: has {len(labels)} rows for {num_images} images")
+        raise DataError(f"{where}: has {counted(len(labels), 'row')} for {counted(num_images, 'image')}")
     if labels.shape[1] != len(class_names):
-        raise DataError(f"{where}: has {labels.shape[1]} columns, but the class list names {len(class_names)} classes")
+        raise DataError(f"{where}: has {counted(labels.shape[1], 'column')}, but the class list names {len(class_names)} classes")
     wrong = np.ones(labels.shape, dtype=bool)
     for value in values:
         wrong &= labels != value

@@ -26,6 +26,7 @@ from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import SPLITS, Row
 from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
+from aevlp.text import are, counted
 
 LAYOUT = """
   FOLDER/
@@ -112,7 +113,7 @@ def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
     named = {os.path.normpath(row.image) for row in rows}
     others = [name for name in photos if name not in named]
     if others:
-        count = "1 photo is" if len(others) == 1 else f"{len(others):,} photos are"
+        count = f"{counted(len(others), 'photo', ',')} {are(len(others))}"
         yield f"{count} left out, as the table does not name {'it' if len(others) == 1 else 'them'}: {some(others, len(others))}"
     heic = [name for name in others if is_heic(name)]
     if heic and not knows_heic():

@@ -14,6 +14,7 @@ from aevlp.layout import NONE, Sheet
 from aevlp.metrics.thresholds import Quality
 from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal
+from aevlp.text import counted
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 NAMED = 5  # classes without a positive that are named
@@ -28,7 +29,7 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
     """Two tables and what they rest on."""
     console = console or Terminal()
     count = len(found.class_names)
-    console.tell(f"{source}  {found.split} split, {found.num_images} images, {count} classes")
+    console.tell(f"{source}  {found.split} split, {counted(found.num_images, 'image')}, {count} classes")
     for note in [*found.notes, *([BY_KNOWN] if found.by_known else [])]:
         console.tell(note)
     over = "" if found.num_occurring == count else f" over {found.num_occurring} of {count} classes"

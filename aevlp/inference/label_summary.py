@@ -7,6 +7,7 @@ import numpy as np
 from aevlp.inference.label import Labeled
 from aevlp.layout import NONE, Sheet
 from aevlp.terminal import Terminal
+from aevlp.text import counted
 
 ROWS = 12  # of the table
 FAR, FEW = 10, 10  # times as often as it is known, and photos from which on that is told
@@ -35,7 +36,10 @@ def print_labeled(found: Labeled, console: Terminal) -> None:
         console.tell(f"by full labels: {labels / found.num_images:.2f} a photo, {found_of}, {right_of}")
     far = [j for j in order if found.assigned[j] >= max(FEW, FAR * found.known[j])]
     if far:
-        told = [f"{found.class_names[j]} assigned to {found.assigned[j]} photos, known in {found.known[j]}" for j in far[:3]]
+        told = [
+            f"{found.class_names[j]} assigned to {counted(found.assigned[j], 'photo')}, known in {found.known[j]}"
+            for j in far[:3]
+        ]
         others = f"; and {len(far) - 3} more classes" if len(far) > 3 else ""
         console.tell(f"far beyond what is known, so look at these before you train: {'; '.join(told)}{others}")
     if found.mirrored:

@@ -1,7 +1,7 @@
-"""What MIME and SMILE share: a transformer asks the feature map for each class and gives a latent Gaussian.
+"""What MIME and SMILE share: a transformer asks the feature map for each class, whose features give a latent Gaussian.
 
 Map with sine positions -> one encoder layer -> two decoder layers, in which learned class queries attend to the map but not to
-each other -> mean and spread of a latent vector for each class. Norms follow each residual, as in DETR.
+each other -> features of each class -> mean and spread of its latent vector. Norms follow each residual, as in DETR.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class PerClass(nn.Module):
 
 
 class LabelEncoder(nn.Module):
-    """Mean and log of the standard deviation of each class, (B,C,latent) float32, from a map (B,F,H,W)."""
+    """Features of each class, (B,C,F) float32, from a map (B,F,H,W)."""
 
     def __init__(self, width: int, num_classes: int, config: LabelEncoderConfig):
         super().__init__()
@@ -111,7 +111,7 @@ class LabelEncoder(nn.Module):
         self.queries = nn.Parameter(torch.randn(num_classes, width))
         self.statistics = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2 * config.latent))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> Tensor:
         """See the class."""
         positions = sine_positions(features.shape[2], features.shape[3], features.shape[1])
         positions = positions.to(features.device, non_blocking=True)  # else a GPU is waited for in every step
@@ -121,6 +121,10 @@ class LabelEncoder(nn.Module):
         placed, classes = tokens + positions, self.queries.expand(len(tokens), -1, -1)
         for layer in self.decoder:
             classes = layer(classes, classes, placed, tokens)
+        return classes.float()
+
+    def gaussian(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log of the standard deviation, both (B,C,latent) float32, from features of classes (B,C,F)."""
         mean, spread = self.statistics(classes).float().chunk(2, dim=-1)
         return mean, (spread / 2).clamp(-_LARGEST_LOG_STD, _LARGEST_LOG_STD)
 

@@ -39,7 +39,8 @@ class MIME(Trunk):
 
     def forward(self, images: Tensor) -> Any:
         """Logits, in training with the further outputs."""
-        mean, log_std = self.head["encoder"](self.features(images))
+        encoder: Any = self.head["encoder"]
+        mean, log_std = encoder.gaussian(encoder(self.features(images)))
         if not self.training:
             return self.head["classifier"](mean)
         # The mean of n samples has 1/n of the variance of one.

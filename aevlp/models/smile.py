@@ -1,17 +1,17 @@
 """SMILE's classifier and label enhancement (Xu et al., NeurIPS 2022), for images.
 
-A linear head on the pooled map classifies, in evaluation alone. In training a label encoder beside it gives each class a latent
-Gaussian; a latent sample gives the two concentrations of a Beta distribution, and a sample of that is the class's soft label.
+A label encoder gives features of each class, and a linear unit on them its logit. In training two more units give the
+concentrations of a Beta distribution, of which a sample is the class's soft label, and the features a latent Gaussian.
 
-adapted: the public code of SMILE covers tables only, and its image loss came without a model. Filled in are the label encoder
-(MIME's, by the same group), the head on the pooled map, and softplus concentrations of at least .1, which keep samples finite.
+adapted: the public code of SMILE covers tables only; this is the network for images that MIME's authors, the same group, left
+unused in their code. Concentrations are at least .1, which keeps samples finite (theirs: 1e-6); the spread of the Gaussian, which
+nothing but its prior sees, is MIME's.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Beta
 from torch.nn.functional import softplus
@@ -38,25 +38,25 @@ class SMILE(Trunk):
 
     def __init__(self, trunk: Classifier, num_classes: int, config: SMILEConfig):
         super().__init__(trunk, config)
+        units = ("classifier", "label_for", "label_against")
         self.head = nn.ModuleDict({
-            "classifier": nn.Linear(trunk.num_features, num_classes),
             "encoder": LabelEncoder(trunk.num_features, num_classes, config),
-            "label_for": PerClass(num_classes, config.latent), "label_against": PerClass(num_classes, config.latent),
+            **{name: PerClass(num_classes, trunk.num_features) for name in units},
         })  # fmt: skip
 
     def forward(self, images: Tensor) -> Any:
         """Logits, in training with the further outputs."""
-        features = self.features(images)
-        logits = self.head["classifier"](features.mean(dim=(2, 3)))
+        encoder: Any = self.head["encoder"]
+        classes = encoder(self.features(images))
+        logits = self.head["classifier"](classes)
         if not self.training:
             return logits
-        mean, log_std = self.head["encoder"](features)
-        latent = mean + log_std.exp() * torch.randn_like(mean)
         label_for, label_against = (
-            softplus(self.head[name](latent)) + _SMALLEST_CONCENTRATION for name in ("label_for", "label_against")
+            softplus(self.head[name](classes)) + _SMALLEST_CONCENTRATION for name in ("label_for", "label_against")
         )
         label = Beta(label_for, label_against, validate_args=False).rsample()
-        return logits, dict(zip(SMILEConfig.gives_outputs, (mean, log_std, label_for, label_against, label), strict=True))
+        outputs = (*encoder.gaussian(classes), label_for, label_against, label)
+        return logits, dict(zip(SMILEConfig.gives_outputs, outputs, strict=True))
 
 
 @register("models", "smile", config=SMILEConfig)

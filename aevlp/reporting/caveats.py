@@ -6,6 +6,7 @@ from aevlp.data.fingerprint import SplitFingerprint
 from aevlp.reporting.comparison import shown_metrics
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group
 from aevlp.runs.collect import Run
+from aevlp.text import counted
 
 ONE_EACH = "one run each: that two differ says nothing, as the same settings with another seed differ, too: add --seed 1"
 BY_KNOWN = (("val", "validation", BEST_KNOWN), ("test", "test", "test/mAP_observed"))
@@ -50,4 +51,4 @@ def _extent(runs: list[Run], split: str, word: str) -> str:
     # the number of classes is that of full labels where these are known
     over = {run.summary.get(f"{split}/mAP_classes") for run in runs if run.summary.get(f"{split}/mAP") is None} - {None}
     classes = f", over {over.pop()} of {data.classes} classes" if len(over) == 1 else ""
-    return f"; judged on {judged.images:,} {word} image{'s' * (judged.images != 1)}{classes}"
+    return f"; judged on {counted(judged.images, f'{word} image', ',')}{classes}"

@@ -230,6 +230,9 @@ def _count(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
 
 
+_COSTS = ("images_per_second", "data_wait", "clip_images_encoded", "memory_peak_mb", "gpu_memory_peak_mb", "cpu_seconds")
+
+
 def _cost(run: Run) -> dict[str, Any]:
     """What the run took. Training time is images through training, over their rate, summed over epochs."""
     last = run.epochs[-1] if run.epochs else {}
@@ -240,9 +243,8 @@ def _cost(run: Run) -> dict[str, Any]:
     return {
         "epochs": len(run.epochs),
         "seconds": sum(images / rate for rate in known) if told else None,
-        **{
-            name: last.get(f"perf/{name}") for name in ("images_per_second", "data_wait", "clip_images_encoded", "memory_peak_mb")
-        },
+        "clock_seconds": last.get("perf/seconds"),
+        **{name: last.get(f"perf/{name}") for name in _COSTS},
     }
 
 

@@ -12,6 +12,7 @@ from aevlp.data.fingerprint import Fingerprint
 from aevlp.folders import runs_root
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import Job
+from aevlp.text import counted
 
 
 def find_runs(jobs: list[Job]) -> list[str]:
@@ -32,7 +33,7 @@ def find_runs(jobs: list[Job]) -> list[str]:
                 others[other] += 1
             elif job.run is None:
                 job.path = path
-    return [f"{count} run{'s' * (count > 1)} of these settings: {other}; not taken" for other, count in others.items()]
+    return [f"{counted(count, 'run')} of these settings: {other}; not taken" for other, count in others.items()]
 
 
 def _hash_and_seed(path: Path) -> tuple[str, int]:

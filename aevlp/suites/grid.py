@@ -8,6 +8,7 @@ from typing import Any
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import value
 from aevlp.reporting.statistics import Group, mean_and_interval
+from aevlp.suites.cost import columns, cost
 from aevlp.suites.plan import Line
 
 
@@ -33,6 +34,7 @@ def grid(lines: Sequence[Line], groups: dict[str, Group], metric: str) -> list[d
             },
             "mean": dict(zip(("mean", "half"), mean_and_interval(means), strict=True)) if means else None,
             "seeds": seeds, "complete": len(seeds) == len(parts[0].jobs), "adapted": parts[0].adapted or None,
+            "cost": cost(groups[line.title] for line in parts),
         })  # fmt: skip
     found.sort(key=lambda row: -row["mean"]["mean"] if row["mean"] else float("inf"))
     ranked = [row["title"] for row in found if row["complete"] and not row["adapted"]]
@@ -42,13 +44,14 @@ def grid(lines: Sequence[Line], groups: dict[str, Group], metric: str) -> list[d
 def grid_sheet(data: dict[str, Any], title: str) -> Sheet:
     """The table as text."""
     rows = data["grid"]
-    columns = list(rows[0]["cells"])
+    costs = columns([row["cost"] for row in rows])
     cells = [
         [str(row["rank"] or ""), row["title"] + _remark(row),
-         *(NONE if cell is None else f"{cell:.1f}" for cell in row["cells"].values()), value(row["mean"])]
-        for row in rows
+         *(NONE if cell is None else f"{cell:.1f}" for cell in row["cells"].values()), value(row["mean"]),
+         *(cells[i] for cells in costs.values())]
+        for i, row in enumerate(rows)
     ]  # fmt: skip
-    return Sheet(title, ["", "method", *columns, "mean"], cells, text=("method",))
+    return Sheet(title, ["", "method", *rows[0]["cells"], "mean", *costs], cells, text=("method",))
 
 
 def _remark(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from aevlp.reporting.comparison import difference, summary
 from aevlp.reporting.same_data import data_notes
 from aevlp.reporting.statistics import Group
+from aevlp.suites.cost import cost
 from aevlp.suites.grid import grid
 from aevlp.suites.plan import Job, Plan
 
@@ -60,7 +61,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             "metrics": {metric: summary(group, metric) for metric in METRICS.values()},
             "difference": None if reference in (None, line.title) else difference(group, groups[str(reference)], decided),
             "gap_closed": _closed(group.mean(decided), *ends) if has_gap else None,
-            "cost": _cost(group),
+            "cost": cost([group]),
             "published": line.row.published.get(plan.dataset),
             "tuned": summary(_group(line.title, line.tuned), decided) if line.tuned else None,
             "failures": [{"seed": job.config.seed, "reason": job.failure} for job in line.jobs + line.tuned if job.failure],
@@ -126,14 +127,3 @@ def _closed(mean: float, low: float | None, high: float | None) -> float | None:
     if low is None or high is None or not min(mean, low, high) > float("-inf") or high <= low:
         return None
     return 100 * (mean - low) / (high - low)
-
-
-def _cost(group: Group) -> dict[str, Any]:
-    """Images a second through training (mean over all epochs), and the most views one run had to encode."""
-    rates = [row.get("perf/images_per_second") for run in group.by_seed.values() for row in run.epochs]
-    known = [float(rate) for rate in rates if isinstance(rate, int | float) and rate > 0]
-    views = [run.summary.get("perf/clip_images_encoded") for run in group.by_seed.values()]
-    return {
-        "images_per_second": sum(known) / len(known) if known else None,
-        "views_encoded": max((view for view in views if isinstance(view, int)), default=None),
-    }

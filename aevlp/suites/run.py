@@ -15,7 +15,7 @@ from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.suites.tune import prepare, tune
 from aevlp.suites.wandb_summary import log_suite
 from aevlp.terminal import Terminal
-from aevlp.text import write_out
+from aevlp.text import counted, write_out
 
 
 def run_suite(
@@ -52,7 +52,7 @@ def run_suite(
     if table_only:
         _find(plan.jobs, console)
     else:
-        console.tell(f"suite {plan.name} on {dataset}: {_size(plan)}, {seeds} seeds; "
+        console.tell(f"suite {plan.name} on {dataset}: {_size(plan)}, {counted(seeds, 'seed')}; "
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
@@ -75,7 +75,7 @@ def run_suite(
 
 def _size(plan: Plan) -> str:
     columns = len({line.column for line in plan.lines})
-    return f"{len(plan.lines) // columns} methods" + (f", {columns} columns" if columns > 1 else "")
+    return counted(len(plan.lines) // columns, "method") + (f", {columns} columns" if columns > 1 else "")
 
 
 def _find(jobs: list[Job], console: Terminal) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import neutral, value
+from aevlp.suites import cost
 from aevlp.suites.grid import grid_sheet
 from aevlp.suites.measure import METRICS
+from aevlp.text import counted
 
 MAX_TITLE = 80
 """Characters; what has no room in it is told below the table."""
@@ -37,6 +39,7 @@ def sheet(data: dict[str, Any]) -> Sheet:
         "pseudo P": [_known(row, "pseudo P") for row in data["rows"]],
         "pseudo R": [_known(row, "pseudo R") for row in data["rows"]],
         "images/s": [_text(row["cost"]["images_per_second"], "{:.0f}") for row in data["rows"]],
+        **cost.columns([row["cost"] for row in data["rows"]]),
         "published": [_text(row["published"], "{:.2f}") for row in data["rows"]],
     }
     shown = {name: cells for name, cells in columns.items() if name in ("method", metric) or set(cells) - {NONE, ""}}
@@ -72,7 +75,7 @@ def notes(data: dict[str, Any]) -> list[str]:
         said.append("ranked by known labels, as not all are told: good for comparing, too low as a figure")
     if not _title(data).endswith(f"({', '.join(data['changes'])})") and data["changes"]:
         said.append(f"changed in all rows that have it: {', '.join(data['changes'])}")
-    said += _verdict(data)
+    said += _verdict(data) + cost.notes([row["cost"] for row in data["rows"]])
     said += data["notes"]
     adapted = {row["title"].removesuffix(f", {row['column']}"): row["adapted"] for row in data["rows"] if row["adapted"]}
     said += [f"{title}, adapted: {why}" for title, why in adapted.items()]
@@ -95,7 +98,7 @@ def _verdict(data: dict[str, Any]) -> list[str]:
     found, pair = ours["difference"], f"{data['ours']} against {data['reference']}"
     if len(found["seeds"]) < SEEDS_TO_CLAIM:
         number = len(found["seeds"])
-        return [f"{number} seed{'s' * (number > 1)}: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
+        return [f"{counted(number, 'seed')}: nothing is claimed of {pair}; take --seeds {SEEDS_TO_CLAIM}"]
     if found["p"] is None:
         return [f"{pair}: {found['mean']:+.2f} for every seed"]
     verdict = "cannot be told apart" if found["p"] >= 0.05 else "better" if found["mean"] > 0 else "worse"
@@ -110,8 +113,7 @@ def as_csv(data: dict[str, Any]) -> str:
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
     writer.writerow([
         "rank", "method", "adapted", "experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts),
-        "gap_closed", "difference", "difference_half", "p", "holm", "tuned", "tuned_half", "images_per_second", "views_encoded",
-        "published",
+        "gap_closed", "difference", "difference_half", "p", "holm", "tuned", "tuned_half", *cost.COSTS, "published",
     ])  # fmt: skip
     for row in data["rows"]:
         gain, tuned = row["difference"] or {}, row["tuned"] or {}
@@ -119,7 +121,7 @@ def as_csv(data: dict[str, Any]) -> str:
             row["rank"], neutral(row["title"]), neutral(row["adapted"] or ""), row["experiment"], row["config_hash"],
             " ".join(map(str, row["seeds"])), *((row["metrics"][metric] or {}).get(part) for metric, part in parts),
             row["gap_closed"], gain.get("mean"), gain.get("half"), gain.get("p"), gain.get("holm"), tuned.get("mean"),
-            tuned.get("half"), row["cost"]["images_per_second"], row["cost"]["views_encoded"], row["published"],
+            tuned.get("half"), *(row["cost"][name] for name in cost.COSTS), row["published"],
         ])  # fmt: skip
     return text.getvalue()
 

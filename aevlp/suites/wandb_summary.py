@@ -10,6 +10,7 @@ from typing import Any
 
 from aevlp.folders import runs_root
 from aevlp.runs.folder import RunFolder
+from aevlp.suites.cost import COSTS
 from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
 from aevlp.tracking.wandb_table import log_table
@@ -26,6 +27,7 @@ def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -
     folder = RunFolder(runs_root() / "suites" / plan.label)
     folder.path.mkdir(parents=True, exist_ok=True)
     columns = [*COLUMNS, "seeds", *(f"{metric} {part}" for metric, part in PARTS), "difference", "difference half", "p", "tuned"]
+    columns += COSTS
     log_table(
         settings, _run_id(plan, folder), folder.path, notify, group=plan.label, job_type="suite-table",
         config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes}, name="suite", columns=columns,
@@ -48,4 +50,5 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         *(row[name] for name in COLUMNS), len(row["seeds"]),
         *((row["metrics"][metric] or {}).get(part) for metric, part in PARTS),
         gain.get("mean"), gain.get("half"), gain.get("p"), tuned.get("mean"),
+        *(row["cost"][name] for name in COSTS),
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from aevlp import files
 from aevlp.config.errors import CheckpointError
 from aevlp.reading import number, parse_json, read_bytes
 from aevlp.system import sync
+from aevlp.text import counted
 from aevlp.tracking.base import Row, RunInfo, Tracker
 
 FILE_NAME = "metrics.jsonl"
@@ -94,7 +95,7 @@ class JsonlTracker(Tracker):
 
     def closing_lines(self) -> list[tuple[str, str]]:
         """Return how many rows a full disk cost, if any."""
-        return [("lost", f"{self.lost_rows} rows of {FILE_NAME}: the disk was full")] if self.lost_rows else []
+        return [("lost", f"{counted(self.lost_rows, 'row')} of {FILE_NAME}: the disk was full")] if self.lost_rows else []
 
     def finish(self, state: str, summary: dict[str, Any]) -> None:
         """Make the rows durable and close the file."""

@@ -15,12 +15,13 @@ EPOCH_METRICS = (
     *(f"{prefix}pseudo/{name}" for prefix in ("", "val/") for name in _QUALITY),
     "labeler/temperature", "labeler/threshold",
     *(f"labeler/forecast_{name}" for name in ("labels_per_image", "recall", "chance", "precision", "f1")),
-    "perf/images_per_second", "perf/data_wait", "perf/memory_peak_mb", "perf/clip_images_encoded",
+    "perf/images_per_second", "perf/data_wait", "perf/memory_peak_mb", "perf/gpu_memory_peak_mb",
+    "perf/seconds", "perf/cpu_seconds", "perf/clip_images_encoded",
 )  # fmt: skip
 """Not all of every run: see docs/results.md for what each takes."""
 _SMALL_IS_GOOD = (
     "train/loss", "best/epoch", "best/val_known_rank", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb",
-    "perf/clip_images_encoded",
+    "perf/gpu_memory_peak_mb", "perf/seconds", "perf/cpu_seconds", "perf/clip_images_encoded",
 )  # fmt: skip
 
 

@@ -30,10 +30,12 @@ from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
+from aevlp.text import counted
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import figures, labels_worth
 from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
+from aevlp.training.cost import Cost
 from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
@@ -71,10 +73,11 @@ def train(config: ExperimentConfig) -> RunResult:
     """
     refuse_in_worker()
     with ranks.join(config.trainer.batch_size):
+        cost = Cost()
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
         try:
-            return _run(config, folder)
+            return _run(config, folder, cost)
         except AevlpError:
             if ranks.is_main() and not folder.has_begun:  # nothing there but the configuration
                 shutil.rmtree(folder.path)
@@ -93,16 +96,16 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     load_kept(path)
     config = RunFolder(path).read_config()
     with ranks.join(config.trainer.batch_size):
+        cost = Cost()
         folder = RunFolder(path)
         data = unchanged_data(config, folder)
         folder.lock()
         if epochs is not None and epochs != config.trainer.epochs:
             _refuse_if_over(folder, epochs)
             config = _changed(config, "trainer", "epochs", epochs)
-            folder.write_config(config)
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
-        return _run(config, folder, trackers, data)
+        return _run(config, folder, cost, trackers, data)
 
 
 def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
@@ -122,11 +125,13 @@ def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
             f"{progress.stop_rule(folder.read_config().trainer)}; {_UNENDED}"
         )
     if epochs < progress.epochs_done:
-        raise ConfigError(f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {progress.epochs_done} epochs")
+        raise ConfigError(
+            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {counted(progress.epochs_done, 'epoch')}"
+        )
 
 
 def _run(
-    config: ExperimentConfig, folder: RunFolder, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
+    config: ExperimentConfig, folder: RunFolder, cost: Cost, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
 ) -> RunResult:
     photos = getattr(config.dataset, "root", None) if config.dataset.name == "folder" and looks_at_photos(config) else None
     trackers = build_trackers(config.tracking, folder.path, more_trackers, photos=photos) if ranks.is_main() else Trackers([])
@@ -138,7 +143,7 @@ def _run(
             known = known_data(folder, data)
             if known is None:
                 data.notes.append(UNKNOWN_DATA)
-            trainer = build_trainer(config, data, folder, trackers, stop)
+            trainer = build_trainer(config, data, folder, trackers, stop, cost)
             was_over = trainer.is_over
             summary = trainer.fit()
             if not (was_over and folder.has("samples.npz")):  # nothing was trained or labeled: it is still true
@@ -161,7 +166,9 @@ def _run(
     )  # fmt: skip
 
 
-def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag) -> Trainer:
+def build_trainer(
+    config: ExperimentConfig, data: SPMLData, folder: RunFolder, trackers: Trackers, stop: StopFlag, cost: Cost | None = None
+) -> Trainer:
     """Build every other component and a trainer that stands where the run's newest checkpoint stood; encode the views."""
     limit_threads(config.trainer.threads)
     torch.manual_seed(config.seed)
@@ -198,7 +205,7 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     )
     if ranks.rank() > 0:
         torch.manual_seed(config.seed + 2**31 * ranks.rank())  # built alike, but each with its own dropout
-    trainer = Trainer(config, small, task, loader, trackers, folder, stop)
+    trainer = Trainer(config, small, task, loader, trackers, folder, stop, cost or Cost())
     checkpoint = trainer.store.latest()
     if checkpoint is not None:
         trainer.restore(checkpoint)
@@ -207,6 +214,9 @@ def build_trainer(config: ExperimentConfig, data: SPMLData, folder: RunFolder, t
     if trainer.progress.epochs_done < config.trainer.linear_epochs:
         still = linear_inputs(config, data, model, device, notify, _progress(trackers, stop))
         trainer.linear = None if still is None else (still, _loader(config, still))
+    begun = folder.read_config()
+    if config.trainer.epochs != begun.trainer.epochs:  # now that all is there to go on with
+        folder.write_config(_changed(begun, "trainer", "epochs", config.trainer.epochs))
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from aevlp.config.errors import CheckpointError
 from aevlp.config.schema import TrainerConfig
+from aevlp.text import counted
 
 
 @dataclass
@@ -41,5 +42,6 @@ class Progress:
     def stop_rule(self, settings: TrainerConfig) -> str:
         """The rule that ended a run early, and its setting."""
         if settings.patience is not None and self.stale_epochs >= settings.patience:
-            return f"no better validation mAP in {self.stale_epochs} epochs after the best (trainer.patience={settings.patience})"
+            epochs = counted(self.stale_epochs, "epoch")
+            return f"no better validation mAP in {epochs} after the best (trainer.patience={settings.patience})"
         return f"validation mAP fell too far below its best (trainer.max_drop={settings.max_drop or 0:g})"

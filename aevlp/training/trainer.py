@@ -23,8 +23,8 @@ from aevlp.reading import number
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Tracker
+from aevlp.training.cost import Cost
 from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, of_best_epoch, pseudo_figures, split_figures
-from aevlp.training.memory import peak_memory_mb
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
 from aevlp.training.task import Task
@@ -38,10 +38,10 @@ class Trainer:
 
     def __init__(
         self, config: ExperimentConfig, data: SPMLData, task: Task, loader: TrainLoader,
-        tracker: Tracker, folder: RunFolder, stop: StopFlag,
+        tracker: Tracker, folder: RunFolder, stop: StopFlag, cost: Cost,
     ):  # fmt: skip
         self.config, self.data, self.task, self.loader = config, data, task, loader
-        self.tracker, self.folder, self.stop = tracker, folder, stop
+        self.tracker, self.folder, self.stop, self.cost = tracker, folder, stop, cost
         self.store = CheckpointStore(folder.path / "checkpoints", tracker.message)
         self.progress = Progress()
         self.linear: tuple[SPMLData, TrainLoader] | None = None
@@ -150,7 +150,7 @@ class Trainer:
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.of_labeler, **performance,
-            "perf/memory_peak_mb": peak_memory_mb(), "perf/clip_images_encoded": encoded,
+            **self.cost.told(), "perf/clip_images_encoded": encoded,
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
             **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,
         }  # fmt: skip
@@ -262,6 +262,7 @@ class Trainer:
         best = f"epoch-{progress.best_epoch:03d}" if progress.best_epoch else None
         self.merge_ranks()
         state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict()}
+        state["cost"] = self.cost.told()
         if ranks.is_main():
             self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
         ranks.from_main(None)  # the others read the best one at the end: not before it is there
@@ -274,6 +275,7 @@ class Trainer:
             self.task.load_weights({name: checkpoint.weights(name) for name in names})
             self.task.load_state_dict(state["task"])
             self.progress = Progress.of(state)
+            self.cost.go_on(state.get("cost"))
             self.last_row = dict(state["last_row"])
             wrong = [name for name, value in self.last_row.items() if value is not None and number(value) is None]
             if wrong:

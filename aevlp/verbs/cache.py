@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
-from aevlp.text import say
+from aevlp.text import counted, say
 from aevlp.verbs._experiment import add_experiment, given_experiment
 from aevlp.verbs._shard import add_shard, given_shard
 from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
@@ -90,7 +90,7 @@ def verify(_: argparse.Namespace) -> int:
     if damaged:
         say(f"{damaged} of {len(folders)} stores are damaged; the next run encodes such rows again")
         return 1
-    say(f"{len(folders)} stores, every checksum is right")
+    say(f"{counted(len(folders), 'store')}, every checksum is right")
     return 0
 
 
@@ -116,7 +116,7 @@ def clear(arguments: argparse.Namespace) -> None:
             discard(folder)
     except OSError as error:
         raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    say(f"{len(chosen)} stores removed, {size / 2**20:.1f} MB")
+    say(f"{counted(len(chosen), 'store')} removed, {size / 2**20:.1f} MB")
 
 
 def _encode(config: ExperimentConfig, shard: Shard) -> None:
@@ -163,17 +163,19 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
     missing = total_of([count_features(config, data), *of_parts])
     if missing is None:
-        say(f"{encoded} views encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
+        say(f"{counted(encoded, 'view')} encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
             f"all that {config.name} needs is cached is not known")  # fmt: skip
         return
     if missing:
-        raise UnavailableError(f"{missing} views could not be kept; free some space, or set AEVLP_CACHE to another disk")
+        raise UnavailableError(
+            f"{counted(missing, 'view')} could not be kept; free some space, or set AEVLP_CACHE to another disk"
+        )
     if shard == WHOLE:
-        say(f"{encoded} views encoded; all that {config.name} needs is cached")
+        say(f"{counted(encoded, 'view')} encoded; all that {config.name} needs is cached")
         return
     left = total_of(labeler.count_missing(split, flip) for _, split, flip in wanted)
-    say(f"{encoded} views encoded; shard {shard} of what {config.name} needs is cached, {left:,} views of other shards are not "
-        "yet")  # fmt: skip
+    say(f"{counted(encoded, 'view')} encoded; shard {shard} of what {config.name} needs is cached, {left:,} views of other "
+        "shards are not yet")  # fmt: skip
 
 
 def _used(folder: Path) -> float:

@@ -14,7 +14,7 @@ from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.validation import validate_model
-from aevlp.text import say
+from aevlp.text import counted, say
 
 if TYPE_CHECKING:
     from aevlp.data.imports._base import ImportConfig
@@ -108,5 +108,5 @@ def _labels(rows: list[Row]) -> str:
     counts = {"known": sum(len(row.known) for row in rows), "absent": sum(len(row.absent) for row in rows)}
     told = [f"{count:,} {what}" for what, count in counts.items() if count]
     if full := sum(bool(row.labels) for row in rows):
-        told.append(f"{sum(len(row.labels) for row in rows):,} that are all of {full:,} photos")
-    return ", ".join(told) + (f"; {none:,} photos without any" if none else "")
+        told.append(f"{sum(len(row.labels) for row in rows):,} that are all of {counted(full, 'photo', ',')}")
+    return ", ".join(told) + (f"; {counted(none, 'photo', ',')} without any" if none else "")

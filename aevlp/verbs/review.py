@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
-from aevlp.text import say
+from aevlp.text import counted, say
 from aevlp.verbs._experiment import add_experiment
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     written = write_review(asked, source, take_in, target)
     say(
         f"review   {target}  {written.size / 1e6:.1f} MB",
-        f"asks     {len(asked.rows):,} questions about {written.photos:,} photos, at most {written.side} pixels each",
+        f"asks     {counted(len(asked.rows), 'question', ',')} about {counted(written.photos, 'photo', ',')}, "
+        f"at most {written.side} pixels each",
         "then     open it in a browser, answer by y and n, save answers.csv",
         f"and      {take_in}",
     )

@@ -103,7 +103,7 @@ def test_clear_asks_what_and_removes_no_more(run):
     assert run("clear", "zzzz")[0] == 2
     os.utime(stores()[-1] / "meta.json", (1, 1))
     old, key = stores()[-1], stores()[0].name[:20]
-    assert run("clear", "--older-than", "1")[1].startswith("1 stores removed, ")
+    assert run("clear", "--older-than", "1")[1].startswith("1 store removed, ")
     assert not old.exists()
     assert run("clear", key)[0] == 0
     assert len(stores()) == count - 2

@@ -136,7 +136,8 @@ def test_the_table_of_a_suite(both, tmp_path):
         for job in line.jobs:
             summary = {"state": "finished", "experiment": job.config.name, "seed": job.config.seed, "best/val_mAP": 50.0,
                        "test/mAP": 80.0 + job.config.seed, "pseudo/positive/precision": 91.5, "pseudo/positive/recall": 61.5,
-                       "perf/images_per_second": 1234.0}  # fmt: skip
+                       "perf/images_per_second": 1234.0, "perf/cpu_seconds": 1234.0, "perf/seconds": 1234.0,
+                       "perf/memory_peak_mb": 12345.0, "perf/gpu_memory_peak_mb": 12345.0}  # fmt: skip
             RunFolder.create(job.config).write("summary.json", json.dumps(summary).encode())
     fits(both(lambda: succeed("suite", path, "--dataset", "digits", "--seeds", "2", "--table", "--set", "tracking.mode=off")))
 

@@ -81,8 +81,10 @@ def test_a_checkpoint_of_another_model_is_refused_without_a_traceback(capsys):
     run = aevlp.train(runs.config("trainer.epochs=1")).run_dir
     path = run / "config.yaml"
     path.write_text(path.read_text().replace("ema_decay: null", "ema_decay: 0.9"))
+    before = path.read_bytes()
     assert main(["--resume", str(run), "--set", "trainer.epochs=2"]) == 1
     assert "does not fit the run's config.yaml" in capsys.readouterr().err
+    assert path.read_bytes() == before  # a run that cannot go on is as long as it was
 
 
 @pytest.mark.parametrize("verb", ["--resume", "eval", "export", "predict"])
@@ -90,6 +92,7 @@ def test_a_run_whose_model_is_another_now_is_told_in_a_line_with_the_way_out(ver
     run = aevlp.train(runs.config("trainer.epochs=1", "model.weights=none")).run_dir
     monkeypatch.setattr(small_cnn, "_LAYERS", ((16, 2), (24, 2), (48, 1), (96, 2), (64, 1)))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    before = (run / "config.yaml").read_bytes()
     out = str(tmp_path / "scores.csv")
     more = {"--resume": ["--set", "trainer.epochs=2"], "export": ["-o", str(tmp_path / "model")],
             "predict": [str(tmp_path), "-o", out]}  # fmt: skip
@@ -97,3 +100,4 @@ def test_a_run_whose_model_is_another_now_is_told_in_a_line_with_the_way_out(ver
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "of another shape (backbone.12.weight, backbone.13.weight, backbone.13.bias, ...); config.yaml was edited, or" in error
     assert error.endswith("open it with the version of aevlp that wrote it")
+    assert (run / "config.yaml").read_bytes() == before

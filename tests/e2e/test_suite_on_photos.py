@@ -44,7 +44,7 @@ def test_rows_that_need_full_labels_are_left_out_with_a_word_and_known_labels_ra
     left_out = (f"Full labels is left out: {photos}/labels.csv:2: dataset.train_labels: full needs the column `labels` in every "
                 "training row")  # fmt: skip
     assert said.count(left_out) == 2  # before the first run, which may take hours, and below the table
-    assert "suite tiny on folder: 2 methods, 1 seeds" in said
+    assert "suite tiny on folder: 2 methods, 1 seed" in said
     assert re.search(r"^AN, seed 0: val mAP \(known labels\) [\d.]+", said, re.MULTILINE)
     assert re.search(r"^ +method +val mAP \(known labels\)", said, re.MULTILINE)
     assert suite(photos, "--table", "--json") == 0

@@ -257,7 +257,7 @@ def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
         "trainer.epochs=500 trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4",
         "1 of 11 photos have no label",
         "1 of 11 photos have several known labels",
-        "1 known absences: each is a negative in training",
+        "1 known absence: each is a negative in training",
         "CLIP reads the labels as: a photo of a cat, a photo of a dog",
         "the same file 2 times, across splits (train, val): what is measured there is memory, with different labels: "
         "cat, cat|dog: 1.png (line 3), 9.png (line 11)",

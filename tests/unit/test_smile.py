@@ -23,12 +23,22 @@ def build(*settings):
     return registry.build("models", config.model, num_classes=NUM_CLASSES, image_size=32)
 
 
-def test_evaluation_is_a_linear_head_on_the_pooled_map_and_draws_nothing():
-    model = build().eval()
+def test_logits_and_concentrations_are_a_unit_a_class_on_the_features_of_the_label_encoder():
+    """As in the network for images by SMILE's authors; evaluation draws nothing."""
+    model = build("dropout=0", "freeze=true")
     with torch.no_grad():
-        expected = model.head["classifier"](model.features(images(32)).mean(dim=(2, 3)))
-        torch.testing.assert_close(model(images(32)), expected)
-        assert torch.equal(model(images(32)), model(images(32)))
+        trained, outputs = model.train()(images(32))
+        logits = model.eval()(images(32))
+        classes = model.head["encoder"](model.features(images(32)))
+
+        def unit(name):
+            return torch.einsum("bcf,cf->bc", classes, model.head[name].weight) + model.head[name].bias
+
+        torch.testing.assert_close(logits, unit("classifier"))
+        torch.testing.assert_close(trained, unit("classifier"))
+        for name in ("label_for", "label_against"):
+            torch.testing.assert_close(outputs[name], torch.log1p(unit(name).exp()) + 0.1)
+        assert torch.equal(model(images(32)), logits)
 
 
 def test_soft_labels_follow_their_distribution_and_carry_gradient():

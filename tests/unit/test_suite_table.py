@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 
 import numpy as np
@@ -61,6 +63,48 @@ def test_columns_that_say_nothing_are_left_out_and_text_is_not_right_aligned(pla
     assert table.rows[2] == ["1", "AEVLP", "96.0 ± 1.3", "84 %", "+16.0 ± 0.8", "< 0.001", NONE]
     assert [table.is_number(i) for i in range(3)] == [False, False, True]
     assert as_csv(measure(plan)).count("\n") == 5
+
+
+def tell(plan, title, seed, **figures):
+    """Add figures to the summary of a run of the plan."""
+    (job,) = [job for line in plan.lines if line.title == title for job in line.jobs if job.config.seed == seed]
+    summary = json.loads((job.path / "summary.json").read_text())
+    summary |= {f"perf/{name}": value for name, value in figures.items()}
+    (job.path / "summary.json").write_text(json.dumps(summary))
+
+
+def test_time_and_memory_stand_beside_each_row(plan):
+    """Means of seconds, the most of memory; what old runs do not tell is a dash, and no number is told for it."""
+    for seed, cpu, memory in ((0, 70.0, 800.0), (1, 74.0, 812.4), (2, 75.0, 790.0)):
+        tell(plan, "AN", seed, cpu_seconds=cpu, seconds=2 * cpu, memory_peak_mb=memory)
+    tell(plan, "SMILE", 0, memory_peak_mb=1900.0)
+    data = measure(plan)
+    table = sheet(data)
+    cells = {row[1].partition(" (")[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert {title: (row["CPU s"], row["peak MB"]) for title, row in cells.items()} == {
+        "AN": ("73", "812"), "SMILE": (NONE, "1900"), "AEVLP": (NONE, NONE), "Full labels": (NONE, NONE),
+    }  # fmt: skip
+    assert "GPU MB" not in table.header
+    said = " ".join(notes(data))
+    assert "by the clock that was 146 s, which depends on what else runs" in said
+    assert "peak MB: the most memory that the processes of a run took" in said
+    saved = {row["method"]: row for row in csv.DictReader(io.StringIO(as_csv(data)))}
+    assert float(saved["AN"]["cpu_seconds"]) == 73.0
+    assert float(saved["AN"]["seconds"]) == 146.0
+    assert (saved["AN"]["memory_peak_mb"], saved["SMILE"]["cpu_seconds"], saved["AEVLP"]["memory_peak_mb"]) == ("812.4", "", "")
+
+
+@pytest.mark.parametrize("damaged", ["fast", None, True, [1]])
+def test_a_cost_that_is_no_number_is_not_told(plan, damaged):
+    for name in ("cpu_seconds", "seconds", "memory_peak_mb", "gpu_memory_peak_mb"):
+        tell(plan, "AN", 0, **{name: damaged})
+    assert not {"CPU s", "peak MB", "GPU MB"} & set(sheet(measure(plan)).header)
+
+
+def test_the_most_memory_of_a_gpu_has_a_column_where_one_was_used(plan):
+    tell(plan, "AN", 3, gpu_memory_peak_mb=4096.0)
+    table = sheet(measure(plan))
+    assert [row[table.header.index("GPU MB")] for row in table.rows] == [NONE, NONE, NONE, "4096"]
 
 
 def test_one_seed_has_no_interval_and_no_claim(plan):
@@ -192,6 +236,14 @@ def test_columns_are_averaged_by_seed_and_rows_ranked_by_that_mean(wide):
     assert table.rows[2] == ["2", "AN", "51.0", "81.0", "66.0 ± 2.2"]  # 4.303 * 0.866 / sqrt(3)
     assert notes(data)[0].startswith("test mAP: in each cell the mean over seeds, at the end the mean over columns, ± 95 %")
     assert as_csv(data).count("\n") == 7
+
+
+def test_what_the_runs_of_a_row_took_is_over_all_columns(wide):
+    for share, cpu in (("10 %", 60.0), ("90 %", 80.0)):
+        tell(wide, f"EM, {share}", 0, cpu_seconds=cpu, memory_peak_mb=10 * cpu)
+    table = sheet(measure(wide))
+    assert table.header[-2:] == ["CPU s", "peak MB"]
+    assert [row[-2:] for row in table.rows] == [[NONE, NONE], ["70", "800"], [NONE, NONE]]
 
 
 def test_columns_change_the_protocol_and_can_be_chosen(wide):

@@ -16,7 +16,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.reporting.sheets import as_json
 from aevlp.terminal import Terminal
-from aevlp.text import printable, say, without_controls, write_out
+from aevlp.text import are, counted, printable, say, without_controls, write_out
 
 PACKAGE = Path(aevlp.__file__).parent
 HOSTILE = "a\x1b[2Jb\x9b31mc\rd\x07e\u202ef\u2066g\x7fh\u2028i"
@@ -27,6 +27,11 @@ def harmless(text):
     return all(letter == "\n" or unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp") for letter in text) and not any(
         "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069" for letter in text
     )
+
+
+def test_one_thing_is_counted_in_the_singular():
+    found = [f"{counted(number, 'photo', ',')} {are(number)}" for number in (0, 1, 2, 3000)]
+    assert found == ["0 photos are", "1 photo is", "2 photos are", "3,000 photos are"]
 
 
 @given(st.text())

@@ -126,7 +126,10 @@ def test_metric_names(small):
     best = {"best/val_mAP", "best/epoch"}
     always = {"train/loss", "val/mAP", "val/mAP_observed", "val/mAP_classes", *positive, *best, "trainer/epoch", "trainer/step"}
     always |= {f"{prefix}{name}" for prefix in ("val/", "best/val_") for name in BY_KNOWN}
-    perf = {f"perf/{key}" for key in ("images_per_second", "clip_images_encoded", "data_wait", "memory_peak_mb")}
+    perf = {
+        f"perf/{key}"
+        for key in ("images_per_second", "clip_images_encoded", "data_wait", "memory_peak_mb", "seconds", "cpu_seconds")
+    }
     (row,) = runs.epoch_rows(result.run_dir)
     assert always | perf <= row.keys()
     assert all(isinstance(row[name], int | float) for name in always | perf)

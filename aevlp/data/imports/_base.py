@@ -55,6 +55,10 @@ class Found:
         return f"{self.file}:{self.row.line}" if self.row.line else str(self.file)
 
 
+_MANY, _ONE = r"\1", r"\2"
+_BY_NUMBER = re.compile(r"\{([^|}]*)\|([^|}]*)\}")
+
+
 class Tally:
     """How often what happened, and the first few it happened to."""
 
@@ -63,14 +67,17 @@ class Tally:
         self._first: dict[str, list[str]] = defaultdict(list)
 
     def add(self, what: str, name: str) -> None:
-        """Count one."""
+        """Count one. Words of `what` that depend on the number are written as {photos are|photo is}."""
         self.counts[what] += 1
         if self.counts[what] <= SHOWN:
             self._first[what].append(name)
 
     def lines(self) -> list[str]:
         """A line for each kind."""
-        return [f"{count:,} {what}: {some(self._first[what], count)}" for what, count in self.counts.items()]
+        return [
+            f"{count:,} {_BY_NUMBER.sub(_ONE if count == 1 else _MANY, what)}: {some(self._first[what], count)}"
+            for what, count in self.counts.items()
+        ]
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from aevlp.folders import leads_outside
 ABSENT = "named, but there is no such photo"
 SEVERAL = "named so that it may be any of several photos"
 UNFIT = "with a name that a table cannot hold; rename it"
-TWICE = "further mentions of photos are taken together with the first"
-NOT_NAMED = "photos are there, and are not named"
-NOT_FOLLOWED = "links to folders, which are not followed"
+TWICE = "further {mentions of photos are|mention of a photo is} taken together with the first"
+NOT_NAMED = "{photos are|photo is} there, and {are|is} not named"
+NOT_FOLLOWED = "{links to folders, which are|link to a folder, which is} not followed"
 _CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of a file's name that are no UTF-8
 
 

@@ -39,7 +39,7 @@ def read_coco(config: COCOImport, *, source: Path, report: Report) -> Iterator[F
         told = path.relative_to(source).as_posix() if path != source else path.name
         yield from _read(path, split_in(told), used, report)
     for name in (name for name in used if not used[name]):
-        report.notes.add("categories have no annotation, and are no classes of the table", name)
+        report.notes.add("{categories have|category has} no annotation, and {are no classes|is no class} of the table", name)
 
 
 def _files(source: Path) -> list[Path]:
@@ -78,7 +78,7 @@ def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iter
     for i, one in enumerate(images):
         name = str(_at(path, "images", i, one, "file_name"))
         if not labels[one["id"]]:
-            report.notes.add("images have no annotation, and no labels in the table", name)
+            report.notes.add("{images have|image has} no annotation, and no labels in the table", name)
         yield Found(path, Row(0, name, labels=tuple(labels[one["id"]]), split=split))
 
 

@@ -54,12 +54,12 @@ def read_labelstudio(config: LabelStudioImport, *, source: Path, report: Report)
         agreed = tuple(label for label in said[0] if all(label in labels for labels in said)) if said else ()
         known: tuple[str, ...] = ()
         if any(set(labels) != set(agreed) for labels in said):
-            report.notes.add("photos whose annotators disagree; what all of them say is known, and nothing else", name)
+            report.notes.add("{photos|photo} whose annotators disagree; what all of them say is known, and nothing else", name)
             known, agreed = agreed, ()
         elif single or is_guess:
             known, agreed = agreed, ()
         if not known and not agreed:
-            report.notes.add("tasks give their photo no label", name)
+            report.notes.add("{tasks give their|task gives its} photo no label", name)
         yield Found(source, Row(0, name, known, labels=agreed), tuple(otherwise))
 
 
@@ -68,7 +68,7 @@ def _answers(source: Path, number: int, task: dict[str, Any], report: Report) ->
     annotations = task.get("annotations", task.get("completions"))
     if _has_only_predictions(task):
         annotations = task["predictions"]
-        report.notes.add(f"tasks have predictions and no annotations: {GUESSES}; {AS_KNOWN}", f"task {number + 1}")
+        report.notes.add(f"{{tasks have|task has}} predictions and no annotations: {GUESSES}; {AS_KNOWN}", f"task {number + 1}")
     if not isinstance(annotations, list):
         raise DataError(f"{source}: task {number + 1} has no list of annotations; export from Label Studio as JSON, not JSON-MIN")
     answers, true = [], []
@@ -77,7 +77,9 @@ def _answers(source: Path, number: int, task: dict[str, Any], report: Report) ->
         if not isinstance(annotation, dict) or not isinstance(results := annotation.get("result", []), list):
             raise DataError(f"{where} has an annotation without results")
         if annotation.get("was_cancelled") or annotation.get("skipped"):
-            report.notes.add("annotations were skipped or cancelled, and are not read", f"task {number + 1}")
+            report.notes.add(
+                "{annotations were|annotation was} skipped or cancelled, and {are|is} not read", f"task {number + 1}"
+            )
             continue
         answer = _labels(where, results)
         answers.append(answer)

@@ -78,7 +78,9 @@ def _read(path: Path, names: dict[str, str], report: Report) -> Iterator[Found]:
             if said.setdefault(word, present) is not present:
                 said[word] = None
         for word in [word for word, present in said.items() if present is None]:
-            report.notes.add("labels are verified, and refuted, and left unknown", f"{word} in {name} ({path}:{first})")
+            report.notes.add(
+                "{labels are|label is} verified, and refuted, and left unknown", f"{word} in {name} ({path}:{first})"
+            )
         known, absent = (tuple(word for word, present in said.items() if present is truth) for truth in (True, False))
         yield Found(path, Row(first, name, known, absent, split=split))
 

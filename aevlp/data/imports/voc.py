@@ -39,7 +39,9 @@ def read_voc(config: VOCImport, *, source: Path, report: Report) -> Iterator[Fou
         stem, place = path.stem, path.relative_to(source).as_posix()
         name, labels = _read(path)
         if not labels:
-            report.notes.add("files have no object, and their photos no labels in the table", path.name)
+            report.notes.add(
+                "{files have no object, and their photos|file has no object, and its photo} no labels in the table", path.name
+            )
         split = splits.get(stem) or split_above(place)
         # A photo that was renamed has its old name in the file.
         yield Found(path, Row(0, name or stem, labels=labels, split=split), (stem,) if name else ())

@@ -43,12 +43,14 @@ def read_yolo(config: YOLOImport, *, source: Path, report: Report) -> Iterator[F
     for file, photo in labelled.items():
         labels = _read(folder / file, classes)
         if not labels:
-            report.notes.add("text files are empty, and their photos have no labels in the table", file)
+            report.notes.add(
+                "{text files are empty, and their photos have|text file is empty, and its photo has} no labels in the table", file
+            )
         yield Found(folder, Row(0, photo, labels=labels, split=split(photo)))
     named = {stem(photo) if is_photo(photo) else photo for photo in labelled.values()}
     for photo in filter(is_photo, listing.files):
         if stem(photo) not in named:
-            report.notes.add("photos have no text file, and no labels in the table", photo)
+            report.notes.add("{photos have|photo has} no text file, and no labels in the table", photo)
             yield Found(folder, Row(0, photo, split=split(photo)))
 
 

@@ -30,12 +30,15 @@ function cost() {
     { title: "Run", left: true, value: (run) => run.name, cell: (run) => named(run.name) },
     { title: "Epochs", value: (run) => run.cost.epochs, cell: (run) => String(run.cost.epochs) },
     { title: "Training time", value: (run) => run.cost.seconds, cell: (run) => time(run.cost.seconds) },
+    { title: "CPU time", value: (run) => run.cost.cpu_seconds, cell: (run) => time(run.cost.cpu_seconds) },
+    { title: "By the clock", value: (run) => run.cost.clock_seconds, cell: (run) => time(run.cost.clock_seconds) },
     { title: "Images/s", value: (run) => run.cost.images_per_second, cell: (run) => grouped(run.cost.images_per_second) },
     { title: "Waiting for data", value: (run) => run.cost.data_wait, cell: (run) => (known(run.cost.data_wait) ? `${fixed(100 * run.cost.data_wait)} %` : NONE) },
     { title: "Views encoded", value: (run) => run.cost.clip_images_encoded, cell: (run) => grouped(run.cost.clip_images_encoded) },
     { title: "Peak memory", value: (run) => run.cost.memory_peak_mb, cell: (run) => (known(run.cost.memory_peak_mb) ? `${grouped(run.cost.memory_peak_mb)} MB` : NONE) },
-  ];
-  return section("cost", "Cost", "Training time is that of optimiser steps, without validation and the encoding of views.", table(columns, data.runs.filter(isWhole), { limit: 40, label: "Cost" }));
+    { title: "GPU memory", value: (run) => run.cost.gpu_memory_peak_mb, cell: (run) => (known(run.cost.gpu_memory_peak_mb) ? `${grouped(run.cost.gpu_memory_peak_mb)} MB` : NONE) },
+  ].filter(({ title }) => title !== "GPU memory" || data.runs.some((run) => isWhole(run) && known(run.cost.gpu_memory_peak_mb)));
+  return section("cost", "Cost", "Training time is that of optimiser steps, without validation and the encoding of views; CPU time and the clock are of the whole run until its last epoch, and other work on the machine lengthens the clock's.", table(columns, data.runs.filter(isWhole), { limit: 40, label: "Cost" }));
 }
 
 function runs() {

@@ -14,6 +14,7 @@ from aevlp.config.errors import ConfigError, DataError, in_one_line
 from aevlp.data.npz import read_npy, read_npz
 from aevlp.data.parquet_lines import require_parquet
 from aevlp.input import open_file
+from aevlp.text import counted
 from aevlp.vision_language.embedding_store import usable
 
 _MOST_BYTES = 1 << 36  # of an .npz: 64 GB are 2 million photos at grid 4, float32 and 512 numbers
@@ -68,7 +69,7 @@ def read_vectors(path: Path, setting: str) -> NamedVectors:
             f"{vectors.shape}"
         )
     if len(names) != len(vectors):
-        raise DataError(f"{path}: {len(names):,} names for {len(vectors):,} vectors")
+        raise DataError(f"{path}: {counted(len(names), 'name', ',')} for {counted(len(vectors), 'vector', ',')}")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{path}: {len(twice):,} names stand there twice: {_first(twice)}")

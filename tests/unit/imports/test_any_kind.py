@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+from pathlib import Path
 
 import exports
 import pytest
@@ -11,13 +13,33 @@ from miniatures import draw
 
 from aevlp.cli import main
 from aevlp.config import registry
-from aevlp.data.imports._base import Found, Report
+from aevlp.data.imports import _base
+from aevlp.data.imports._base import Found, Report, Tally
 from aevlp.data.imports._collect import collect
 from aevlp.data.locate import Listing, PhotoIndex
 from aevlp.data.table import Row, read_table, write_table
 
 pytestmark = pytest.mark.usefixtures("never_waits")
 KINDS = registry.names("imports")
+
+
+TOLD = [
+    text.replace("{{", "{").replace("}}", "}")
+    for path in sorted(Path(_base.__file__).parent.glob("*.py"))
+    for text in re.findall(r'(?:notes\.add\(\s*f?|^[A-Z_]+ = )"([^"]+ [^"]+)"', path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("text", TOLD)
+def test_what_is_told_of_one_thing_is_in_the_singular(text):
+    tally = Tally()
+    tally.add(text, "a.jpg")
+    (one,) = tally.lines()
+    tally.add(text, "b.jpg")
+    (two,) = tally.lines()
+    assert not re.match(r"1 (further |text )?\w+s\b", one)
+    assert "|" not in one + two
+    assert two.startswith("2 ")
 
 
 @pytest.fixture
@@ -48,7 +70,7 @@ def test_every_export_of_all_labels_is_the_same_table(kind, guessed, photos, tmp
         "image,label,labels", "five.jpeg,,", "one.jpg,,zebra", 'sub/deep/four.JPG,,"a, b"',
         'sub/three.jpg,,"a, b|traffic light|zebra"', "two.png,,zebra|猫",
     ]  # fmt: skip
-    assert "labels       7 that are all of 4 photos; 1 photos without any" in out
+    assert "labels       7 that are all of 4 photos; 1 photo without any" in out
 
 
 def test_class_folders_are_the_same_known_labels(photos, tmp_path, run):

@@ -30,7 +30,7 @@ def test_photos_beside_their_annotations_are_meant_first(put, imported):
     })  # fmt: skip
     rows, told = imported(source)
     assert rows == [row("train/1.jpg", labels=["cat"]), row("valid/1.jpg", labels=["dog"], split="val")]
-    assert told == "note  1 photos are there, and are not named: 1.jpg\n"
+    assert told == "note  1 photo is there, and is not named: 1.jpg\n"
 
 
 def test_one_split_alone_is_all_there_is(put, imported):
@@ -38,7 +38,7 @@ def test_one_split_alone_is_all_there_is(put, imported):
     rows, told = imported(source)
     assert rows == [row("1.jpg", labels=["cat"])]
     assert "all photos are of split val" in told
-    assert "1 categories have no annotation, and are no classes of the table: dog" in told
+    assert "1 category has no annotation, and is no class of the table: dog" in told
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_one_choice_each_is_what_is_known(put, imported):
     path, root = studio(put, task("/data/upload/2/12345678-a.jpg", said("cat")), task("b.jpg", said("dog")), task("c.jpg"))
     rows, told = imported(path, root=root)
     assert rows == [row("a.jpg", ["cat"]), row("b.jpg", ["dog"]), row("c.jpg")]
-    assert "1 tasks give their photo no label: c.jpg" in told
+    assert "1 task gives its photo no label: c.jpg" in told
 
 
 @pytest.mark.parametrize("kind", ["rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "keypointlabels"])
@@ -43,8 +43,8 @@ def test_annotators_who_disagree_are_told_and_skipped_annotations_are_not_read(p
     )  # fmt: skip
     rows, told = imported(path, root=root)
     assert rows == [row("a.jpg", ["cat"]), row("b.jpg", labels=["cat"]), row("c.jpg", labels=["cat"])]
-    assert "1 photos whose annotators disagree; what all of them say is known, and nothing else: a.jpg" in told
-    assert "1 annotations were skipped or cancelled, and are not read: task 2" in told
+    assert "1 photo whose annotators disagree; what all of them say is known, and nothing else: a.jpg" in told
+    assert "1 annotation was skipped or cancelled, and is not read: task 2" in told
 
 
 def test_predictions_are_known_labels_where_nobody_has_annotated(put, imported):

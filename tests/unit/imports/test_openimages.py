@@ -26,7 +26,7 @@ def test_verified_labels_are_known_and_refuted_ones_absent_wherever_their_rows_s
         row("train/a.jpg", ["Cat", "Dog (/m/3)"], ["Dog (/m/2)"]), row("train/b.jpg", absent=["Cat"]),
         row("validation/c.jpg", ["Cat"], split="val"),
     ]  # fmt: skip
-    assert "1 labels are verified, and refuted, and left unknown: Dog (/m/2) in c (" in told
+    assert "1 label is verified, and refuted, and left unknown: Dog (/m/2) in c (" in told
     assert "1 named, but there is no such photo: x (" in told  # nobody has all nine million
 
 

@@ -41,8 +41,8 @@ def test_photos_without_a_text_file_or_with_an_empty_one_are_kept_and_counted(pu
     source = put(**{"classes.txt": "cat\n", "1.jpg": None, "1.txt": f"0{BOX}", "2.jpg": None, "2.txt": "", "3.jpg": None})
     rows, told = imported(source)
     assert rows == [row("1.jpg", labels=["cat"]), row("2.jpg"), row("3.jpg")]
-    assert "1 text files are empty, and their photos have no labels in the table: 2.txt" in told
-    assert "1 photos have no text file, and no labels in the table: 3.jpg" in told
+    assert "1 text file is empty, and its photo has no labels in the table: 2.txt" in told
+    assert "1 photo has no text file, and no labels in the table: 3.jpg" in told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""What a run takes: time of its processes, time by the clock and memory, over all the times that it is begun or continued."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+import torch
+
+from aevlp import ranks
+from aevlp.reading import number
+from aevlp.training.memory import peak_memory_mb
+
+SECONDS, CPU_SECONDS, GPU_MEMORY = "perf/seconds", "perf/cpu_seconds", "perf/gpu_memory_peak_mb"
+PEAK = "perf/memory_peak_mb"
+
+
+class Cost:
+    """Counts from where it is made. What was lost with a process that was killed is not counted."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu_began = time.perf_counter(), cpu_seconds()
+        self._before: dict[str, float] | None = {}
+        if torch.cuda.is_initialized():  # an earlier run of this process
+            torch.cuda.reset_peak_memory_stats()
+
+    def go_on(self, before: Mapping[str, Any] | None) -> None:
+        """Add what `told` said in an earlier process of the run; None where it is not known, as of a run of an older version.
+
+        Raises:
+            ValueError: that is something else.
+        """
+        if before is not None and any(number(value) is None for value in before.values()):
+            raise ValueError("what it took is no number")
+        self._before = None if before is None else dict(before)
+
+    def told(self) -> dict[str, float]:
+        """Collective. Seconds are of all ranks' processes and their loaders, memory is that of this rank.
+
+        Time is left out where it is not known of all of the run, GPU memory where no GPU is used.
+        """
+        cpu = float(ranks.add_up(torch.tensor(cpu_seconds() - self._cpu_began, dtype=torch.float64)))
+        found = {PEAK: peak_memory_mb()}
+        if torch.cuda.is_initialized():
+            found[GPU_MEMORY] = torch.cuda.max_memory_allocated() / 2**20
+        before = self._before or {}
+        found = {name: max(value, before.get(name, 0.0)) for name, value in found.items()}
+        if self._before is not None:
+            passed = {SECONDS: time.perf_counter() - self._began, CPU_SECONDS: cpu}
+            found |= {name: value + before.get(name, 0.0) for name, value in passed.items()}
+        return found
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process, and of its children, living or ended, user and system."""
+    total = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue  # it ended between the two calls
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
