@@ -18,7 +18,7 @@ HARMFUL = re.compile(r"[^\n\x20-\x7e]")  # or not: what is beyond ASCII is looke
 
 def counted(number: int, one: str, form: str = "") -> str:
     """A number and what it counts, as "1 photo" or, with the form ",", "3,000 photos"; words that only add an s."""
-    return f"{number:{form}} {one}{'s' * (number != 1)}"
+    return f"{number:{form}} {one}{'' if number == 1 else 's'}"
 
 
 def are(number: int) -> str:

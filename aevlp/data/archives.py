@@ -119,9 +119,9 @@ def _take(archive: Archive, root: Path, console: Terminal) -> None:
         return
     by_hand = f"fetch it by hand to {given}, and the same command goes on with it"
     with part.open("ab") as file:
+        if take_lock(file) is False:
+            raise DataError(f"{part}: another process fetches it right now")
         try:
-            if take_lock(file) is False:
-                raise DataError(f"{part}: another process fetches it right now")
             if file.tell() < archive.size:
                 require_reachable(archive.url, archive.name, by_hand)
             with _progress(console, f"fetching {archive.name}", archive.size) as report:

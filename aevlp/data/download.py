@@ -27,8 +27,8 @@ def fetch(url: str, size: int, part: Path, file: IO[bytes], report: Callable[[in
     Beside it, `part`.etag keeps what the server calls the version that the bytes are of.
 
     Raises:
-        UnavailableError: the server breaks off again and again, or has no such file; what has come is kept.
-        DataError: the server has a file of another length, or this disk takes no more.
+        UnavailableError: the server breaks off again and again, has no such file or one of another length; what has come is kept.
+        DataError: this disk takes no more.
     """
     furthest, fruitless, problem = _end(file), 0, ""
     while _end(file) != size:
@@ -65,7 +65,7 @@ def _go_on(url: str, size: int, part: Path, file: IO[bytes], report: Callable[[i
     with _open(request) as answer:
         begin, total = _range(answer)
         if total not in (None, size):
-            raise DataError(f"{url}: the server has another file there, of {total:,} bytes instead of {size:,}")
+            raise UnavailableError(f"{url}: the server has another file there, of {total:,} bytes instead of {size:,}")
         if begin not in (0, there):
             _write(part, lambda: file.truncate(0))
             return
@@ -80,7 +80,9 @@ def _go_on(url: str, size: int, part: Path, file: IO[bytes], report: Callable[[i
         while chunk := answer.read1(_CHUNK):  # what is there: a slow server loses nothing at a break
             if _end(file) + len(chunk) > size:
                 _write(part, lambda: file.truncate(0))
-                raise DataError(f"{url}: the server sends more than the {size:,} bytes of this file; it has another one there")
+                raise UnavailableError(
+                    f"{url}: the server sends more than the {size:,} bytes of this file, so it has another one"
+                )
             _write(part, lambda chunk=chunk: file.write(chunk))  # type: ignore[misc]
             report(_end(file))
 

@@ -23,19 +23,21 @@ class Cost:
 
     def __init__(self) -> None:
         self._began, self._cpu_began = time.perf_counter(), cpu_seconds()
-        self._before: dict[str, float] | None = {}
+        self._before: dict[str, float] = {}
+        self._of_all = True  # of the run, and not only of what an older version, which did not count, left to do
         if torch.cuda.is_initialized():  # an earlier run of this process
             torch.cuda.reset_peak_memory_stats()
 
     def go_on(self, before: Mapping[str, Any] | None) -> None:
-        """Add what `told` said in an earlier process of the run; None where it is not known, as of a run of an older version.
+        """Add what `told` said in an earlier process of the run; None where an older version did not ask.
 
         Raises:
             ValueError: that is something else.
         """
-        if before is not None and any(number(value) is None for value in before.values()):
+        self._before = dict(before or {})
+        self._of_all = SECONDS in self._before
+        if any(number(value) is None for value in self._before.values()):
             raise ValueError("what it took is no number")
-        self._before = None if before is None else dict(before)
 
     def told(self) -> dict[str, float]:
         """Collective. Seconds are of all ranks' processes and their loaders, memory is that of this rank.
@@ -46,11 +48,10 @@ class Cost:
         found = {PEAK: peak_memory_mb()}
         if torch.cuda.is_initialized():
             found[GPU_MEMORY] = torch.cuda.max_memory_allocated() / 2**20
-        before = self._before or {}
-        found = {name: max(value, before.get(name, 0.0)) for name, value in found.items()}
-        if self._before is not None:
+        found = {name: max(value, self._before.get(name, 0.0)) for name, value in found.items()}
+        if self._of_all:
             passed = {SECONDS: time.perf_counter() - self._began, CPU_SECONDS: cpu}
-            found |= {name: value + before.get(name, 0.0) for name, value in passed.items()}
+            found |= {name: value + self._before.get(name, 0.0) for name, value in passed.items()}
         return found
 
 

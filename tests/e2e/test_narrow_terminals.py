@@ -18,7 +18,9 @@ from aevlp.config.loading import load_experiment
 from aevlp.layout import NONE
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import load_plan
+from aevlp.sweeps.confirmation import begin
 from aevlp.sweeps.ledger import WORDS
+from aevlp.sweeps.study_file import ConfirmConfig
 from aevlp.sweeps.summary import show
 from aevlp.sweeps.view import View
 from aevlp.terminal import Terminal
@@ -144,15 +146,18 @@ def test_a_study(both, tmp_path):
     words = ["trainer.learning_rate=0.0123456789", "labeler.negatives=on", "loss.alpha=[0.5,2.0]", f"x={LONG[:78]}"]
     trials = [hand_made.trial(90.0 + i, attrs={WORDS: words}) for i in range(3)]
     study = hand_made.study(tmp_path / "study", trials)
+    confirmation = begin(study, ConfirmConfig(seeds=2), 1)
+    while (repeat := confirmation.next_run(is_searched=True)) is not None:
+        confirmation.repeats.tell(repeat, 90.0)
     fits(both(lambda: show(study, Terminal())))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_trials_that_are_under_way(width):
     words = [f"{name}=0.0123456789" for name in hand_made.SPACE]
-    study = SimpleNamespace(study=SimpleNamespace(seeds=2))
     trials = [
-        SimpleNamespace(number=i, latest=91.25, epoch=3, seed_index=1, plan=study, began=0.0, words=words) for i in (11, 12)
+        SimpleNamespace(title=f"trial {i}", latest=91.25, epoch=3, seed_index=1, seeds=[0, 1], began=0.0, words=words)
+        for i in (11, 12)
     ]
     output = io.StringIO()
     with View("tiny", ["best/val_mAP"], Terminal(file=output, force_terminal=True, width=width, color_system=None)) as view:

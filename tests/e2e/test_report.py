@@ -46,6 +46,7 @@ def made(tmp_path_factory):
             for number, (name, seed) in enumerate(RUNS)
         ]
     hand_made.study(root / "runs" / "sweeps" / "tiny", hand_made.searched())
+    hand_made.confirmed(root / "runs" / "sweeps" / "tiny")
     page = root / "report.html"
     assert main(["report", str(root / "runs"), "-o", str(page)]) == 0
     text = page.read_text()
@@ -276,6 +277,9 @@ def reads_the_study(driver, data):
     facts = driver.find_element("css selector", "#studies dl").text
     assert "12 of 30: 10 complete, 2 pruned" in facts
     assert f"95.50 in trial {study['front'][0]}, +5.50 against the base (trial 0)" in facts
+    assert "89.50 ± 0.80 in trial 0, the best mean of 3" in facts
+    told = driver.find_element("css selector", "#studies table[aria-label='Best trials on fresh seeds'] tbody").text
+    assert told.splitlines()[1] == "12 89.10 ± 0.80 3 95.50 cannot be told from the first"
     heads = [cell.text for cell in driver.find_elements("css selector", "#studies table[aria-label='Best trials'] th")]
     assert heads[:3] == ["Setting", "Base", f"Trial {study['front'][0]}"]
     assert len(heads) == 2 + len(study["best"])

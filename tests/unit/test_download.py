@@ -282,12 +282,13 @@ def test_too_little_room_is_told_before_anything_is_fetched(server, voc, prepare
     assert prepared()[0] == 0
 
 
-def test_two_processes_do_not_write_into_one_file(server, voc, prepared, tmp_path):
+@pytest.mark.parametrize("there_already", [b"", b"abc"])
+def test_two_processes_do_not_write_into_one_file(there_already, server, voc, prepared, tmp_path):
     from aevlp.system import take_lock
 
     (tmp_path / "data").mkdir()
     with (tmp_path / "data" / f"{VOC}.part").open("ab") as file:
-        file.write(b"abc")
+        file.write(there_already)
         file.flush()
         assert take_lock(file)
         code, (line,), there = prepared()

@@ -313,7 +313,7 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
     assert said in output
     command = f"python run.py import {root}/labels.csv --root {root} --replace"
     assert (
-        "1 names are of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
+        "1 name is of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
         f"to take these: {command}\n"
     ) in output
     assert f"{root}/gone.png: listed in {root}/labels.csv:6, but there is no such file" in output

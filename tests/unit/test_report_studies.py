@@ -11,7 +11,7 @@ from aevlp.cli import main
 from aevlp.reporting.page import render
 from aevlp.reporting.report import report_data
 from aevlp.reporting.statistics import rank_correlation
-from aevlp.reporting.studies import study
+from aevlp.reporting.studies import CONFIRMED, study
 
 CONFIG = "name: {name}\nseed: 0\nloss: {{name: gpr}}\ntrainer: {{epochs: 1}}\n"
 
@@ -160,6 +160,23 @@ def test_a_damaged_study_is_shown_with_what_is_wrong(folder, content, problem):
     assert found["best"] == []
     assert [problem in line for line in found["problems"]] == ([] if problem is None else [True])
     assert render(data)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n", "{head}\n1,2\n", "{head}\nx,1,1,1,1,full,first\n", "{head}\n1,nan,1,1,1,full,first\n", "\xff"]
+)
+def test_what_fresh_seeds_said_is_shown_or_named_as_damaged(folder, text):
+    hand_made.confirmed(folder)
+    assert [(row["trial"], row["mean"], row["verdict"][:5]) for row in study(folder)["confirmed"]] == [
+        (0, 89.5, "first"), (12, 89.1, "canno"), (7, 80.0, "out a"),
+    ]  # fmt: skip
+    (folder / "confirmed.csv").write_bytes(text.replace("{head}", ",".join(CONFIRMED)).encode("latin-1"))
+    found = report_data([folder])
+    assert found["studies"][0]["confirmed"] == []
+    (problem,) = found["studies"][0]["problems"]
+    assert problem.startswith("confirmed.csv ")
+    assert found["studies"][0]["best"][0]["values"] == [95.5]
+    assert render(found)
 
 
 def test_a_damaged_study_file_and_hostile_names_are_only_text(folder):

@@ -7,6 +7,7 @@ import logging
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ def harmless(text):
 
 
 def test_one_thing_is_counted_in_the_singular():
-    found = [f"{counted(number, 'photo', ',')} {are(number)}" for number in (0, 1, 2, 3000)]
+    found = [f"{counted(number, 'photo', ',')} {are(number)}" for number in (0, 1, np.int64(2), 3000)]
     assert found == ["0 photos are", "1 photo is", "2 photos are", "3,000 photos are"]
 
 
