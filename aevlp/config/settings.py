@@ -40,7 +40,8 @@ class _Part:
     """
 
     def __init__(self, module: str):
-        self.path = _ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        place = _ROOT.joinpath(*module.split("."))
+        self.path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         self.tree = ast.parse(self.path.read_text(encoding="utf-8"))
         self.waiting = {name: statement for statement in self.tree.body for name in _names_bound(statement)}
         self.module = ModuleType(f"{module}:settings")

@@ -94,7 +94,8 @@ def test_what_only_reads_starts_without_torch(trained_run, tmp_path):
     program = f"""
 import sys
 from aevlp.cli import main
-for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--diff", "digits_gpr", "coco_em"],
+for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--exp", "folder_probe_gpr"],
+              ["show", "--diff", "digits_gpr", "coco_em"],
               ["compare", {str(trained_run)!r}], ["report", {str(trained_run)!r}, "-o", "page.html"], ["cache", "list"],
               ["import", "classes"]):
     assert main(words) == 0, words
