@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +91,7 @@ class Confirmation:
         """How it stands: the base and the best others."""
         base = base_trial(self.study)
         if base is None:
-            return Standing([], [], None)
+            return Standing([], [], None, math.inf)
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         chosen = [base]
         for trial in sorted(complete, key=self._order):

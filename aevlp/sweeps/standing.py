@@ -29,6 +29,19 @@ class Spread:
             return None
         return cls(math.sqrt(sum((len(group) - 1) * float(np.var(group, ddof=1)) for group in groups) / freedom), freedom)
 
+    @classmethod
+    def paired(cls, groups: Sequence[Sequence[float]]) -> Spread | None:
+        """The same without what a seed does to all settings alike, for values (K,n) of K settings on the same n seeds.
+
+        None where there are not two of both. Its margin for K = 2 is that of the paired t-test.
+        """
+        values = np.asarray(groups, dtype=np.float64)
+        freedom = (values.shape[0] - 1) * (values.shape[1] - 1)
+        if freedom < 1:
+            return None
+        left = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+        return cls(math.sqrt(float((left**2).sum()) / freedom), freedom)
+
     def half(self, runs: int) -> float:
         """Half the width of the 95 % interval (Student's t) of the mean of so many runs."""
         from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
@@ -65,6 +78,8 @@ class Standing:
     lacking: list[tuple[int, int]]
     """Trial and seed, from 0, of the runs that have to end before anything more can be said."""
     spread: Spread | None
+    margin: float
+    """A mean worse than the best by more than this, after the last seed that all had who were left, is not chance."""
 
     @property
     def first(self) -> Row | None:
@@ -75,8 +90,9 @@ class Standing:
 def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float | None, sign: int) -> Standing:
     """Compare trials, a fresh seed after the other.
 
-    After each seed, those go whose mean is worse than the best by more than `Spread.margin`. The base has all seeds from the
-    beginning, as its spread is the first there is.
+    After each seed, those go whose mean is worse than the best by more than `Spread.margin`: of the spread within a setting after
+    the first, and from the second on of what is left of it when the seeds, which all share, are taken out. The base has all seeds
+    from the beginning, as its spread is the first there is.
 
     Args:
         known: what runs there are, by trial, in the order that decides between equal ones.
@@ -89,7 +105,7 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
     groups[base] += [] if searched is None else [searched]
     kept, out = list(known), dict[int, tuple[int, str]]()
     lacking = [(base, index) for index in range(seeds) if index not in known[base]]
-    spread, had = Spread.of(groups.values()), dict.fromkeys(known, 0)
+    spread, had, limit = Spread.of(groups.values()), dict.fromkeys(known, 0), math.inf
     for index in range(0 if lacking else seeds):
         lacking = [(number, index) for number in kept if index not in known[number]]
         if lacking:
@@ -107,14 +123,15 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
         spread = Spread.of(groups.values())
         means = {number: sign * float(np.mean(_values(known[number], range(index + 1)))) for number in kept}
         kept.sort(key=lambda number: -means[number])  # a stable sort: equal ones stay in the order of the search
-        limit = math.inf if spread is None else spread.margin(index + 1)
+        apart = Spread.paired([_values(known[number], range(index + 1)) for number in kept]) or spread
+        limit = math.inf if apart is None else apart.margin(index + 1)
         late = [number for number in kept if means[kept[0]] - means[number] > limit]
         out |= {number: (index + 1, f"out after {index + 1} of {seeds} seeds") for number in late}
         kept = [number for number in kept if number not in late]
     had[base] = seeds
     ordered = kept + sorted(out, key=lambda number: -out[number][0])
     rows = [Row(one, tuple(_values(known[one], range(had[one]))), out.get(one, (0, ""))[1]) for one in ordered]
-    return Standing(rows, lacking, spread)
+    return Standing(rows, lacking, spread, limit)
 
 
 def _values(runs: Runs, indices: Iterable[int]) -> list[float]:

@@ -49,7 +49,8 @@ def test_the_winner_has_the_best_mean_of_all_that_had_every_seed_and_who_was_dro
         mine = values[TRIALS.index(row.trial)][: len(row.values)]
         assert row.values == tuple(mine)
     alike = [row for row in found.rows if not row.out]
-    assert all(found.first.mean - row.mean <= found.spread.margin(4) for row in alike)
+    assert all(found.first.mean - row.mean <= found.margin for row in alike)
+    assert all(found.first.mean - row.mean > found.margin for row in found.rows if row.out == "out after 4 of 4 seeds")
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -79,6 +80,26 @@ def test_the_margin_is_that_of_students_t_test():
     low, high = stats.t.interval(0.95, 5, first.mean(), first.std(ddof=1) / math.sqrt(6))
     assert 2 * alone.half(6) == pytest.approx(high - low, rel=1e-12)
     assert Spread.of([[1.0], []]) is None
+
+
+def test_what_a_seed_does_to_all_settings_tells_none_from_another():
+    first, second, common = np.random.default_rng(2).normal(size=(3, 6))
+    apart = Spread.paired([first, second])
+    shift = apart.margin(6) - (first - second).mean()
+    assert stats.ttest_rel(first + shift, second).pvalue == pytest.approx(0.05, abs=1e-12)
+    again = Spread.paired([first + 100 * common, second + 100 * common])
+    assert again.freedom == apart.freedom == 5
+    assert again.value == pytest.approx(apart.value, rel=1e-9)
+    assert Spread.paired([[1.0, 2.0]]) is Spread.paired([[1.0], [2.0]]) is None
+
+
+def test_seeds_that_move_all_alike_keep_nobody_who_is_worse_on_each():
+    rng = np.random.default_rng(4)
+    common, noise = rng.normal(0, 5, 3), rng.normal(0, 0.1, (2, 3))
+    known = {number: dict(enumerate(50 + common + noise[number] - number)) for number in (0, 1)}
+    found = stand(known | {2: dict(enumerate(50.02 + common))}, 3, base=0, searched=None, sign=1)
+    assert [(row.trial, bool(row.out)) for row in found.rows] == [(2, False), (0, False), (1, True)]
+    assert found.spread.value > 1
 
 
 def test_who_fails_cannot_win_and_if_all_do_nobody_does():
