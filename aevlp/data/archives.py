@@ -78,6 +78,7 @@ BY_HAND = {
   and then: prepare nuswide --root FOLDER""",
     "folder": "is photos of your own: there is nothing to download",
     "digits": "is drawn, not downloaded",
+    "scenes": "is drawn, not downloaded",
     "arrays": "is files of your own: there is nothing to download",
 }
 

@@ -27,6 +27,7 @@ from aevlp.input import open_file
 from aevlp.layout import Sheet
 from aevlp.system import usable_cores
 from aevlp.terminal import Terminal
+from aevlp.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         (first, *others), count = bad.values(), len(bad)
         for problem in others[:SHOWN]:
             console.note(problem)
-        raise DataError(f"{first}; {count} such image{'s' if count > 1 else ''} (all in {folder / FILE_NAME}): {REMEDY}")
+        raise DataError(f"{first}; {counted(count, 'such image')} (all in {folder / FILE_NAME}): {REMEDY}")
     console.say(f"next         {COMMAND} --exp {name}_gpr{_settings(name, root, folder)}")
     if own is not None:
         console.say(f"without GPU  {COMMAND} --exp folder_probe_gpr{_settings(name, root, folder)}")

@@ -18,7 +18,7 @@ from aevlp.masking import mask
 from aevlp.output import output_file
 from aevlp.reading import read_bytes, read_json
 from aevlp.runs.collect import Run, collect, require_runs
-from aevlp.text import say
+from aevlp.text import counted, say
 
 HIDDEN = "PATH"
 LEFT_OUT = "photos, their names, scores and labels of single photos, weights, plugins, changes to the code, W&B settings"
@@ -50,9 +50,8 @@ def write_bundle(paths: list[Path], target: Path) -> None:
                     continue
                 archive.writestr(zipfile.ZipInfo(f"{name}/{file}", _EARLIEST), content, zipfile.ZIP_DEFLATED)
                 held[file] += 1
-    count = len(found.runs)
     say(
-        f"bundle   {target}  {target.stat().st_size / 1e6:.1f} MB, {count} run{'s' if count != 1 else ''}",
+        f"bundle   {target}  {target.stat().st_size / 1e6:.1f} MB, {counted(len(found.runs), 'run')}",
         f"holds    {', '.join(f'{file} ({number})' for file, number in held.items())}",
         f"without  {LEFT_OUT}",
         f"hidden   paths of this machine, which read {HIDDEN}",

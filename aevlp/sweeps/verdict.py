@@ -6,7 +6,8 @@ from optuna.trial import FrozenTrial
 
 from aevlp.layout import NONE, Sheet
 from aevlp.sweeps.confirmation import Confirmation
-from aevlp.sweeps.standing import Row
+from aevlp.sweeps.standing import Row, Standing
+from aevlp.text import counted
 
 FIRST, ALIKE = "first", "cannot be told from the first"
 
@@ -26,12 +27,13 @@ def describe_noise(confirmation: Confirmation | None) -> str:
 
 def describe(confirmation: Confirmation, trial: FrozenTrial) -> str:
     """Mean and interval of a trial on its fresh seeds; empty where it has none."""
-    row = next((row for row in confirmation.look().rows if row.trial == trial.number and row.values), None)
+    standing = confirmation.look()
+    row = next((row for row in standing.rows if row.trial == trial.number and row.values), None)
     if row is None:
         return ""
-    half = _half(confirmation, row)
+    half = _half(standing, row)
     interval = "" if half is None else f" ± {half:.2f} (95 %)"
-    seeds = f"{len(row.values)} fresh seed{'s' * (len(row.values) > 1)}"
+    seeds = counted(len(row.values), "fresh seed")
     return f"{row.mean:.2f}{interval} on {seeds}, by {confirmation.labels} labels; {trial.values[0]:.2f} in the search"
 
 
@@ -66,7 +68,7 @@ def rows(confirmation: Confirmation) -> list[tuple[int, float, float | None, int
     for row in (row for row in standing.rows if row.values):
         verdict = "under way" if standing.lacking else row.out or (FIRST if row is standing.first else ALIKE)
         searched = trials[row.trial].values[0]
-        found.append((row.trial, row.mean, _half(confirmation, row), len(row.values), searched, confirmation.labels, verdict))
+        found.append((row.trial, row.mean, _half(standing, row), len(row.values), searched, confirmation.labels, verdict))
     return found
 
 
@@ -74,6 +76,5 @@ def _short(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def _half(confirmation: Confirmation, row: Row) -> float | None:
-    spread = confirmation.look().spread
-    return None if spread is None else spread.half(len(row.values))
+def _half(standing: Standing, row: Row) -> float | None:
+    return None if standing.spread is None else standing.spread.half(len(row.values))

@@ -11,6 +11,7 @@ from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.machine import Machine
+from aevlp.text import counted
 from aevlp.tracking.base import duration
 from aevlp.training.cards import Card
 from aevlp.training.dry_run import UNCOUNTED, Rehearsal, count_views, rehearse
@@ -107,7 +108,7 @@ class Estimate:
         known = [found for found in self._rehearsals.values() if isinstance(found, Rehearsal)]
         memory = max(found.memory_mb for found in known)
         all_memory = f", {workers * memory:,.0f} MB for {workers} at a time" if workers > 1 else ""
-        rehearsals = f"{len(known)} rehearsal{'s' * (len(known) != 1)} of two steps and one validation batch, on this machine"
+        rehearsals = f"{counted(len(known), 'rehearsal')} of two steps and one validation batch, on this machine"
         rests = [("rests on", f"{rehearsals}; runs alike in data, model, batch, encoder and grid share one")]
         if self.card is not None:
             at_a_time = f" on {self.card.name}" + (f", {workers} at a time, a card each" if workers > 1 else "")
