@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Sequence
 
 from aevlp.masking import mask
 
@@ -17,13 +18,18 @@ HARMFUL = re.compile(r"[^\n\x20-\x7e]")  # or not: what is beyond ASCII is looke
 
 
 def counted(number: int, one: str, form: str = "") -> str:
-    """A number and what it counts, as "1 photo" or, with the form ",", "3,000 photos"; words that only add an s."""
-    return f"{number:{form}} {one}{'' if number == 1 else 's'}"
+    """A number and what it counts, as "1 photo" or, with the form ",", "3,000 photos"; words that add an s, or es after an s."""
+    return f"{number:{form}} {one}" + ("" if number == 1 else "es" if one.endswith("s") else "s")
 
 
 def are(number: int) -> str:
     """The verb after `counted`."""
     return "is" if number == 1 else "are"
+
+
+def listed(words: Sequence[str], most: int) -> str:
+    """The first words, and how many there are beyond them."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from aevlp.data.prompt_names import FILE
 from aevlp.data.table import BETWEEN, SPLITS, Row
-from aevlp.text import are, counted
+from aevlp.text import are, counted, listed
 
 FEW = 10  # training photos of a class; below that, average precision is noise and a head hardly learns
 SLIPS = 2  # photos of a word that may be a misspelling
@@ -35,13 +35,13 @@ def advice(
     train = dict(zip(class_names, counts["train"], strict=True))
     shown = {word for row in parts["train"] for word in row.labels}
     if missing := [name for name in class_names if not train[name] and name not in shown]:
-        yield f"no training photo of {_some(missing)}: nothing is learnt of such"
+        yield f"no training photo of {listed(missing, SHOWN)}: nothing is learnt of such"
     if unobserved := [name for name in class_names if not train[name] and name in shown]:
-        yield f"no training photo has the known label {_some(unobserved)}: of such only pseudo-labels are learnt"
+        yield f"no training photo has the known label {listed(unobserved, SHOWN)}: of such only pseudo-labels are learnt"
     yield from _misspelt(Counter(word for row in rows for word in row.words))
     few = [f"{name} ({train[name]})" for name in class_names if 0 < train[name] < FEW]
     if few:
-        yield f"fewer than {FEW} training photos: {_some(few)}"
+        yield f"fewer than {FEW} training photos: {listed(few, SHOWN)}"
     yield from _other_splits(parts, class_names, counts)
     steps = EPOCHS * math.ceil(len(parts["train"]) / BATCH)
     if steps < FEW_STEPS:
@@ -52,7 +52,7 @@ def advice(
             f"--set trainer.epochs={epochs} trainer.patience=null trainer.max_drop=null or trainer.learning_rate=1e-4"
         )
     yield from _known(rows, len(class_names))
-    read = _some(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)
+    read = listed(["a photo of a " + name.replace("_", " ") for name in prompt_names], 3)
     yield f"CLIP reads the labels as: {read}; for other words write lines class,words into {FILE}"
 
 
@@ -65,7 +65,8 @@ def _misspelt(counts: Counter[str]) -> Iterator[str]:
         for other in often if counts[other] >= 3 * counts[word] and _is_one_slip(word, other)
     ]  # fmt: skip
     if found:
-        yield f"may be a misspelling: {_some(found)}; mend it in the table. {CLASSES}, a list of the classes, has such refused"
+        names = listed(found, SHOWN)
+        yield f"may be a misspelling: {names}; mend it in the table. {CLASSES}, a list of the classes, has such refused"
 
 
 def _is_one_slip(word: str, other: str) -> bool:
@@ -96,7 +97,7 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: d
         missing = [name for name, count in zip(class_names, counts[split], strict=True) if not count]
         if parts[split] and missing:
             remedy = f"give some {split} in the column split, or label more"
-            yield f"no {title} photo of {_some(missing)}: how well such are found is not measured there; {remedy}"
+            yield f"no {title} photo of {listed(missing, SHOWN)}: how well such are found is not measured there; {remedy}"
         if not all(row.tells_all(len(class_names)) for row in parts[split]):
             number = len(parts[split])
             photos, their = f"the {counted(number, f'{title} photo')} {are(number)}", "its" if number == 1 else "their"
@@ -118,7 +119,3 @@ def _known(rows: list[Row], num_classes: int) -> Iterator[str]:
     absent = sum(len(row.absent) for row in rows)
     if absent:
         yield f"{counted(absent, 'known absence')}: each is a negative in training, whatever the loss makes of unknown labels"
-
-
-def _some(words: list[str], count: int = SHOWN) -> str:
-    return ", ".join(words[:count]) + (f" and {len(words) - count} more" if len(words) > count else "")

@@ -91,4 +91,4 @@ def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray
     return crops, digits[samples]
 
 
-DRAWINGS = Drawings(CLASS_NAMES, draw_crops)
+DRAWINGS = Drawings(CLASS_NAMES, "digit", draw_scenes, draw_crops)

@@ -22,9 +22,13 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Drawings:
-    """A data set's own way to draw: what its network's weights are trained on."""
+    """A data set's own way to draw: what its weights are trained on."""
 
     class_names: Sequence[str]
+    noun: str
+    """What one of its objects is called in prompts."""
+    draw_scenes: Callable[[str, int, int], Scenes]
+    """Scenes of (split, count, seed)."""
     draw_crops: Callable[[str, int, int, int], tuple[np.ndarray, np.ndarray]]
     """Pictures (count,side,side,3) uint8 of one object each, and its class (count,), of (split, count, side, seed)."""
 

@@ -27,7 +27,7 @@ from aevlp.input import open_file
 from aevlp.layout import Sheet
 from aevlp.system import usable_cores
 from aevlp.terminal import Terminal
-from aevlp.text import counted
+from aevlp.text import are, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +177,7 @@ def _check(console: Terminal, images: ImageFiles, look: Callable[[int, Tensor], 
         bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done), look)
     console.say(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     for change, count in images.changes.items():
-        console.note(f"{count} {'is' if count == 1 else 'are'} {change}")
+        console.note(f"{count} {are(count)} {change}")
     if tiny:
         names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
         console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")

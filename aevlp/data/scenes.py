@@ -7,7 +7,7 @@ an evaluation scene, and nothing else by its hand, is seen in training. Sources 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ STRAY = 0.15  # share of things that belong to no kind: any class, as likely as 
 MAX_OVERLAP = 0.3  # of the smaller box: what lies below stays more than half visible
 
 _COUNTS, _COUNT_SHARES = (1, 2, 3, 4, 5, 6), (0.10, 0.20, 0.25, 0.20, 0.15, 0.10)
-_SIDES, _SIDE_SHARES = (14, 18, 24, 32, 44), (0.15, 0.30, 0.30, 0.18, 0.07)
+_SIDES, _SIDE_SHARES = (18, 24, 32, 44), (0.25, 0.35, 0.25, 0.15)
 _DRAWINGS = Path(__file__).resolve().parents[1] / "assets" / "scenes" / "drawings.npz"
 
 
@@ -145,18 +145,23 @@ def draw_scenes(split: str, count: int, seed: int = 1200, stray: float = STRAY) 
 
 
 def draw_crops(split: str, count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (count,side,side,3) uint8 of one drawing of `split` each, and its class (count,); classes are equally likely."""
+    """Pictures (count,side,side,3) uint8 of one drawing of `split` each, clutter behind it, and its class (count,).
+
+    Classes are equally likely. Sides reach from two thirds of the smallest thing of a scene to the largest.
+    """
     icons = _icons_by_class(split)
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     classes = rng.integers(len(CLASS_NAMES), size=count)
     crops = np.empty((count, side, side, 3), dtype=np.uint8)
     for crop, thing in zip(crops, classes, strict=True):
         canvas = _background(rng, side)
-        size = int(rng.integers(min(_SIDES), min(max(_SIDES), side) + 1))
-        x, y = (int(corner) for corner in rng.integers(side - size + 1, size=2))
-        _paste(canvas[y : y + size, x : x + size], icons[thing][rng.integers(len(icons[thing]))], rng)
+        clutter = [(_clutter(), 30)] * int(rng.integers(3))
+        for masks, largest in [*clutter, (icons[thing], min(max(_SIDES), side))]:
+            size = int(rng.integers(12, largest + 1))
+            x, y = (int(corner) for corner in rng.integers(side - size + 1, size=2))
+            _paste(canvas[y : y + size, x : x + size], masks[rng.integers(len(masks))], rng)
         crop[:] = np.clip(canvas, 0, 255)
     return crops, classes
 
 
-DRAWINGS = Drawings(CLASS_NAMES, draw_crops)
+DRAWINGS = Drawings(CLASS_NAMES, "thing", partial(draw_scenes, stray=1.0), draw_crops)

@@ -116,6 +116,7 @@ def _without_paths(data: Any) -> Any:
 
 def _hidden(text: str) -> str:
     """The text without what may be a path of this machine: of one that is relative, if it is there or has several folders."""
-    if re.fullmatch(r"[^\s:=]+/[^\s:=]+", text) and (text.count("/") > 1 or os.path.lexists(text)):
+    several = text.count("/") > 1 and re.fullmatch(r"[^\s:=]+/[^\s:=]+", text)
+    if several or ("/" in text and os.path.lexists(text)):
         return HIDDEN
     return _PATH.sub(HIDDEN, text)

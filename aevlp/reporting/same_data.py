@@ -7,6 +7,7 @@ from typing import Any
 
 from aevlp.data.fingerprint import TITLES
 from aevlp.runs.collect import Run
+from aevlp.text import listed
 
 NAMED = 3  # of those that are told of in one line
 
@@ -22,7 +23,7 @@ def data_notes(runs: Mapping[str, Run], baseline: str) -> list[str]:
     for name, run in runs.items():
         if _dataset(run, "name") == _dataset(against, "name") and run.data_fingerprint != against.data_fingerprint:
             others.setdefault(_difference(run, against, baseline), []).append(name)
-    return [f"{listed(names)}: {what}" for what, names in others.items() if what]
+    return [f"{listed(names, NAMED)}: {what}" for what, names in others.items() if what]
 
 
 def _difference(run: Run, against: Run, baseline: str) -> str:
@@ -56,8 +57,3 @@ def _alike(run: Run, against: Run, key: str) -> bool:
 def _dataset(run: Run, key: str) -> Any:
     section = run.config.get("dataset")
     return section.get(key) if isinstance(section, dict) else None
-
-
-def listed(names: list[str]) -> str:
-    """The first names, and how many there are beyond them."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

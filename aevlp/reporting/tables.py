@@ -13,8 +13,9 @@ from aevlp.reading import number
 from aevlp.reporting.caveats import caveats
 from aevlp.reporting.comparison import choose_baseline, is_bound, settings_of
 from aevlp.reporting.naming import name_groups
-from aevlp.reporting.same_data import listed, protocol
+from aevlp.reporting.same_data import NAMED, protocol
 from aevlp.reporting.statistics import Group
+from aevlp.text import listed
 
 TRAINING_ALONE = ("dataset.train_labels", "dataset.image_size", "dataset.flip")  # say nothing of what is judged
 
@@ -139,7 +140,8 @@ def _note(title: str, groups: list[Group], fact: Callable[[Group], tuple[Any, st
             found.setdefault(key, (str(text), []))[1].append(group.name)
     texts = [text for text, _ in found.values()]
     told = "; ".join(
-        f"{text}{f', set {key[:6]}' if texts.count(text) > 1 else ''} ({listed(names)})" for key, (text, names) in found.items()
+        f"{text}{f', set {key[:6]}' if texts.count(text) > 1 else ''} ({listed(names, NAMED)})"
+        for key, (text, names) in found.items()
     )
     return f"rows differ in {title}: {told}" if len(found) > 1 else ""
 

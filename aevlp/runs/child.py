@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +19,7 @@ from aevlp.config.errors import WORKER_DIED
 from aevlp.folders import checkout
 
 OUTPUT = "output.log"
+SAME_FAILURES = 3
 
 
 def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -40,6 +42,16 @@ class Failure:
     reason: str
     may_pass: bool
     """Whether another attempt may come further: it was killed or crashed, instead of failing by what it was told."""
+
+
+def fail_alike(reasons: Sequence[str | None]) -> bool:
+    """Whether the last SAME_FAILURES runs failed for one reason, such as a full disk, which no other run would escape.
+
+    Args:
+        reasons: of each run that has ended; None or empty of one that did not fail.
+    """
+    latest = reasons[-SAME_FAILURES:]
+    return len(latest) == SAME_FAILURES and bool(latest[0]) and len(set(latest)) == 1
 
 
 def why(code: int, run: Path) -> Failure:

@@ -25,7 +25,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 POLL_SECONDS = 0.2
 WAIT_SECONDS = 2.0  # for another process that is at the same run
 STOP_SECONDS = 120.0
-SAME_FAILURES = 3
 
 
 @dataclass
@@ -65,9 +64,9 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
             if stop.signal_number is not None:
                 _stop(running)
                 raise RunStopped(stop.signal_number)
-            if _fail_alike(reasons):
+            if child.fail_alike(reasons):
                 for job in waiting:
-                    job.failure = f"not begun, as {SAME_FAILURES} runs failed alike"
+                    job.failure = f"not begun, as {child.SAME_FAILURES} runs failed alike"
                 waiting.clear()
             pause = POLL_SECONDS
             for slot in range(machine.workers):
@@ -133,11 +132,6 @@ def _outcome(job: Job, took: float | None) -> str:
 
 def _name(job: Job) -> str:
     return f"{job.title}, seed {job.config.seed}"
-
-
-def _fail_alike(reasons: list[str | None]) -> bool:
-    latest = reasons[-SAME_FAILURES:]
-    return len(latest) == SAME_FAILURES and latest[0] is not None and len(set(latest)) == 1
 
 
 def _stop(running: dict[int, _Running]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from aevlp.layout import NONE, Sheet
 from aevlp.reporting.sheets import neutral, value
 from aevlp.suites import cost
-from aevlp.suites.grid import grid_sheet
+from aevlp.suites.grid import grid_records, grid_sheet
 from aevlp.suites.measure import METRICS
 from aevlp.text import counted
 
@@ -110,6 +110,9 @@ def as_csv(data: dict[str, Any]) -> str:
     """One row a method, with unrounded numbers."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    if data["grid"]:
+        writer.writerows(grid_records(data["grid"]))
+        return text.getvalue()
     parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
     writer.writerow([
         "rank", "method", "adapted", "experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts),

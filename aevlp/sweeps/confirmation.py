@@ -10,7 +10,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, counted, first_attempt, remaining
+from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, ended_for_good, first_attempt, remaining
 from aevlp.sweeps.standing import Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 
@@ -125,11 +125,11 @@ class Confirmation:
     @property
     def num_done(self) -> int:
         """Runs that have ended for good."""
-        return len(counted(self.repeats.get_trials(deepcopy=False)))
+        return len(ended_for_good(self.repeats.get_trials(deepcopy=False)))
 
     def _by_trial(self) -> dict[int, dict[int, float | None]]:
         found: dict[int, dict[int, float | None]] = {}
-        for trial in counted(self.repeats.get_trials(deepcopy=False)):
+        for trial in ended_for_good(self.repeats.get_trials(deepcopy=False)):
             number, index = _key(trial)
             if number is not None and index is not None and index < self.config.seeds:
                 found.setdefault(number, {})[index] = trial.value if trial.state == TrialState.COMPLETE else None

@@ -10,7 +10,7 @@ import optuna
 from aevlp.config.errors import ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.sweeps.confirmation import find, num_runs
-from aevlp.sweeps.ledger import counted
+from aevlp.sweeps.ledger import ended_for_good
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
 from aevlp.sweeps.storage import storage_errors
@@ -33,7 +33,7 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
     plan.data  # noqa: B018  absent data are told first
     with storage_errors(storage or study_folder(name)):
         study = find_study(plan, name, storage, console.say)
-        done = 0 if study is None else len(counted(study.get_trials(deepcopy=False)))
+        done = 0 if study is None else len(ended_for_good(study.get_trials(deepcopy=False)))
         fresh = _fresh_runs(plan, study, trials, done)
     left = max(0, trials - done)
     seeds = plan.study.seeds

@@ -21,7 +21,7 @@ CONFIRMS, ROUND, LABELS = "confirms", "round", "labels"
 """Of a run on a fresh seed: the trial it repeats, which of the fresh seeds it has, from 0, and what labels judge it."""
 
 
-def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+def ended_for_good(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that have ended for good: complete, pruned, or failed and not to be tried again."""
     return [trial for trial in remaining(trials) if trial.state.is_finished()]
 

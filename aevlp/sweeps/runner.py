@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
+from aevlp.runs import child
 from aevlp.sweeps.confirmation import Confirmation, num_runs
-from aevlp.sweeps.ledger import REASON, SURPLUS, counted, is_surplus, reap, try_again
+from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.repeat import Repeat
 from aevlp.sweeps.summary import best_of_search, write_csv
@@ -25,7 +26,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
 REAP_SECONDS = 60.0
-SAME_FAILURES = 3
 
 
 class Runner:
@@ -57,13 +57,13 @@ class Runner:
         with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
             self._reap(is_alone=_alone(presence))
             most = num_runs(self.confirmation.config, self.wanted) if self.confirmation is not None else 0
-            self.view.begin(self.wanted, len(counted(self._trials())), most, self._noise)
+            self.view.begin(self.wanted, len(ended_for_good(self._trials())), most, self._noise)
             next_reap = time.monotonic() + REAP_SECONDS
             while True:
                 if stop.signal_number is not None and self.signal is None:
                     self._stop_all(stop.signal_number)
                 late = until is not None and time.monotonic() > until
-                over = self.signal is not None or late or self._fails_always()
+                over = self.signal is not None or late or child.fail_alike(self._reasons)
                 while not over and len(self.running) < self.machine.workers and self._ask():
                     if self.in_process:
                         break
@@ -79,12 +79,13 @@ class Runner:
         write_csv(self.study, self.folder)
         if self.signal is not None:
             raise RunStopped(self.signal)
-        if self._fails_always():
+        if child.fail_alike(self._reasons):
             raise TrainingError(
-                f"the last {SAME_FAILURES} trials failed alike: {self._reasons[-1]}; mend that, and the same command continues"
+                f"the last {child.SAME_FAILURES} trials failed alike: {self._reasons[-1]}; mend that, and the same command "
+                "continues"
             )
         self._require_one()
-        ended = len(counted(self._trials()))
+        ended = len(ended_for_good(self._trials()))
         if ended < self.wanted:
             self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
         elif self.confirmation is not None and self.confirmation.look().lacking:
@@ -103,7 +104,7 @@ class Runner:
     def _ask(self) -> bool:
         """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""
         trials = self._trials()
-        ended, running = len(counted(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
+        ended, running = len(ended_for_good(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
         if self.confirmation is not None:
             repeat = self.confirmation.next_run(is_searched=ended >= self.wanted and not running)
             if repeat is not None:
@@ -150,7 +151,7 @@ class Runner:
             again = try_again(study, frozen, reason, is_retry=outcome.state == "crashed")
         if not again:
             self._reasons.append(outcome.reason if outcome.state in ("failed", "crashed") else "")
-        ended = len(counted(self._trials()))
+        ended = len(ended_for_good(self._trials()))
         confirmed = 0 if self.confirmation is None else self.confirmation.num_done
         self.view.ended(trial, outcome, again=again, ended=ended, best=self._best(), confirmed=confirmed)
         noise, self._noise = self._noise, describe_noise(self.confirmation)
@@ -161,11 +162,6 @@ class Runner:
             remove_checkpoints(self.study, self.folder, {one.number for one in best_of_search(self.study)})
             if self.confirmation is not None:
                 remove_checkpoints(self.confirmation.repeats, self.folder, set())
-
-    def _fails_always(self) -> bool:
-        """Whether the latest trials failed for the same reason, such as a full disk, which no other values would cure."""
-        latest = self._reasons[-SAME_FAILURES:]
-        return len(latest) == SAME_FAILURES and bool(latest[0]) and len(set(latest)) == 1
 
     def _best(self) -> optuna.trial.FrozenTrial | None:
         if len(self.plan.metrics) > 1:
@@ -182,7 +178,7 @@ class Runner:
             worker.stop()
 
     def _require_one(self) -> None:
-        trials = counted(self._trials())
+        trials = ended_for_good(self._trials())
         if trials and not any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials):
             raise TrainingError(f"no trial came to its end; the last one: {trials[-1].user_attrs.get(REASON, 'unknown')}")
 

@@ -18,9 +18,10 @@ from aevlp.layout import NONE, Sheet
 from aevlp.reporting.studies import CONFIRMED
 from aevlp.sweeps import verdict
 from aevlp.sweeps.confirmation import find
-from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, counted
+from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, ended_for_good
 from aevlp.sweeps.study import MARK
 from aevlp.terminal import Terminal
+from aevlp.text import counted
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
           TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
@@ -180,13 +181,13 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
     console = console or Terminal()
     metrics: list[str] = study.user_attrs[MARK]["metrics"]
     trials = study.get_trials(deepcopy=False)
-    ended = counted(trials)
+    ended = ended_for_good(trials)
     counts = [
         f"{sum(t.state == state for t in ended)} {STATES[state]}"
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     ]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    console.tell(f"study {study.study_name}: {len(ended)} trials ({', '.join(counts)}), {running} running")
+    console.tell(f"study {study.study_name}: {counted(len(ended), 'trial')} ({', '.join(counts)}), {running} running")
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     best = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]

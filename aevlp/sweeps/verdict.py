@@ -40,10 +40,12 @@ def describe(confirmation: Confirmation, trial: FrozenTrial) -> str:
 def describe_others(confirmation: Confirmation) -> str:
     """Which trials cannot be told from the first; or that it is not known yet."""
     standing = confirmation.look()
-    if standing.lacking:
+    if standing.lacking or not standing.rows:
         return "not confirmed yet, so this may be the luckiest of all: the same `sweep run` goes on with the confirmation"
     if standing.first is None:
-        return "not confirmed: every run on a fresh seed has failed"
+        return "not confirmed: no trial came through all fresh seeds, so this is the best of the search"
+    if len(standing.rows) == 1:
+        return "there is no other trial to compare it with"
     alike = [str(row.trial) for row in standing.rows[1:] if not row.out]
     if not alike:
         return "every other one is worse than chance explains"

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from aevlp.layout import Sheet, lay_out
 from aevlp.terminal import Terminal
+from aevlp.text import counted
 from aevlp.tracking.base import duration
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class View:
     def begin(self, wanted: int, ended: int, fresh: int = 0, noise: str = "") -> None:
         """Say what is ahead: trials in all, those done, and at most how many runs on fresh seeds; and the noise, where known."""
         self._wanted, self._ended, self._ended_before, self._fresh = wanted, ended, ended, fresh
-        more = f", then at most {fresh} runs on fresh seeds to confirm the best" if fresh else ""
-        self.say(f"study {self.name}: {wanted} trials, {ended} of them done{more}; objective {', '.join(self.metrics)}")
+        more = f", then at most {counted(fresh, 'run')} on fresh seeds to confirm the best" if fresh else ""
+        self.say(
+            f"study {self.name}: {counted(wanted, 'trial')}, {ended} of them done{more}; objective {', '.join(self.metrics)}"
+        )
         if noise:
             self.say(noise)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.text import printable
+from aevlp.text import counted, printable
 from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
 from aevlp.tracking.epoch_table import MISSING, Column, Result, cells, columns, header, results, warning
 
@@ -66,9 +66,9 @@ class ConsoleTracker(Tracker):
         if isinstance(self.console.file, io.TextIOWrapper):
             self.console.file.reconfigure(errors="replace")  # a terminal without UTF-8 must not stop a run
         self._print(f"[bold]{_plain(run.experiment)}[/bold]  [dim]{_plain(run.run_id)}[/dim]")
-        epochs, steps = _count(run.num_epochs, "epoch"), _count(run.steps_per_epoch, "step")
+        epochs, steps = counted(run.num_epochs, "epoch"), counted(run.steps_per_epoch, "step")
         continued = "" if run.resumed_step is None else f", continued from step {run.resumed_step}"
-        self._print(f"{epochs} of {steps}, {_count(len(run.class_names), 'class')}{continued}")
+        self._print(f"{epochs} of {steps}, {counted(len(run.class_names), 'class')}{continued}")
         self._print_line("run folder", shown_path(run.run_dir))
         if self.console.is_interactive and self.console.file.isatty():
             from rich.live import Live
@@ -224,7 +224,3 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")

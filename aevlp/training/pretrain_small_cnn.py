@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=NUM_CROPS)
     parser.add_argument("--epochs", type=int, default=NUM_EPOCHS)
     arguments = parser.parse_args()
+    if arguments.crops < BATCH_SIZE or arguments.epochs < 1:
+        parser.error(f"--crops takes {BATCH_SIZE} or more, a batch of them, and --epochs 1 or more")
     train(DATASETS[arguments.dataset], arguments.out, arguments.seed, arguments.crops, arguments.epochs)
 
 

@@ -22,9 +22,10 @@ from aevlp.metrics import average_precision_per_class, mean_over_classes, num_oc
 from aevlp.reading import number
 from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
+from aevlp.text import listed
 from aevlp.tracking import Tracker
 from aevlp.training.cost import Cost
-from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, of_best_epoch, pseudo_figures, split_figures
+from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, lost_classes, of_best_epoch, pseudo_figures, split_figures
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
 from aevlp.training.task import Task
@@ -110,7 +111,7 @@ class Trainer:
         first = self.progress.step - len(losses) + 1
         broken = [first + i for i, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
-            steps = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+            steps = listed([str(step) for step in broken], 5)
             raise TrainingError(
                 f"the loss is not finite at step {steps} (looked at steps {first} to {self.progress.step}); {_REMEDY}"
             )
@@ -197,6 +198,8 @@ class Trainer:
                 mean = mean_over_classes(precisions)
                 summary |= {"test/mAP": number(mean), "test/mAP_classes": num_occurring(test.targets)}
                 self.folder.write_per_class(self.data, precisions)
+                if note := lost_classes(self.data.class_names, test.targets, precisions):
+                    self.tracker.message(note)
         return summary
 
     def keep_test_scores(self, test: Split, logits: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
-from aevlp.text import say
+from aevlp.text import counted, say
 from aevlp.verbs._labels_file import add_labels_file, given_labels_file
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"left out  {problem}", error=True)
     count, listed = len(found.images) + len(found.closed) - len(bad), "" if output is None else f" ({output}.quarantine.csv)"
     left_out, where = f", {len(bad)} left out{listed}" if bad else "", "" if output is None else f": {output}"
-    say(f"{count} image{'' if count == 1 else 's'} scored{left_out}{where}", error=output is None)
+    say(f"{counted(count, 'image')} scored{left_out}{where}", error=output is None)
     if arguments.threshold is None:
         for line in _thresholds_told(trained):
             say(line, error=output is None)
@@ -77,13 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _thresholds_told(trained: Trained) -> Iterator[str]:
     """By what the labels were chosen, and how far that can be trusted."""
     labels = trained.validated_on
-    chosen_on = "" if labels is None else f", chosen on {len(labels)} validation photo{'' if len(labels) == 1 else 's'}"
+    chosen_on = "" if labels is None else f", chosen on {counted(len(labels), 'validation photo')}"
     yield f"labels by the run's thresholds{chosen_on}; --threshold 0.5 sets one"
     few = 0 if labels is None else int(((labels > 0).sum(axis=0) < FEW).sum())
     if labels is not None and few:
-        yield (
-            f"note  {few} of {labels.shape[1]} classes have fewer than {FEW} of these photos: thresholds from so few are chance"
-        )
+        which = f"{few} of {labels.shape[1]} classes {'has' if few == 1 else 'have'} fewer than {FEW} of these photos"
+        yield f"note  {which}: thresholds from so few are chance"
 
 
 def _passed_over(names: list[str]) -> str:

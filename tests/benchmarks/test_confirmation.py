@@ -1,9 +1,9 @@
-"""What a study gives away by its choice, with and without confirmation at equal cost: ten studies of short runs on digit scenes.
+"""What a study gives away by its choice, with and without confirmation at equal cost: ten studies of short runs on drawn scenes.
 
-Not part of the default run: `pytest -n 0 -s tests/benchmarks/test_confirmation.py` prints the table, in a minute. The sampler and
-the confirmation are those of a study; its runs are looked up in confirmation.csv, real runs of `digits_gpr` on few scenes:
-4 epochs of 160 scenes of 32 pixels, 20 settings with 7 seeds each. `python tests/benchmarks/test_confirmation.py` trains those
-that the file lacks, at a CPU second each.
+Not part of the default run: `pytest -n 0 -s tests/benchmarks/test_confirmation.py` prints a table a dataset, in two minutes. The
+sampler and the confirmation are those of a study; its runs are looked up in confirmation_*.csv, real runs of `digits_gpr` and
+`scenes_gpr` on few scenes, 20 settings with 7 seeds each. `python tests/benchmarks/test_confirmation.py` trains those that the
+files lack, at one to three CPU seconds each.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import pytest
 
 import aevlp
 import aevlp.training.run
@@ -24,20 +25,29 @@ from aevlp.sweeps.space import Space
 from aevlp.sweeps.study_file import StudyConfig
 from aevlp.sweeps.summary import best_trials
 
-FILE = Path(__file__).with_name("confirmation.csv")
 RATES, MULTIPLES, BATCHES = (0.0005, 0.001, 0.002, 0.004, 0.008), (1, 10), (16, 32)
 SPACE = {"trainer.learning_rate": RATES, "trainer.head_lr_mult": MULTIPLES, "trainer.batch_size": BATCHES}
-SMALL = (
-    "dataset.image_size=32", "dataset.num_train=160", "dataset.num_val=120", "dataset.num_test=240", "trainer.epochs=4",
-    "trainer.patience=null", "trainer.max_drop=null", "trainer.threads=1", "trainer.evaluate_labeler=false", "tracking.mode=off",
+SMALL = {
+    "digits": ("dataset.image_size=32", "dataset.num_train=160", "dataset.num_val=120", "dataset.num_test=240"),
+    "scenes": ("dataset.image_size=64", "dataset.num_train=320", "dataset.num_val=240", "dataset.num_test=480"),
+}
+QUICK = (
+    "trainer.epochs=4", "trainer.patience=null", "trainer.max_drop=null", "trainer.threads=1", "trainer.evaluate_labeler=false",
+    "tracking.mode=off",
 )  # fmt: skip
 SEEDS, STUDIES, FRESH = 7, 10, 3
 MANY = 40  # further draws of the same table: a better mean, with no interval that could be believed
 
 
-def read():
+def file_of(dataset):
+    """Where the runs of a dataset are looked up."""
+    return Path(__file__).with_name(f"confirmation_{dataset}.csv")
+
+
+def read(dataset):
     """Validation and test mAP (settings, seeds, 2)."""
-    found = {(*map(float, row[1:4]), int(row[0])): tuple(map(float, row[4:6])) for row in csv.reader(FILE.open())}
+    rows = csv.reader(file_of(dataset).open())
+    found = {(*map(float, row[1:4]), int(row[0])): tuple(map(float, row[4:6])) for row in rows}
     settings = itertools.product(*SPACE.values())
     return np.array([[found[(*map(float, setting), seed)] for seed in range(SEEDS)] for setting in settings])
 
@@ -90,8 +100,10 @@ WAYS = (
 )  # fmt: skip
 
 
-def test_regret_with_and_without_confirmation():
-    table = read()
+@pytest.mark.parametrize("dataset", SMALL)
+def test_regret_with_and_without_confirmation(dataset):
+    table = read(dataset)
+    print(f"\n{dataset}")
     for name, trials, best, seeds_each in WAYS:
         lost, cost = [], []
         for number in range(MANY):
@@ -123,16 +135,17 @@ def make():
         return made[key]
 
     aevlp.training.run.build_dataset = once
-    with FILE.open("a+") as file:
-        file.seek(0)
-        there = {tuple(row[:4]) for row in csv.reader(file)}
-        for seed, *values in itertools.product(range(SEEDS), *SPACE.values()):
-            if (str(seed), *map(str, values)) in there:
-                continue
-            words = [f"{path}={value}" for path, value in zip(SPACE, values, strict=True)]
-            result = aevlp.train(aevlp.load_experiment("digits_gpr", [*SMALL, *words, f"seed={seed}"]))
-            shutil.rmtree(result.run_dir)
-            print(seed, *values, result.best_val_map, result.test_map, sep=",", file=file, flush=True)
+    for dataset, small in SMALL.items():
+        with file_of(dataset).open("a+") as file:
+            file.seek(0)
+            there = {tuple(row[:4]) for row in csv.reader(file)}
+            for seed, *values in itertools.product(range(SEEDS), *SPACE.values()):
+                if (str(seed), *map(str, values)) in there:
+                    continue
+                words = [f"{path}={value}" for path, value in zip(SPACE, values, strict=True)]
+                result = aevlp.train(aevlp.load_experiment(f"{dataset}_gpr", [*small, *QUICK, *words, f"seed={seed}"]))
+                shutil.rmtree(result.run_dir)
+                print(seed, *values, result.best_val_map, result.test_map, sep=",", file=file, flush=True)
 
 
 if __name__ == "__main__":

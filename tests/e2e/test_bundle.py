@@ -116,7 +116,10 @@ def test_where_there_is_no_run_or_no_place(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "left"),
     [
-        *((path, HIDDEN) for path in ("/data/voc", "~/x", "~anna/x", "../x/y", "./x", "C:\\Users\\a", "file:///a", "a/b/c.jpg")),
+        *(
+            (path, HIDDEN)
+            for path in ("/data/voc", "~/x", "~anna/x", "../x/y", "./x", "C:\\Users\\a", "file:///a", "a/b/c.jpg", "a//c.jpg")
+        ),
         ("\\\\host\\share", HIDDEN),
         ("dataset.root=/my data/voc", f"dataset.root={HIDDEN}"),
         ("--set=x=[/a/b,1]", f"--set=x=[{HIDDEN}"),
@@ -134,6 +137,7 @@ def test_paths_are_hidden_and_names_of_models_are_not(text, left, tmp_path, monk
 
 def test_a_relative_path_that_is_there_is_hidden(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/anna.pth").touch()
-    assert _hidden("weights/anna.pth") == HIDDEN
+    for folder in ("weights", "Anna Smith"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "anna.pth").touch()
+        assert _hidden(f"{folder}/anna.pth") == HIDDEN

@@ -261,7 +261,7 @@ def test_show_refuses_another_number_of_experiments(refused):
     ("words", "meant"),
     [
         ("show digits_gpr", "--exp digits_gpr?"), ("show gpr", "--exp coco_gpr or cub_gpr or digits_gpr or folder_gpr or "),
-        ("cache build an_pl", "--exp digits_an_pl?"), ("digits_em", "--exp digits_em?"),
+        ("cache build an_pl", "--exp digits_an_pl or scenes_an_pl?"), ("digits_em", "--exp digits_em?"),
     ],
 )  # fmt: skip
 def test_an_experiment_without_its_flag_is_told_what_was_meant(words, meant, capsys):

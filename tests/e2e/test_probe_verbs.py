@@ -34,7 +34,7 @@ def photos(tmp_path_factory):
 def test_an_export_stands_alone_and_computes_what_the_run_computes(of, photos, tmp_path):
     source = tmp_path / "source"
     if of == "encoder":
-        shutil.copytree(BUNDLED, source)
+        shutil.copytree(BUNDLED["bundled"], source)
         words = ("model=probe", f"model.encoder.source={source}", "model.hidden=8")
     else:
         import timm

@@ -12,7 +12,7 @@ from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.config.loading import load_experiment
 from aevlp.config.schema import SPEED_AND_METERS
 
-NAMES = [name for name in sorted(files(EXPERIMENTS)) if not name.startswith("digits_")]
+NAMES = [name for name in sorted(files(EXPERIMENTS)) if not name.startswith(("digits_", "scenes_"))]
 EVERYWHERE = tuple(f"{dataset}_{method}" for dataset in MAKE for method in ("gpr", "gpr_reference", "an", "bce"))
 REHEARSED = [name for name in NAMES if name in EVERYWHERE or name.startswith("coco_")]  # other methods on one dataset
 REHEARSAL = (

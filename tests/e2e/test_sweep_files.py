@@ -13,19 +13,21 @@ from aevlp.tracking import read_metrics
 from aevlp.tracking.metrics import EPOCH_METRICS
 
 FILES = [path.stem for path in sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))]
-DATASETS = ("digits", "voc", "coco", "nuswide", "cub", "folder")
+DATASETS = ("digits", "scenes", "voc", "coco", "nuswide", "cub", "folder")
 SMALL = (
     "trainer.epochs=1", "trainer.batch_size=8", "trainer.eval_batch_size=20", "trainer.num_workers=0", "trainer.threads=1",
     "tracking.mode=off",
 )  # fmt: skip
-DIGITS = ("dataset.num_train=24", "dataset.num_val=20", "dataset.num_test=20")
+DRAWN = ("dataset.num_train=24", "dataset.num_val=20", "dataset.num_test=20")
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_study_runs_two_trials_on_a_miniature_of_its_dataset(name, prepared, encoder, monkeypatch, tmp_path):
     monkeypatch.setenv("AEVLP_DATA", str(prepared))
     words = (
-        DIGITS if name.startswith("digits") else ("dataset.image_size=64", "model=small_cnn", f"labeler.encoder.source={encoder}")
+        DRAWN
+        if name.startswith(("digits", "scenes"))
+        else ("dataset.image_size=64", "model=small_cnn", f"labeler.encoder.source={encoder}")
     )
     words = [*SMALL, *(word for word in words if word != "model=small_cnn" or "probe" not in name)]
     text = (Path(__file__).parents[2] / "sweeps" / f"{name}.yaml").read_text()

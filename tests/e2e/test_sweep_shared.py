@@ -12,7 +12,7 @@ import sweep_runs as sweeps
 
 from aevlp.cli import main
 from aevlp.owner import this_process
-from aevlp.sweeps.ledger import LOST_SECONDS, counted
+from aevlp.sweeps.ledger import LOST_SECONDS, ended_for_good
 from aevlp.sweeps.storage import open_storage
 
 
@@ -32,7 +32,7 @@ def test_two_machines_share_a_study_on_postgresql_and_one_takes_over_from_the_ot
         assert "trial 1: its process died" in capsys.readouterr().out
         found = sweeps.load(storage=url)
         assert [trial.state.name for trial in found.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-        assert len(counted(found.trials)) == 3
+        assert len(ended_for_good(found.trials)) == 3
         assert [len(list((tmp_path / name).glob("sweeps/tiny/trials/*"))) for name in ("one", "two")] == [1, 2]
         assert sweeps.run(study, "--storage", url, "--set", "trainer.batch_size=8") == 2
         assert "base.trainer.batch_size: 16 -> 8" in capsys.readouterr().err

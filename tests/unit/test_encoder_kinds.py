@@ -68,7 +68,9 @@ def test_kinds_share_a_cache_folder_and_never_a_row():
 
 def test_rows_of_when_there_was_one_kind_are_found():
     embedded(Embedder(HuggingFaceConfig(source="bundled"), "cpu", print))
-    files = hash_files(path for path in BUNDLED.iterdir() if path.suffix in (".json", ".txt", ".safetensors", ".model"))
+    files = hash_files(
+        path for path in BUNDLED["bundled"].iterdir() if path.suffix in (".json", ".txt", ".safetensors", ".model")
+    )
     parts = [{"part": "whole", "views": 1}, {"part": "grid 2", "views": 4}, {"part": "texts", "views": 1, "dtype": "float32"}]
     keys = {Family(encoder="bundled", files=files, **part).key for part in parts}
     assert {folder.name.partition("-")[0] for folder in stores()} == keys

@@ -1,6 +1,7 @@
 """A classifier that is never wrong scores 100 on every folder, by whatever labels its splits are judged."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import aevlp
 from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.formats.folder import FolderConfig
-from aevlp.training.figures import by_known_labels, notes, pseudo_figures, require_choice, split_figures
+from aevlp.metrics import average_precision_per_class
+from aevlp.training.figures import by_known_labels, lost_classes, notes, pseudo_figures, require_choice, split_figures
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 HUNDRED = pytest.approx(100, abs=1e-9)
@@ -75,3 +77,17 @@ def test_a_perfect_classifier_scores_100_on_every_folder(tmp_path, folder):
         if ((split.observed > 0) == actual).all():
             assert found[f"{name}/mAP_observed"] == HUNDRED
             assert found[f"{name}/known_recall_1"] == 100
+
+
+def test_a_class_that_is_ranked_as_by_chance_is_named_and_one_that_is_learnt_or_rare_is_not():
+    numbers = np.random.default_rng(0)
+    targets = (numbers.random((1000, 4)) < [0.3, 0.3, 0.3, 0.01]).astype(np.uint8)
+    logits = targets * 2 + numbers.normal(size=targets.shape)
+    assert lost_classes(CLASSES[:4], targets, average_precision_per_class(targets, logits)) is None
+    logits[:, [1, 3]] = numbers.normal(size=(1000, 2))  # the fourth has ten images: that it is lost cannot be told
+    told = lost_classes(CLASSES[:4], targets, average_precision_per_class(targets, logits))
+    assert re.fullmatch(r"1 of 4 classes is ranked as by chance on test: bee \((2[89]|3\d)\.\d\); try another seed", told)
+    common = (numbers.random((1000, 1)) < 0.9).astype(np.uint8)  # no average precision of such a class is far above its share
+    assert lost_classes(["ant"], common, average_precision_per_class(common, common)) is None
+    nowhere = np.zeros_like(targets)  # a class without an image has no average precision
+    assert lost_classes(CLASSES[:4], nowhere, average_precision_per_class(nowhere, logits)) is None

@@ -139,7 +139,7 @@ def test_what_is_neither_folder_nor_hub_id_is_a_configuration_error(hub, source)
 
 def test_bundled_and_folder_are_found_without_asking(tmp_path, monkeypatch):
     monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
-    assert locate(HuggingFaceConfig(source="bundled")) == BUNDLED
+    assert locate(HuggingFaceConfig(source="bundled")) == BUNDLED["bundled"]
     (tmp_path / "config.json").write_text("{}")
     assert locate(HuggingFaceConfig(source=str(tmp_path))) == tmp_path
 

@@ -78,7 +78,9 @@ PUBLISHED = {
 
 
 def test_every_method_is_an_experiment_of_every_dataset():
-    expected = {f"{dataset}_{method}" for dataset, method in PAIRS} | {f"digits_{method}" for method in METHODS}
+    expected = {f"{dataset}_{method}" for dataset, method in PAIRS} | {
+        f"{drawn}_{method}" for drawn in ("digits", "scenes") for method in METHODS
+    }
     assert expected - set(files("experiments")) == set()
 
 

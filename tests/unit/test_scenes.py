@@ -1,17 +1,21 @@
 """Scenes of things: no hand shared between splits, scenes fixed by their number, labels that match what is drawn."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aevlp.config import registry
+from aevlp.config.finding import EXPERIMENTS, files
+from aevlp.config.loading import load_experiment
 from aevlp.data import scenes
 from aevlp.data.drawn import SPLITS
 from aevlp.data.formats.scenes import ScenesConfig
 from aevlp.data.scenes import CLASS_NAMES, HANDS, KINDS, Icons, draw_crops, draw_scenes, load_icons
 from aevlp.models.small_cnn import BUNDLED
 from aevlp.training import pretrain_small_cnn
+from aevlp.vision_language import train_tiny_clip
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +42,10 @@ def test_no_drawing_is_in_two_splits():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_nothing_drawn_for_a_split_hangs_on_the_hands_of_another(split, monkeypatch):
-    """Scenes, with and without kinds, and pictures to pretrain on: the drawings of other hands are changed."""
+    """Scenes of runs and of the encoder's training, and pictures of the network's: those of other hands are changed."""
     icons = load_icons()
     kept = np.isin(icons.hands, HANDS[split])
-    drawings = (lambda: draw_scenes(split, 30).images, lambda: draw_scenes(split, 30, stray=1.0).images,
+    drawings = (lambda: draw_scenes(split, 30).images, lambda: scenes.DRAWINGS.draw_scenes(split, 30, 4800).images,
                 lambda: draw_crops(split, 60, 48, 0)[0])  # fmt: skip
     expected = [draw() for draw in drawings]
     for other, same in ((np.where(kept[:, None, None, None], icons.masks, 255 - icons.masks), True), (255 - icons.masks, False)):
@@ -50,13 +54,16 @@ def test_nothing_drawn_for_a_split_hangs_on_the_hands_of_another(split, monkeypa
         assert [np.array_equal(draw(), was) for draw, was in zip(drawings, expected, strict=True)] == [same] * 3
 
 
-def test_the_network_is_not_pretrained_on_a_hand_of_validation_or_test(monkeypatch, tmp_path):
-    """Its weights are the same to the byte where drawings of other hands are changed, and others where those of training are."""
+def test_no_weights_are_trained_on_a_hand_of_validation_or_test(monkeypatch, tmp_path):
+    """They are the same to the byte where all drawings of other hands are changed, and others where those of training are."""
+    recipe = replace(train_tiny_clip.RECIPES["scenes"], num_scenes=8, num_steps=4, picture_steps=2, apart_steps=1, batch_size=8)
+    monkeypatch.setattr(train_tiny_clip, "NUM_PICTURES", 40)
     monkeypatch.setattr(pretrain_small_cnn, "NUM_CROPS", 100)  # a tenth of them tells the accuracy
 
     def trained(name):
-        pretrain_small_cnn.train(scenes.DRAWINGS, tmp_path / name, num_crops=128, num_epochs=1)
-        return (tmp_path / name).read_bytes()
+        pretrain_small_cnn.train(scenes.DRAWINGS, tmp_path / name / "cnn.safetensors", num_crops=128, num_epochs=1)
+        train_tiny_clip.train(recipe, tmp_path / name)
+        return [(tmp_path / name / file).read_bytes() for file in ("cnn.safetensors", "model.safetensors")]
 
     icons, expected = load_icons(), trained("first")
     kept = np.isin(icons.hands, HANDS["train"])[:, None, None, None]
@@ -66,7 +73,7 @@ def test_the_network_is_not_pretrained_on_a_hand_of_validation_or_test(monkeypat
     ):
         changed = Icons(masks, icons.classes, icons.hands)
         monkeypatch.setattr(scenes, "load_icons", lambda changed=changed: changed)
-        assert (trained(name) == expected) == same
+        assert [now == was for now, was in zip(trained(name), expected, strict=True)] == [same] * 2
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -79,7 +86,7 @@ def test_a_scene_depends_on_seed_split_and_number_alone(split):
 
 def test_scenes_are_the_same_pixels_everywhere():
     digest = hashlib.sha256(b"".join(draw_scenes(split, 20).images.tobytes() for split in SPLITS)).hexdigest()
-    assert digest[:16] == "7101f8be0c735f36"
+    assert digest[:16] == "69bfcca574ef8278"
 
 
 def test_targets_are_the_classes_of_the_boxes_and_clutter_is_none(drawn):
@@ -127,8 +134,18 @@ def test_the_dataset_hides_all_but_one_label_of_training_only_where_asked(train_
     np.testing.assert_array_equal(data.test.images[29].permute(1, 2, 0).numpy(), draw_scenes("test", 30).images[29])
 
 
+def test_every_method_of_digits_is_one_of_scenes_and_begins_from_their_weights():
+    names = [name for name in files(EXPERIMENTS) if name.startswith("digits_")]
+    assert len(names) >= 24
+    for name in names:
+        config, other = load_experiment(name.replace("digits", "scenes")), load_experiment(name)
+        assert config.dataset.name == "scenes"
+        assert all(getattr(config, part).name == getattr(other, part).name for part in ("loss", "labeler", "model"))
+        assert getattr(config.model, "backbone", config.model).weights == "bundled_scenes"
+
+
 def test_what_is_bundled_is_small():
     folder = BUNDLED["bundled_scenes"].parents[1]
-    for name, most in (("scenes", 1_000_000), ("small_cnn_scenes", 2_000_000)):
+    for name, most in (("scenes", 2_000_000), ("small_cnn_scenes", 2_000_000), ("tiny_dual_encoder", 2_000_000)):
         assert sum(path.stat().st_size for path in (folder / name).iterdir()) < most
         assert "license: " in (folder / name / "README.md").read_text()

@@ -57,7 +57,7 @@ def test_the_trial_of_a_dead_process_fails_and_goes_on_with_its_values_at_most_t
         assert again.suggest_float("x", 0, 1) == first.params["x"]
         again.set_user_attr("owner", {**this_process(), "started": 0})
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.RUNNING, TrialState.FAIL, TrialState.FAIL]
-    assert [trial.number for trial in ledger.counted(study.trials)] == [3]
+    assert [trial.number for trial in ledger.ended_for_good(study.trials)] == [3]
     assert "tried 3 times, given up" in study.trials[3].user_attrs["reason"]
     assert study.trials[alive.number].state == TrialState.RUNNING
     assert said[-1] == "trial 3: its process died; given up"
@@ -76,7 +76,7 @@ def test_dying_between_queueing_a_retry_and_failing_its_trial_queues_it_once(tmp
     study.enqueue_trial(trial.params, user_attrs={ledger.RETRY_OF: 0, ledger.ATTEMPT: 1, ledger.RUNS: []})
     ledger.reap(study, tmp_path, print, is_alone=True)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
-    assert ledger.counted(study.trials) == []
+    assert ledger.ended_for_good(study.trials) == []
 
 
 def test_a_clean_stop_uses_up_no_retry():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -12,8 +13,9 @@ from scipy import stats
 
 from aevlp.sweeps.confirmation import begin
 from aevlp.sweeps.ledger import CONFIRMS, ROUND, SURPLUS
-from aevlp.sweeps.standing import Spread, stand
+from aevlp.sweeps.standing import Row, Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
+from aevlp.sweeps.verdict import describe_others
 
 TRIALS = (4, 0, 7, 2, 9)
 BASE = 0
@@ -149,3 +151,19 @@ def test_one_setting_is_confirmed_once_however_often_it_was_tried():
     confirmation = begin(study, ConfirmConfig(best=2, seeds=1), 1)
     confirmation.repeats.tell(confirmation.next_run(is_searched=True), 1.0)
     assert confirmation.look().lacking == [(1, 0), (4, 0)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lacking", "said"),
+    [
+        ([], [], "not confirmed yet"),  # the base has not ended, so nobody knows what is lacking
+        ([Row(0, (1.0,)), Row(1, ())], [(1, 0)], "not confirmed yet"),
+        ([Row(1, (90.0,), "its run failed"), Row(0, (30.0,), "out after 1")], [], "no trial came through all fresh seeds"),
+        ([Row(0, (30.0, 31.0, 32.0))], [], "there is no other trial to compare it with"),
+        ([Row(1, (90.0,) * 3), Row(0, (30.0,), "out after 1 of 3 seeds")], [], "every other one is worse than chance explains"),
+        ([Row(1, (90.0,) * 3), Row(0, (89.0,) * 3)], [], "trial 0 cannot be told from it"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_the_others_is_what_is_known(rows, lacking, said):
+    standing = Standing(rows, lacking, None, math.inf)
+    assert said in describe_others(SimpleNamespace(look=lambda: standing))

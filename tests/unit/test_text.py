@@ -33,6 +33,7 @@ def harmless(text):
 def test_one_thing_is_counted_in_the_singular():
     found = [f"{counted(number, 'photo', ',')} {are(number)}" for number in (0, 1, np.int64(2), 3000)]
     assert found == ["0 photos are", "1 photo is", "2 photos are", "3,000 photos are"]
+    assert [counted(number, "class") for number in (1, 2)] == ["1 class", "2 classes"]
 
 
 @given(st.text())

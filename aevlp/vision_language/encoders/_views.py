@@ -48,8 +48,8 @@ def _side(config: Any, settings: dict[str, Any]) -> int:
     tower = getattr(config, "vision_config", None) or config.image_config  # the latter in FLAVA
     if hasattr(tower, "num_patches") and not hasattr(tower, "image_size"):  # SigLIP 2 takes any shape; this is the trained one
         return math.isqrt(tower.num_patches) * int(tower.patch_size)
-    size: Any = tower.image_size
-    if not hasattr(tower, "patch_size"):  # ALIGN's convolutions take any size: that to which the processor crops counts
+    size: Any = getattr(tower, "image_size", None)
+    if not hasattr(tower, "patch_size"):  # convolutions take any size: that to which the processor crops counts
         size = settings.get("crop_size") or settings.get("size") or size
     sides = set(size.values() if isinstance(size, dict) else size if isinstance(size, list | tuple) else [size])
     if len(sides) != 1:

@@ -30,21 +30,22 @@ _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
 _LONGEST_PADDED = 128
 _UNMASKED = ("siglip", "siglip2")
 """Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
-BUNDLED = Path(str(resources.files("aevlp"))) / "assets" / "tiny_clip"
+_ASSETS = Path(str(resources.files("aevlp"))) / "assets"
+BUNDLED = {"bundled": _ASSETS / "tiny_clip", "bundled_scenes": _ASSETS / "tiny_dual_encoder"}
 
 
 class HuggingFaceConfig(TowersConfig):
     """Which encoder, and how images are put to it."""
 
     source: str = Field("openai/clip-vit-base-patch16", min_length=1)
-    """Hub id, local folder in Hugging Face layout, or `bundled` for the tiny CLIP of the digit scenes."""
+    """Hub id, local folder in Hugging Face layout, `bundled` (for digits) or `bundled_scenes`."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
 
     @field_validator("source")
     @classmethod
     def _folder_in_full(cls, source: str) -> str:
-        return source if source == "bundled" else folder_in_full(source)
+        return source if source in BUNDLED else folder_in_full(source)
 
     def missing(self) -> str | None:
         """See `EncoderConfig`."""
@@ -123,7 +124,7 @@ class HuggingFace(Towers):
 
 
 def locate(config: HuggingFaceConfig) -> Path:
-    """Local folder of the encoder: the bundled one, a folder given, the hub cache, or a download.
+    """Local folder of the encoder: a bundled one, a folder given, the hub cache, or a download.
 
     Raises:
         ConfigError: the folder holds no model.
@@ -136,8 +137,8 @@ def locate(config: HuggingFaceConfig) -> Path:
 def find_local(config: HuggingFaceConfig) -> Path | None:
     """Local folder of the encoder, without the network: None for a hub id that is not cached; ConfigError as of `locate`."""
     source = config.source
-    if source == "bundled":
-        return BUNDLED
+    if source in BUNDLED:
+        return BUNDLED[source]
     path = Path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
