@@ -170,10 +170,12 @@ class TrainerConfig(Config):
 
 
 class SelectionConfig(Config):
-    """Which validation labels choose the checkpoint."""
+    """Which epoch is kept, and by which labels of the validation images."""
 
     labels: Literal["clean", "observed"] = "clean"
     """Full labels where they are known, as the community does, or the observed ones alone, as an honest deployment must."""
+    epoch: Literal["best", "last"] = "best"
+    """That of the best validation mAP, under the stop rule of `trainer.patience` and `max_drop`; or the last, under none."""
 
 
 def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:

@@ -88,13 +88,17 @@ def require_choice(config: ExperimentConfig, data: SPMLData) -> None:
 def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
     """What has to be said of the figures before they come."""
     found = []
+    last = config.selection.epoch == "last"
+    if last:
+        found.append("selection.epoch=last: all epochs are trained, and the last is taken")
     if by_known_labels(config, data):
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
         assumed = num_occurring(data.val.observed) - int(judged_where_known(data.val.observed).sum())
         bound = (
             ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
         )
-        found.append(f"{why}: the epoch is chosen by val mAP (known labels){bound}")
+        does = "epochs are measured" if last else "the epoch is chosen"
+        found.append(f"{why}: {does} by val mAP (known labels){bound}")
     for title, split in (("validation", data.val), ("test", data.test)):
         if split is None:
             continue

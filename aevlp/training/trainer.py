@@ -140,7 +140,8 @@ class Trainer:
         figures = split_figures("val", self.data.val, logits, self.labeler_on_val)
         by_known = by_known_labels(self.config, self.data)
         selected = float(figures["val/mAP_observed" if by_known else "val/mAP"])
-        improved = progress.best_map is None or selected > progress.best_map
+        last = self.config.selection.epoch == "last"  # each epoch takes the place of the one before, so no rule ends the run
+        improved = last or progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
             self.folder.write_scores("val_scores.npz", self.data.val, logits)

@@ -101,6 +101,18 @@ def test_selection_labels_choose_the_best_epoch(monkeypatch, labels):
     assert [row["val/mAP_observed"] for row in rows] == by_observed
 
 
+def test_where_the_last_epoch_is_asked_for_no_rule_ends_the_run_and_its_weights_are_tested(monkeypatch, capsys):
+    both = [value for m in (50.0, 40.0, 10.0, 20.0) for value in (m, 0.0)]
+    result = train_with_maps(monkeypatch, both, "selection.epoch=last", "trainer.patience=1", "trainer.max_drop=1")
+    monkeypatch.undo()
+    assert (result.best_epoch, result.best_val_map) == (4, 20)
+    assert runs.CheckpointStore(result.run_dir / "checkpoints", print).best().folder.name == "epoch-004"
+    told = " ".join(capsys.readouterr().out.split())
+    assert "selection.epoch=last: all epochs are trained, and the last is taken" in told
+    assert "epochs are measured by val mAP (known labels)" in told
+    assert "early stop" not in told
+
+
 def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):
     both = [value for m in (50.0, 40.0, 30.0) for value in (m, 0.0)]
     result = train_with_maps(monkeypatch, both)
