@@ -39,9 +39,10 @@ class SmallCNNConfig(BoostConfig):
 def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Classifier:
     """Five 3x3 convolutions with batch norm and ReLU, and the maximum over positions; with BoostLU, its mean of class maps.
 
-    The head begins at zero. A maximum makes large features: a head as torch draws it begins with mean logits of -4.5 to 4.5 on
-    digits and -8 to 4 on scenes, by class, and a class far below zero gets next to no gradient from losses that forgive
-    negatives. Features of ResNet-50 are means, and small.
+    A head on the maximum begins at zero. A maximum makes large features: the head as torch draws it begins with mean logits of -6
+    to 6 on digits and -8 to 4 on scenes, by class, and a class far below zero gets next to no gradient from losses that forgive
+    negatives. Features of ResNet-50 are means, and small. So are BoostLU's here (-.4 to 1.8), whose head stays as drawn: from
+    zero all class maps fall below zero at first, where nothing is boosted (LL-R on digits, seed 0: 83 validation mAP).
 
     Raises:
         ConfigError: a weight file that does not fit.
@@ -57,6 +58,7 @@ def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Cl
     if config.weights != "none":
         load_weight_file(backbone, BUNDLED.get(config.weights) or Path(config.weights))
     model = Classifier(backbone, channels, num_classes, boost=config.boost)
-    for parameter in model.head.parameters():
-        nn.init.zeros_(parameter)
+    if config.boost is None:
+        for parameter in model.head.parameters():
+            nn.init.zeros_(parameter)
     return model
