@@ -47,6 +47,15 @@ def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Cl
     Raises:
         ConfigError: a weight file that does not fit.
     """
+    model = with_drawn_head(config, num_classes)
+    if config.boost is None:
+        for parameter in model.head.parameters():
+            nn.init.zeros_(parameter)
+    return model
+
+
+def with_drawn_head(config: SmallCNNConfig, num_classes: int) -> Classifier:
+    """The network with its head as torch draws it, which pretraining begins from."""
     layers: list[nn.Module] = []
     channels = 3
     for width, stride in _LAYERS:
@@ -57,8 +66,4 @@ def build_small_cnn(config: SmallCNNConfig, *, num_classes: int, **_: Any) -> Cl
     backbone = nn.Sequential(*layers)
     if config.weights != "none":
         load_weight_file(backbone, BUNDLED.get(config.weights) or Path(config.weights))
-    model = Classifier(backbone, channels, num_classes, boost=config.boost)
-    if config.boost is None:
-        for parameter in model.head.parameters():
-            nn.init.zeros_(parameter)
-    return model
+    return Classifier(backbone, channels, num_classes, boost=config.boost)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aevlp.data import digits, scenes
 from aevlp.data.drawn import Drawings
-from aevlp.models.small_cnn import SmallCNNConfig, build_small_cnn
+from aevlp.models.small_cnn import SmallCNNConfig, with_drawn_head
 from aevlp.text import say
 
 SIDE = 48
@@ -30,9 +30,7 @@ def train(drawings: Drawings, out: Path, seed: int = 0, num_crops: int = NUM_CRO
 
     torch.manual_seed(seed)
     images, classes = _crops(drawings, "train", num_crops, seed)
-    model = build_small_cnn(SmallCNNConfig(name="small_cnn"), num_classes=len(drawings.class_names)).to(
-        memory_format=torch.channels_last
-    )
+    model = with_drawn_head(SmallCNNConfig(name="small_cnn"), len(drawings.class_names)).to(memory_format=torch.channels_last)
     steps = num_epochs * (num_crops // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)

@@ -43,6 +43,8 @@ def test_small_cnn_has_the_stated_size_and_takes_uint8():
     model = build("small_cnn")
     assert sum(p.numel() for p in model.parameters()) == 139_232 + 97 * NUM_CLASSES
     assert model(images(96)).shape == (2, NUM_CLASSES)
+    assert not logits(model, images(96)).any()  # from zero: features are large, and no class begins far below another
+    model.head.reset_parameters()
     map_of_features = model.backbone[:-2](normalized(images(96)))
     assert map_of_features.shape == (2, 96, 12, 12)
     torch.testing.assert_close(model(images(96)), model.head(map_of_features.amax(dim=(2, 3))), atol=1e-5, rtol=1e-4)
