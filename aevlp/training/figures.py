@@ -97,8 +97,11 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         bound = (
             ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
         )
-        does = "epochs are measured" if last else "the epoch is chosen"
-        found.append(f"{why}: {does} by val mAP (known labels){bound}")
+        measured = f"val mAP (known labels){bound}"
+        if last:
+            found.append(f"{why}: epochs are measured by {measured}")
+        else:
+            found.append(f"{why}: the epoch is chosen by {measured}; selection.epoch=last takes the last instead")
     for title, split in (("validation", data.val), ("test", data.test)):
         if split is None:
             continue
