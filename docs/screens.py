@@ -1,6 +1,7 @@
 """Make the pictures of README and manual (needs chromium and chromedriver, and selenium).
 
-python docs/screens.py [NAME,NAME...] RUNS...        all that these runs have something to show for, or those of these names
+python docs/screens.py [NAME,NAME...] RUNS...        all that these runs have something to show for, or those of these names;
+                                                     a suite's ranking (components) only by name
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ SCREENS = (
     ("phone", 390, 844, "light", "classes"),
     ("study", 1280, 1000, "light", "studies"),
     ("shares", 1280, 520, "light", "by-setting"),
+    ("components", 1280, 760, "light", "ranking"),
 )
+SUITES = ("components",)
 
 
 def main(names: list[str], runs: list[Path]) -> None:
@@ -124,4 +127,4 @@ def _shoot(driver: Any, page: Path, name: str, width: int, height: int, theme: s
 if __name__ == "__main__":
     every, words = ["terminal", *(screen[0] for screen in SCREENS)], sys.argv[1:]
     chosen = words[0].split(",") if words and set(words[0].split(",")) <= set(every) else []
-    main(chosen or every, [Path(run) for run in words[bool(chosen) :]] or [Path("runs")])
+    main(chosen or [name for name in every if name not in SUITES], [Path(run) for run in words[bool(chosen) :]] or [Path("runs")])

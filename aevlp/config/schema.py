@@ -31,7 +31,7 @@ SPEED_AND_METERS = (
 _CAME_LATER = {
     "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
     "labeler.skip_known": False, "labeler.flip": True, "labeler.calibrate": 0, "labeler.encoder.name": "huggingface",
-    "loss.gamma_known": 1.0,
+    "loss.gamma_known": 1.0, "selection.epoch": "best",
 }  # fmt: skip
 StopSignal = Literal["HUP", "USR1", "USR2"]
 STOP_SIGNALS: tuple[StopSignal, ...] = get_args(StopSignal)

@@ -205,9 +205,15 @@ def test_the_hash_tells_results_apart_and_nothing_else():
         "trainer.epochs=9",
         "dataset.num_train=9",
         "selection.labels=observed",
+        "selection.epoch=last",
         "loss=an",
     )
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)
+
+
+@pytest.mark.parametrize(("name", "before"), [("digits_an", "a0134b844d0b"), ("digits_gpr", "1f47f469be2e")])
+def test_a_setting_that_came_later_leaves_runs_of_before_repetitions_of_those_of_today(name, before):
+    assert load_experiment(name).hash == before, "a new setting belongs into _CAME_LATER, a changed recipe here"
 
 
 @pytest.mark.parametrize(
