@@ -45,7 +45,7 @@ SCREENS = (
     ("phone", 390, 844, "light", "classes"),
     ("study", 1280, 1000, "light", "studies"),
     ("shares", 1280, 520, "light", "by-setting"),
-    ("components", 1280, 760, "light", "ranking"),
+    ("components", 1280, 1060, "light", "ranking"),
 )
 SUITES = ("components",)
 
