@@ -75,7 +75,7 @@ def test_the_neighbours_of_a_nested_value_that_no_file_sets_keep_their_defaults(
 def test_sections_of_defaults_can_be_set():
     values = changed("tracking.mode=off", "selection.labels=observed", "tracking.tags=[a, b]")
     assert (values["tracking"]["mode"], values["tracking"]["tags"]) == ("off", ["a", "b"])
-    assert values["selection"] == {"labels": "observed"}
+    assert values["selection"] == {"labels": "observed", "epoch": "best"}
 
 
 def test_later_words_win_and_null_switches_off():
