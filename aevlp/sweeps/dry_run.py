@@ -39,6 +39,8 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
     seeds = plan.study.seeds
     console.tell(f"study {name}, dry run: nothing is trained")
     each = f", {seeds} runs each" if seeds > 1 else ""
+    if plan.study.sampler.name != "grid":
+        plan.starts(console.say)
     _tell(console, "trials", f"{trials}: {done} done, {left} left{each}; counted as the base, and none as pruned")
     if fresh:
         confirm = plan.study.confirmation

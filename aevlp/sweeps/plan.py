@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
 from aevlp.config.schema import SPEED_AND_METERS, ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
-from aevlp.sweeps.space import Parameter, Space
+from aevlp.sweeps.space import Parameter, Space, UnfitError
 from aevlp.sweeps.study_file import StudyConfig, load_study
 from aevlp.tracking.metrics import Direction
 
@@ -71,6 +72,17 @@ class Plan:
     def resolve(self, words: list[str]) -> ExperimentConfig:
         """The base with changes; ConfigError where they do not go together."""
         return resolve(self.study.base, [*self.study.overrides, *self.extra, *words]).config
+
+    def starts(self, notify: Callable[[str], None]) -> list[dict[str, Any]]:
+        """Codes of the trials to begin with; one that the space does not hold is told and left out."""
+        found = []
+        for words in self.study.start:
+            try:
+                found.append(self.space.codes_in(self.resolve(list(words)).to_dict()))
+            except UnfitError as error:
+                which = f"[{', '.join(words)}]" if words else "the base itself"
+                notify(f"start: {which} lies outside the space, and is not tried: {error}")
+        return found
 
     def definition(self) -> dict[str, str]:
         """What makes two studies the same, flat, as text: space, objective, seeds and base."""

@@ -112,7 +112,8 @@ class Parameter:
         step = config.step or (1 if config.int_ else None)
         fits = isinstance(code, int | float) and low <= code <= high
         if not fits or (step and abs((code - low) / step - round((code - low) / step)) > 1e-8):
-            raise UnfitError(f"{self.path}: {found} lies outside")
+            steps = f" in steps of {config.step:g}" if config.step else ""
+            raise UnfitError(f"{self.name}: {code} is not of {low} to {high}{steps}")
         return int(code) if config.int_ else float(code)
 
 

@@ -46,7 +46,7 @@ def open_study(
         plan: what it is for.
         name: its name, in the storage and as a folder.
         storage: an Optuna URL or a journal file; None is the journal in the study's folder.
-        notify: told of repairs, imports, and a study that does not tell its data.
+        notify: told of repairs, imports, starts that do not fit, and a study that does not tell its data.
         new_from: a study whose trials are taken over where they fit; `name` must be new then.
 
     Raises:
@@ -80,7 +80,7 @@ def open_study(
     _write_files(folder, plan)
     if source is not None:
         _import(source, study, plan, new_from or "", notify)
-    _lay_out(study, plan)
+    _lay_out(study, plan, notify)
     return study
 
 
@@ -197,17 +197,13 @@ def _write_files(folder: Path, plan: Plan) -> None:
     plugins.keep(folder)
 
 
-def _lay_out(study: optuna.Study, plan: Plan) -> None:
+def _lay_out(study: optuna.Study, plan: Plan, notify: Callable[[str], None]) -> None:
     """Queue the trials that are known beforehand; those already there are left as they are."""
     if plan.study.sampler.name == "grid":
         for codes in plan.space.combinations(plan.values):
             study.enqueue_trial(codes, skip_if_exists=True)
         return
-    for words in plan.study.start:
-        try:
-            codes = plan.space.codes_in(plan.resolve(list(words)).to_dict())
-        except UnfitError:
-            continue
+    for codes in plan.starts(notify):
         study.enqueue_trial(codes, skip_if_exists=True)
 
 

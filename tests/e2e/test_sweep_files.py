@@ -9,6 +9,7 @@ import sweep_runs as sweeps
 
 from aevlp import load_experiment
 from aevlp.cli import main
+from aevlp.sweeps.plan import Plan
 from aevlp.tracking import read_metrics
 from aevlp.tracking.metrics import EPOCH_METRICS
 
@@ -50,6 +51,14 @@ def test_every_study_runs_two_trials_on_a_miniature_of_its_dataset(name, prepare
             *(metric for metric in EPOCH_METRICS if "pseudo/negative" in metric),
         }
         assert set(EPOCH_METRICS) - set(row) == other
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_study_begins_with_all_its_starts(name):
+    told: list[str] = []
+    plan = Plan.load(name)
+    assert len(plan.starts(told.append)) == len(plan.study.start)
+    assert told == []
 
 
 def test_there_is_a_study_for_every_dataset_and_each_is_listed(capsys):

@@ -20,6 +20,7 @@ from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import load_plan
 from aevlp.suites.table import as_csv, notes, sheet
+from aevlp.sweeps.space import Parameter
 
 
 @pytest.fixture
@@ -200,6 +201,9 @@ def test_every_suite_is_ready_and_no_two_rows_are_the_same(name, dataset):
     plan = load_plan(name, dataset, 1)
     hashes = [line.jobs[0].config.hash for line in plan.lines]
     assert len(set(hashes)) == len(hashes)
+    for line in plan.lines:  # a row as it stands is the first trial of `--tune`, so its values must lie in what is searched
+        values = line.jobs[0].config.to_dict()
+        assert all(Parameter(path, config).code_in(values) is not None for path, config in line.row.tune.items())
 
 
 @pytest.fixture
