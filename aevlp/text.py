@@ -27,6 +27,13 @@ def are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, seconds = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
 def listed(words: Sequence[str], most: int) -> str:
     """The first words, and how many there are beyond them."""
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

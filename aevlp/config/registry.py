@@ -98,6 +98,15 @@ def settings(kind: str, name: str) -> type[ComponentConfig]:
     return get(kind, name).config  # with torch there it costs little, and all classes are those of the modules
 
 
+def part(setting: str, value: Any) -> Any:
+    """A setting of PARTS as the settings of the component that it names; what is no mapping is left to pydantic."""
+    kind, default = PARTS[setting]
+    if not isinstance(value, dict) or not isinstance(value.get("name", default), str):
+        return value
+    named = {"name": default, **value}
+    return settings(kind, named["name"]).model_validate(named)
+
+
 def build(kind: str, config: ComponentConfig, **runtime: Any) -> Any:
     """Build the component that `config` names, from its own configuration and the runtime objects it needs."""
     component = get(kind, config.name)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +15,9 @@ from aevlp.data.download import fetch
 from aevlp.data.unpack import unpack
 from aevlp.input import open_file
 from aevlp.network import require_reachable
+from aevlp.progress import Report, shown
 from aevlp.system import take_lock
 from aevlp.terminal import Terminal
-
-LINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def _take(archive: Archive, root: Path, console: Terminal) -> None:
         try:
             if file.tell() < archive.size:
                 require_reachable(archive.url, archive.name, by_hand)
-            with _progress(console, f"fetching {archive.name}", archive.size) as report:
+            with _megabytes(console, f"fetching {archive.name}", archive.size) as report:
                 fetch(archive.url, archive.size, part, file, report)
             file.flush()
             try:
@@ -172,28 +169,18 @@ def _check(archive: Archive, path: Path, remedy: str, console: Terminal) -> None
 
 
 def _unpack(archive: Archive, path: Path, root: Path, console: Terminal) -> None:
-    with _progress(console, f"unpacking {archive.name}", archive.unpacked) as report:
+    with _megabytes(console, f"unpacking {archive.name}", archive.unpacked) as report:
         count = unpack(path, archive.places, root, report)
     console.say(f"archive      {archive.name}: {count:,} files in {root}")
 
 
-@contextlib.contextmanager
-def _progress(console: Terminal, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with the bytes that are done: a bar, or off a terminal a line now and then."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+def _megabytes(console: Terminal, title: str, total: int) -> AbstractContextManager[Report]:
+    """Told the bytes that are done."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task, told, begun = bar.add_task(title, total=total), time.monotonic(), None
 
-        def report(done: int) -> None:
-            nonlocal told, begun
-            bar.update(task, completed=done)
-            now = time.monotonic()
-            begun = begun or (now, done)
-            if not console.is_terminal and now - told >= LINE_SECONDS:
-                told = now
-                rate = (done - begun[1]) / max(now - begun[0], 1e-9)
-                console.say(f"{title}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate / 1e6:,.1f} MB a second")
+    def say(done: int, total: int, rate: float) -> str:
+        return f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate / 1e6:,.1f} MB a second"
 
-        yield report
+    return shown(console, title, total, *columns, say=say)

@@ -118,7 +118,7 @@ def fingerprint_of(config: DatasetConfig) -> Fingerprint | None:
     """
     from aevlp.data.build import build_dataset  # which imports torch
 
-    return None if config.drawn else fingerprint(build_dataset(config))
+    return None if config.drawn and config.answers is None else fingerprint(build_dataset(config))
 
 
 def _of_split(split: Split) -> SplitFingerprint:

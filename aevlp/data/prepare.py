@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import Progress
 
 from aevlp import files
 from aevlp.command import COMMAND
@@ -25,9 +24,10 @@ from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
 from aevlp.layout import Sheet
+from aevlp.progress import shown
 from aevlp.system import usable_cores
 from aevlp.terminal import Terminal
-from aevlp.text import are, counted
+from aevlp.text import are, counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,15 +172,13 @@ def _report(console: Terminal, name: str, official: Official) -> None:
 
 
 def _check(console: Terminal, images: ImageFiles, look: Callable[[int, Tensor], None] | None) -> dict[str, str]:
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("images", total=len(images))
-        bad, tiny = check_images(images, usable_cores(), lambda done: progress.update(task, completed=done), look)
+    with shown(console, "images", len(images)) as report:
+        bad, tiny = check_images(images, usable_cores(), report, look)
     console.say(f"images       {len(images) - len(bad)} of {len(images)} can be read")
     for change, count in images.changes.items():
         console.note(f"{count} {are(count)} {change}")
     if tiny:
-        names = ", ".join(tiny[:5]) + (", ..." if len(tiny) > 5 else "")
-        console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {names}")
+        console.note(f"{len(tiny)} with a side of less than {TINY} pixels, which is no photo any more: {listed(tiny, 5)}")
     return bad
 
 

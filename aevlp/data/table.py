@@ -22,7 +22,7 @@ import csv
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -95,13 +95,8 @@ def read_table(path: Path) -> Table:
     return Table(rows, notes + merged + similar_names({word for row in rows for word in row.words}))
 
 
-def write_table(rows: Iterable[Row]) -> str:
-    """The text of a table of these rows; columns that none of them needs are left out."""
-    return "".join(table_lines(list(rows)))
-
-
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The same, line by line: the text of a million rows need not be held."""
+    """The text of a table of these rows, line by line; columns that none of them needs are left out."""
     writer = csv.writer(_Lines(), lineterminator="\n")
     return map(writer.writerow, table_cells(rows))
 

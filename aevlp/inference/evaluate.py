@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from accelerate import Accelerator
 
-from aevlp.config import registry
 from aevlp.config.errors import AevlpError, DataError
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData, blind
@@ -16,6 +15,7 @@ from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
 from aevlp.inference.trained import Scorer, Trained, with_data_names
+from aevlp.labelers import build_labeler
 from aevlp.metrics import (
     average_precision_per_class,
     known_label_quality,
@@ -90,15 +90,14 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
     labels = split.observed if split.targets is None else split.targets
     if not (labels > 0).any():
         raise DataError(f"no image of the {split_name} split has a label, so nothing can be measured on it")
-    changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
-    notes = data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
+    notes = notes_of(trained, data)
     if asked is None and data.test is None:
         notes.append("the dataset has no test split: these are the figures of validation, which chose the epoch")
-    logits = _logits(trained, split, split_name)
+    logits = split_logits(trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
     if thresholds is None:
         of_val = data.val.observed if data.val.targets is None else data.val.targets
-        on_val = logits if split is data.val else _logits(trained, data.val, "val")
+        on_val = logits if split is data.val else split_logits(trained, data.val, "val")
         thresholds, chosen_on = best_thresholds(of_val, sigmoid(on_val)), "the validation split"
     unknown = np.isnan(thresholds)
     thresholds = np.where(unknown, DEFAULT_THRESHOLD, thresholds)
@@ -130,13 +129,10 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, notes: list[st
     if config.labeler.name == "none" or not config.trainer.evaluate_labeler:
         return None
     try:
-        labeler = registry.build(
-            "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-            device=Accelerator().device,
-        )  # fmt: skip
+        labeler = build_labeler(config, data, Accelerator().device)
         labeler.settle(settings_of(trained.summary))
         with progress_bar("encode views", len(split)) as progress:
-            found = labeler.evaluate(blind(split), lambda done, _: progress(done))
+            found = labeler.evaluate(blind(split), progress)
     except RunStopped:
         raise
     except AevlpError as error:
@@ -145,14 +141,26 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, notes: list[st
     return None if found is None else found[1].numpy()
 
 
-def _logits(trained: Trained, split: Split, name: str) -> np.ndarray:
+def notes_of(trained: Trained, data: SPMLData) -> list[str]:
+    """What has to be told of the data: their own notes, and that they are others than in training."""
+    changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
+    return data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
+
+
+def split_logits(trained: Trained, split: Split, name: str) -> np.ndarray:
+    """Logits (N,C) float32 of a split, whose features are looked up where the model takes them; `name` stands at the bar.
+
+    Raises:
+        DataError: it holds no image, or a logit is not finite.
+        CheckpointError: the model does not fit the dataset.
+    """
     config = trained.config
     if not len(split):
         raise DataError(f"the {name} split holds no image")
     if config.model.on_features and not trained.holds_extractor:
         store = FeatureStore.of_probe(config.model, config.dataset.image_size, Accelerator().device)
         with progress_bar(f"encode {name}", len(split)) as progress:
-            split = store.of(split, False, lambda done, _: progress(done))
+            split = store.of(split, False, progress)
     scorer = Scorer(trained, split.observed.shape[1], stored_features(split.images))
     batches = eval_loader(
         split, image_size=scorer.image_size, batch_size=config.trainer.eval_batch_size, num_workers=config.trainer.num_workers

@@ -20,7 +20,7 @@ from aevlp.data.build import build_dataset
 from aevlp.data.dataset import ImageSource, Split, blind
 from aevlp.data.rows import take_rows
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
-from aevlp.labelers import Explained, Labeler
+from aevlp.labelers import Explained, Labeler, build_labeler
 from aevlp.output import output_file
 from aevlp.training import labels_worth
 from aevlp.training.progress import progress_bar
@@ -80,14 +80,11 @@ def write_pseudo_labels(
         labels_worth.require_known(config, data.train)
         with labels_file(aside, form, COLUMNS, data.class_names) as append:
             split = blind(data.train)
-            labeler = registry.build(
-                "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-                device=Accelerator().device,
-            )  # fmt: skip
+            labeler = build_labeler(config, data, Accelerator().device)
             wanted, part = shard.rows(len(split)), wanted_rows(labeler, shard, len(split))
             with progress_bar("encode views", len(split)) as progress:
                 # As one list of images, and not by parts.
-                labeler.encode(split, flip=False, progress=lambda done, _: progress(done), **part)
+                labeler.encode(split, flip=False, progress=progress, **part)
             notes = list(data.notes)
             if kept is None:
                 labels_worth.find_settings(config, split, labeler, notes.append)
@@ -99,7 +96,7 @@ def write_pseudo_labels(
             counts = np.zeros((3, len(data.class_names)), dtype=np.int64)
             chunks = [range(first, min(first + CHUNK, wanted.stop)) for first in range(wanted.start, wanted.stop, CHUNK)]
             with progress_bar("label", len(split)) as progress:
-                explained = labeler.explain_parts(split, chunks, lambda done, _: progress(done))
+                explained = labeler.explain_parts(split, chunks, progress)
                 for rows, found in zip(chunks, explained, strict=True):
                     if found is None:
                         raise ConfigError(silent)

@@ -17,5 +17,6 @@ one as a whole file.
 
 from aevlp.labelers import damp
 from aevlp.labelers._base import Explained, Labeler, Trial
+from aevlp.labelers._build import build_labeler
 
-__all__ = ["Explained", "Labeler", "Trial", "damp"]
+__all__ = ["Explained", "Labeler", "Trial", "build_labeler", "damp"]

@@ -39,9 +39,7 @@ class LabelEncoderConfig(ComponentConfig):
     @field_validator("backbone", mode="before")
     @classmethod
     def _of_this_room(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("name"), str):
-            return registry.settings("models", value["name"]).model_validate(value)
-        return value
+        return registry.part("backbone", value)
 
     @field_validator("backbone")
     @classmethod

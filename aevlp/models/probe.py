@@ -50,9 +50,7 @@ class ProbeConfig(ComponentConfig):
                 value = {"name": "timm", "backbone": argument}
             else:
                 raise ValueError(f"{value!r} is none of resnet50, resnet101 and timm:NAME")
-        if isinstance(value, dict) and isinstance(value.get("name"), str):
-            return registry.settings("models", value["name"]).model_validate(value)
-        return value
+        return registry.part("backbone", value)
 
     @model_validator(mode="after")
     def _one_source(self) -> ProbeConfig:

@@ -36,7 +36,7 @@ def validation(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
         run.say(f"val_scores.npz: {error}")
         return None
     logits, targets = arrays["logits"], arrays["targets"]
-    return (1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), targets == 1) if logits.size else None
+    return (sigmoid(logits), targets == 1) if logits.size else None
 
 
 def threshold_counts(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

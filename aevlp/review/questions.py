@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
-from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.data.build import build_dataset
-from aevlp.data.dataset import Split, SPMLData
-from aevlp.data.fingerprint import fingerprint
-from aevlp.data.loaders import eval_loader
+from aevlp.data.dataset import Split, SPMLData, blind
 from aevlp.data.rows import take_rows
-from aevlp.data.workers import deaths_told
-from aevlp.inference.trained import Scorer, Trained, with_data_names
-from aevlp.labelers import Labeler
+from aevlp.inference.evaluate import notes_of, split_logits
+from aevlp.inference.trained import Trained, with_data_names
+from aevlp.labelers import Labeler, build_labeler
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.review.orders import Beliefs, Order, ask, complete, draw_photos
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
-from aevlp.training.run import blind
 
 
 @dataclass(frozen=True)
@@ -70,9 +66,6 @@ def questions(
     config = trained.config
     data: SPMLData = build_dataset(config.dataset)
     trained = with_data_names(trained, data.class_names)
-    changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
-    if changed:
-        data.notes.append(f"these are not the data that the run was trained on: {changed}")
     split = _asked_about(data, becomes) if photos else data.train
     if photos:  # only these are looked at
         there = np.flatnonzero((split.observed == 0).any(axis=1))
@@ -82,14 +75,13 @@ def questions(
     targets, split = split.targets, blind(split)
     if not (split.observed == 0).any():
         raise DataError("all labels of these photos are known: there is nothing to ask")
-    labeler = registry.build(
-        "labelers", config.labeler, prompt_names=data.prompt_names, flip=False, seed=config.seed, device=torch.device("cpu")
-    )
+    labeler = build_labeler(config, data, Accelerator().device, flip=False)
     labeler.settle(settings_of(trained.summary))
-    beliefs = Beliefs(split.observed, sigmoid(_logits(trained, split, len(data.class_names))), *_by_labeler(labeler, split))
+    beliefs = Beliefs(split.observed, sigmoid(split_logits(trained, split, "photos")), *_by_labeler(labeler, split))
     rows, columns = complete(beliefs, np.arange(len(split))) if photos else ask(beliefs, order, count, seed)
     tiles, grid = _tiles(labeler, split, rows, columns)
-    return Questions(data.class_names, data.notes, split, targets, rows, columns, beliefs, tiles, grid, becomes if photos else "")
+    notes, meant_for = notes_of(trained, data), becomes if photos else ""
+    return Questions(data.class_names, notes, split, targets, rows, columns, beliefs, tiles, grid, meant_for)
 
 
 def _asked_about(data: SPMLData, becomes: Literal["val", "test"]) -> Split:
@@ -98,20 +90,9 @@ def _asked_about(data: SPMLData, becomes: Literal["val", "test"]) -> Split:
     return data.train if there is None or there.targets is not None or not len(there) else there
 
 
-def _logits(trained: Trained, split: Split, num_classes: int) -> np.ndarray:
-    settings = trained.config.trainer
-    scorer = Scorer(trained, num_classes)
-    batches = eval_loader(
-        split, image_size=trained.config.dataset.image_size, batch_size=settings.eval_batch_size,
-        num_workers=settings.num_workers,
-    )  # fmt: skip
-    with progress_bar("score photos", len(split)) as progress, deaths_told():
-        return scorer.all_logits(batches, progress)
-
-
 def _by_labeler(labeler: Labeler, split: Split) -> tuple[np.ndarray | None, np.ndarray | None]:
     with progress_bar("look at tiles", len(split)) as progress:
-        found = labeler.evaluate(split, _counted(progress))
+        found = labeler.evaluate(split, progress)
     return (None, None) if found is None else (found[0].numpy(), found[1].numpy())
 
 
@@ -119,14 +100,10 @@ def _tiles(labeler: Labeler, split: Split, rows: np.ndarray, columns: np.ndarray
     """Where the labeler sees each class; only photos that are asked about are looked at once more, from the cache."""
     photos, place = np.unique(rows, return_inverse=True)
     with progress_bar("find tiles", len(photos)) as progress:
-        labeler.prepare(take_rows(split, photos), _counted(progress))
+        labeler.prepare(take_rows(split, photos), progress)
     views = labeler.view_scores(torch.arange(len(photos)))
     if views is None or views.shape[1] < 2:
         return np.full(len(rows), -1), 0
     seen = views.cpu().numpy()[place, :, columns]
     whole, tiles = seen[:, 0], seen[:, 1:]
     return np.where(tiles.max(axis=1) > whole, tiles.argmax(axis=1), -1), round(tiles.shape[1] ** 0.5)
-
-
-def _counted(progress: Callable[[int], None]) -> Callable[[int, int], None]:
-    return lambda done, _: progress(done)

@@ -133,6 +133,8 @@ class CheckpointStore:
         if latest is None or latest.manifest["best"] is None:
             return None
         folder = self.folder / latest.manifest["best"]
+        if folder == latest.folder:  # whose files have been looked at already
+            return latest
         checkpoint = Checkpoint(folder, _read_manifest(folder) or {})
         problem = _problem(checkpoint)
         if problem is not None:

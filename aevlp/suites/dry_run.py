@@ -10,7 +10,7 @@ from aevlp.suites.plan import Plan
 from aevlp.suites.tune import confirmed_by
 from aevlp.sweeps.confirmation import num_runs
 from aevlp.terminal import Terminal
-from aevlp.tracking.base import duration
+from aevlp.text import duration
 from aevlp.training.cards import Card
 from aevlp.training.estimate import CHECKPOINTS, VIEW_MB, Estimate
 

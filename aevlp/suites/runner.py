@@ -19,7 +19,7 @@ from aevlp.runs.lock import look
 from aevlp.suites.find import find_runs
 from aevlp.suites.plan import Job
 from aevlp.terminal import Terminal
-from aevlp.tracking.base import duration
+from aevlp.text import duration
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2

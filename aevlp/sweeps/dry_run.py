@@ -16,7 +16,7 @@ from aevlp.sweeps.space import Parameter
 from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import find_study, study_folder
 from aevlp.terminal import Terminal
-from aevlp.tracking.base import duration
+from aevlp.text import duration
 from aevlp.training.dry_run import Rehearsal
 from aevlp.training.estimate import Estimate, costs_alike
 

@@ -146,8 +146,8 @@ def _open_proxy(url: str) -> BaseStorage:
     import grpc
     from optuna.storages import GrpcStorageProxy
 
-    parsed = urlsplit(url)
     try:
+        parsed = urlsplit(url)
         storage = GrpcStorageProxy(host=parsed.hostname or "localhost", port=parsed.port or 13000)
         storage.wait_server_ready(timeout=CONNECT_SECONDS)
     except (grpc.RpcError, grpc.FutureTimeoutError, ValueError, RuntimeError) as error:

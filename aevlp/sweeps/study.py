@@ -146,6 +146,7 @@ def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str,
         told = {"definition": wanted, "data": None if data is None else data.to_dict()}
         study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told})
         return
+    require_intact(study, mark)
     known = mark["definition"]
     changed = [path for path in {**known, **wanted} if known.get(path) != wanted.get(path)]
     # Another component has another name; a setting that one side lacks came with another version of this program.

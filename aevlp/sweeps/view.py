@@ -12,8 +12,7 @@ from rich.text import Text
 
 from aevlp.layout import Sheet, lay_out
 from aevlp.terminal import Terminal
-from aevlp.text import counted
-from aevlp.tracking.base import duration
+from aevlp.text import counted, duration
 
 if TYPE_CHECKING:
     from aevlp.sweeps.trial import Outcome, Trial
@@ -67,7 +66,7 @@ class View:
         """A trial has ended, or its run on a fresh seed; `confirmed` such runs have by now."""
         self._ended, self._best, self._confirmed = ended, best, confirmed
         values = " ".join(f"{value:.4g}" for value in outcome.values)
-        what = values or " at ".join(filter(None, [outcome.reason])) or ""
+        what = values or outcome.reason or ""
         took = duration(time.time() - trial.began)
         more = ", goes on from its checkpoint" if again else ""
         self.say(f"{trial.title} {outcome.state} {what}{more} ({took}); {self._counts()}", STYLES[outcome.state])

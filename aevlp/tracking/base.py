@@ -124,10 +124,3 @@ def shown_path(path: Path) -> str:
 def shown_run(path: Path) -> str:
     """What to type for a run: its id, which is looked up among the runs, and its path where it lies elsewhere."""
     return path.name if Path(os.path.abspath(path)).parent == Path(os.path.abspath(runs_root())) else shown_path(path)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, seconds = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aevlp.text import counted, printable
-from aevlp.tracking.base import Row, RunInfo, Tracker, duration, shown_path
+from aevlp.text import counted, duration, printable
+from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path
 from aevlp.tracking.epoch_table import MISSING, Column, Result, cells, columns, header, results, warning
 
 if TYPE_CHECKING:

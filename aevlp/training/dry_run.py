@@ -15,18 +15,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aevlp import ranks
-from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, TrainingError
 from aevlp.config.schema import ExperimentConfig, TrainerConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.rows import take_rows
 from aevlp.data.workers import deaths_told
-from aevlp.labelers import Labeler
+from aevlp.labelers import Labeler, build_labeler
 from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
+from aevlp.text import duration
 from aevlp.tracking import Trackers
-from aevlp.tracking.base import duration
 from aevlp.training.cards import Work
 from aevlp.training.memory import peak_memory_mb
 from aevlp.training.model_inputs import count_features, encode_features
@@ -188,10 +187,7 @@ def dry_run(config: ExperimentConfig) -> None:
 def count_views(config: ExperimentConfig) -> int | None:
     """Views of a whole run that are not cached, without a rehearsal; None where the labeler cannot count them."""
     data: SPMLData = build_dataset(config.dataset)
-    labeler: Labeler = registry.build(
-        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed, device="cpu",
-        notify=lambda _: None,
-    )  # fmt: skip
+    labeler = build_labeler(config, data, torch.device("cpu"), notify=lambda _: None)
     return _views_to_encode(labeler, config, data)
 
 

@@ -11,8 +11,7 @@ from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
 from aevlp.machine import Machine
-from aevlp.text import counted
-from aevlp.tracking.base import duration
+from aevlp.text import counted, duration
 from aevlp.training.cards import Card
 from aevlp.training.dry_run import UNCOUNTED, Rehearsal, count_views, rehearse
 
@@ -55,7 +54,7 @@ class Estimate:
         """Of this run or of one that costs alike; None where it fails."""
         values = config.to_dict()
         values["trainer"]["threads"] = self.machine.threads(config)
-        key = _cost(values) + _encoding(values)
+        key = _cost(values) + _encoding(config)
         if key not in self._rehearsals:
             self.notify(f"rehearses {title}")
             try:
@@ -76,11 +75,11 @@ class Estimate:
             return
         self._seconds += [found.training_seconds(config.trainer)] * runs
         self.disk_mb += runs * CHECKPOINTS * found.checkpoint_mb
-        self._views.setdefault(_encoding(config.to_dict()), _Views(config.labeler.name, found.missing, found.view_seconds))
+        self._views.setdefault(_encoding(config), _Views(config.labeler.name, found.missing, found.view_seconds))
 
     def add_views(self, config: ExperimentConfig, like: Rehearsal) -> None:
         """Count what a configuration has to encode, at the pace of another's rehearsal."""
-        key = _encoding(config.to_dict())
+        key = _encoding(config)
         if key not in self._views:
             self._views[key] = _Views(config.labeler.name, count_views(config), like.view_seconds)
 
@@ -132,10 +131,12 @@ def _cost(values: dict[str, Any]) -> str:
     return json.dumps([_images(values), values["model"], {name: values["trainer"][name] for name in _COSTLY}], sort_keys=True)
 
 
-def _encoding(values: dict[str, Any]) -> str:
-    """What hangs together with which views are encoded."""
-    labeler = [values["labeler"].get(name) for name in ("name", "encoder", "grid")]
-    return json.dumps([_images(values), values["trainer"]["evaluate_labeler"], labeler], sort_keys=True)
+def _encoding(config: ExperimentConfig) -> str:
+    """What hangs together with which views are encoded; where it differs in part, what is shared is counted twice."""
+    values = config.to_dict()
+    labeler = [values["labeler"].get(name) for name in ("name", "encoder", "grid", "flip")]
+    features = [values["model"].get(name) for name in ("encoder", "backbone")] if config.model.on_features else []
+    return json.dumps([_images(values), values["trainer"]["evaluate_labeler"], labeler, features], sort_keys=True)
 
 
 def _images(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from aevlp.data.dataset import SPMLData, blind, check_labels, check_observed, kn
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
+from aevlp.labelers import build_labeler
 from aevlp.metrics import known_label_quality
 from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
@@ -193,10 +194,7 @@ def build_trainer(
     precision, reason = decide(config, model, device, folder)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
-    labeler = registry.build(
-        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip,
-        seed=config.seed, device=accelerator.device, notify=notify,
-    )  # fmt: skip
+    labeler = build_labeler(config, data, accelerator.device, notify=notify)
     labels_worth.settle_as_kept(labeler, folder)
     for split in filter(None, (data.train, *((data.val, data.test) if config.trainer.evaluate_labeler else ()))):
         labeler.require(blind(split))  # before anything of a run that goes on is removed; test is looked at after all epochs

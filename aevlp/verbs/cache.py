@@ -133,10 +133,10 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
         )
     from accelerate import Accelerator
 
-    from aevlp.config import registry
     from aevlp.data.build import build_dataset
     from aevlp.data.dataset import blind
     from aevlp.data.features import num_encoded
+    from aevlp.labelers import build_labeler
     from aevlp.training.dry_run import total_of
     from aevlp.training.model_inputs import count_features, model_inputs
     from aevlp.training.progress import progress_bar
@@ -144,21 +144,18 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
 
     data = build_dataset(config.dataset)
     check_data(data)
-    labeler = registry.build(
-        "labelers", config.labeler, prompt_names=data.prompt_names, flip=config.dataset.flip, seed=config.seed,
-        device=Accelerator().device, notify=say,
-    )  # fmt: skip
+    labeler = build_labeler(config, data, Accelerator().device, notify=say)
     wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
     if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
     parts = [wanted_rows(labeler, shard, len(split)) for _, split, _ in wanted]
     for (name, split, flip), part in zip(wanted, parts, strict=True):
         with progress_bar(f"encode {name}", len(split)) as progress:
-            labeler.encode(blind(split), flip, lambda done, _, progress=progress: progress(done), **part)
+            labeler.encode(blind(split), flip, progress, **part)
     encoded = labeler.num_images_encoded
     if of_model:
         with progress_bar("encode features", len(data.train)) as progress:
-            inputs = model_inputs(config, data, Accelerator().device, say, lambda done, _: progress(done))[0]
+            inputs = model_inputs(config, data, Accelerator().device, say, progress)[0]
         encoded += num_encoded(inputs)
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
     missing = total_of([count_features(config, data), *of_parts])

@@ -163,7 +163,7 @@ def test_a_word_that_is_no_action_is_a_usage_error(capsys):
 
 
 def test_build_tells_its_progress_where_there_is_no_terminal(monkeypatch, capsys):
-    monkeypatch.setattr("aevlp.training.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("aevlp.progress.LINE_SECONDS", 0.0)
     assert build() == 0
     lines = capsys.readouterr().err.splitlines()
     for name, count in (("train", 20), ("val", 12), ("test", 9)):

@@ -45,6 +45,21 @@ def test_a_suite_tells_what_is_there_and_what_the_rest_takes_and_trains_nothing(
     assert re.search(r"disk +at most [1-9]\d* MB of checkpoints", out)
 
 
+def test_views_that_differ_are_counted_and_those_that_are_shared_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
+    on, off = "labeler.flip=true, dataset.flip=true", "labeler.flip=false, dataset.flip=true"
+    counts = []
+    for rows in (f"{{A: {{method: gpr, set: [{on}]}}}}", f"{{B: {{method: gpr, set: [{off}]}}}}",
+                 f"{{B: {{method: gpr, set: [{off}]}}, A: {{method: gpr, set: [{on}]}}}}",
+                 f"{{B: {{method: gpr, set: [{off}]}}, C: {{method: gpr, set: [{off}, loss.rho=1]}}}}"):  # fmt: skip
+        assert suites.run(suites.write(tmp_path, f"rows: {rows}\n"), "--dry-run", seeds=1) == 0
+        counts.append(int(re.search(r"encode +([\d,]+) views", capsys.readouterr().out)[1].replace(",", "")))
+    mirrored, plain, both, shared = counts
+    assert mirrored > plain > 0
+    assert both == mirrored + plain  # B is not forgotten beside A, nor A beside B
+    assert shared == plain
+
+
 def test_a_suite_that_is_done_rehearses_nothing(tmp_path, rehearsed, monkeypatch, capsys):
     path = suites.write(tmp_path, "rows: {AN: an}\n")
     suites.InThisProcess(monkeypatch)

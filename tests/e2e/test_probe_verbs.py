@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import aevlp
 from aevlp.cli import main
 from aevlp.data.build import build_dataset
-from aevlp.inference.evaluate import evaluate
+from aevlp.inference.evaluate import evaluate, split_logits
 from aevlp.inference.open import open_trained
 from aevlp.training.dry_run import count_views
 from aevlp.vision_language.encoders.huggingface import BUNDLED
@@ -56,6 +56,18 @@ def test_an_export_stands_alone_and_computes_what_the_run_computes(of, photos, t
     found = evaluate(open_trained(str(tmp_path / "model")), "test")
     np.testing.assert_allclose(found.scores["logits"], expected.scores["logits"], rtol=0, atol=5e-3)
     np.testing.assert_array_equal(found.thresholds, expected.thresholds)
+
+
+def test_photos_of_a_head_are_reviewed_by_their_features(tmp_path, capsys):
+    run = aevlp.train(runs.config(*OF_BUNDLED)).run_dir
+    assert main(["review", str(run), "--count", "5", "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+    capsys.readouterr()
+    trained = open_trained(str(run))
+    data = build_dataset(trained.config.dataset)
+    logits = split_logits(trained, data.val, "val")
+    with np.load(run / "val_scores.npz") as kept:
+        np.testing.assert_allclose(logits, kept["logits"], rtol=0, atol=5e-3)
 
 
 def test_views_of_a_head_are_counted_and_encoded_ahead(tmp_path, monkeypatch, capsys):

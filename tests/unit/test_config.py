@@ -14,6 +14,7 @@ from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
 from aevlp.config.finding import files
 from aevlp.config.loading import from_dict, resolve
+from aevlp.config.registry import PARTS
 from aevlp.config.yaml_reading import read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,21 @@ def test_every_fragment_is_valid_in_an_experiment(path):
     values, given = config.to_dict()[path.parent.name], read_yaml(path.read_text(), path.name)[0]
     for key in given.keys() - {"encoder", "label_graph", "backbone"}:
         assert values[key] == given[key]
+
+
+@pytest.mark.parametrize(
+    ("section", "part", "text"),
+    [
+        ("model", "backbone", "{name: mime, backbone: {depth: 101, weights: none}}"),
+        ("model", "backbone", "{name: probe, backbone: {depth: 101}}"),
+        ("model", "encoder", "{name: probe, encoder: {source: bundled}}"),
+        ("labeler", "encoder", "{name: damp, encoder: {source: bundled}}"),
+        ("labeler", "encoder", "{name: vlpl, encoder: {source: bundled}}"),
+    ],
+)
+def test_a_part_without_a_name_is_the_default_of_its_kind(experiment, section, part, text):
+    experiment(f"base: [dataset/digits, model/small_cnn, labeler/none, loss/an]\n{section}: {text}\n")
+    assert resolve("mine").config.to_dict()[section][part]["name"] == PARTS[part][1]
 
 
 def test_later_sources_win_and_each_value_knows_its_origin(experiment):

@@ -6,7 +6,7 @@ import pytest
 from aevlp import load_experiment
 from aevlp.config.errors import DataError
 from aevlp.data.build import build_dataset
-from aevlp.data.fingerprint import fingerprint
+from aevlp.data.fingerprint import fingerprint, fingerprint_of
 
 SMALL = ("dataset.num_train=20", "dataset.num_val=5", "dataset.num_test=5")
 HEADER = "image,class,answer,split,source\n"
@@ -50,6 +50,10 @@ def test_runs_with_and_without_are_told_apart_by_what_they_were_trained_on(tmp_p
     now, before = fingerprint(data), fingerprint(built())
     assert now.difference(before) == "other observed labels of training images"
     assert (now.val, now.test) == (before.val, before.test)
+    # Settings alone say what is drawn, but not what a file of answers holds; a suite and a study ask this way.
+    words = [*SMALL, f"dataset.answers={tmp_path / 'a.csv'}"]
+    assert fingerprint_of(load_experiment("digits_an", words).dataset) == now
+    assert fingerprint_of(load_experiment("digits_an", SMALL).dataset) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -382,9 +383,10 @@ def test_the_official_archives_are_named_by_their_files():
 
 
 def test_progress_is_told_off_a_terminal(server, voc, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(archives, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr("aevlp.progress.LINE_SECONDS", 0.0)
     assert main(["prepare", "voc", "--root", str(tmp_path / "data"), "--download"]) == 0
     out = capsys.readouterr().out
     assert f"fetching {VOC}: 0 of 0 MB, " in out
     assert f"unpacking {VOC}: " in out
+    assert re.search(r"images: \d+ of \d+, about 0:0", out)
     assert f"archive      {VOC}: " in out

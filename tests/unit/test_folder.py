@@ -17,7 +17,7 @@ from aevlp.data.duplicates import DISTANCE, alike
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import draw_single_positives, observe, split_train_val
-from aevlp.data.table import Row, read_table, write_table
+from aevlp.data.table import Row, read_table, table_lines
 
 HEADER = "image,label,split,labels"
 
@@ -168,9 +168,9 @@ def test_a_table_that_is_written_is_the_table_that_is_read(folder):
     ]  # fmt: skip
     root = folder("")
     for some in (rows, rows[:2], rows[1:2]):
-        (root / "labels.csv").write_text(write_table(some))
+        (root / "labels.csv").write_text("".join(table_lines(some)))
         assert read_table(root / "labels.csv").rows == [replace(row, line=line) for line, row in enumerate(some, start=2)]
-    assert write_table(rows[:2]).splitlines()[0] == "image,label,absent"
+    assert next(table_lines(rows[:2])) == "image,label,absent\n"
 
 
 def test_a_table_that_is_no_text_is_refused(folder):

@@ -94,8 +94,10 @@ def test_image_entries_are_not_needed(tmp_path):
 def test_voc_and_cub_name_the_line(tmp_path, capsys):
     root = make_voc(tmp_path / "voc")
     path = root / "VOCdevkit/VOC2012/ImageSets/Main/boat_train.txt"
-    path.write_text(path.read_text() + "2008_000001 2\n")
-    assert f"{path}:17: must be an image and -1, 0 or 1, is '2008_000001 2'" in refused(capsys, "prepare", "voc", "--root", root)
+    whole = path.read_text()
+    for line in ("2008_000001 2", "2008_000001"):
+        path.write_text(f"{whole}{line}\n")
+        assert f"{path}:17: must be an image and -1, 0 or 1, is {line!r}" in refused(capsys, "prepare", "voc", "--root", root)
     root = make_cub(tmp_path / "cub")
     path = root / "CUB_200_2011/attributes/image_attribute_labels.txt"
     lines = path.read_text().splitlines()

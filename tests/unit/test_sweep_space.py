@@ -63,13 +63,15 @@ def test_a_case_sets_all_its_words_and_what_lies_outside_a_range_does_not_fit(pl
 
 
 def test_a_start_that_the_space_does_not_hold_is_told_with_the_reason_and_left_out(tmp_path):
-    text = SPACE + "start: [[], [labeler.grid=4, loss.rho=1], [labeler.grid=5], [labeler.grid=4, loss.lambda1=0.45]]\n"
+    starts = "[], [labeler.grid=4, loss.rho=1], [labeler.grid=5], [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45]"
+    text = f"{SPACE}start: [{starts}]\n"
     told: list[str] = []
     assert [codes["labeler.grid"] for codes in Plan.load(sweeps.write(tmp_path, text)).starts(told.append)] == [4]
     assert told == [
         "start: the base itself lies outside the space, and is not tried: labeler.grid: 3 is not of 2 to 6 in steps of 2",
         "start: [labeler.grid=5] lies outside the space, and is not tried: labeler.grid: 5 is not of 2 to 6 in steps of 2",
-        "start: [labeler.grid=4, loss.lambda1=0.45] lies outside the space, and is not tried: loss.lambda1: 0.45 is not of 0.5 to 1.0",
+        "start: [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45] lies outside the space, and is not tried: "
+        "loss.lambda1: 0.45 is not of 0.5 to 1.0",
     ]
 
 

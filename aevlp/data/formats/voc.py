@@ -38,11 +38,11 @@ def read_official(root: Path) -> Official:
         for column, name in enumerate(CLASS_NAMES):
             path = root / lists / f"{name}_{split}.txt"
             for number, line in enumerate(read_lines(path), start=1):
-                image, *_, label = line.split()
-                if label not in ("-1", "0", "1"):
+                words = line.split()
+                if len(words) < 2 or words[-1] not in ("-1", "0", "1"):
                     raise DataError(f"{path}:{number}: must be an image and -1, 0 or 1, is {line!r}")
-                if label == "1":
-                    positives.setdefault(f"{image}.jpg", []).append(column)
+                if words[-1] == "1":
+                    positives.setdefault(f"{words[0]}.jpg", []).append(column)
         names = sorted(positives)
         labels = np.zeros((len(names), len(CLASS_NAMES)))
         for row, name in enumerate(names):

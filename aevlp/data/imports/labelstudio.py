@@ -123,7 +123,10 @@ def _image(config: LabelStudioImport, source: Path, number: int, task: dict[str,
 
 def _names(url: str) -> list[str]:
     """The name of a photo by its address, and what it was called before it was uploaded."""
-    parts = urlsplit(url) if re.match(r"[a-z][a-z0-9+.-]*://|/data/", url) else None
+    try:
+        parts = urlsplit(url) if re.match(r"[a-z][a-z0-9+.-]*://|/data/", url) else None
+    except ValueError:  # text that begins like an address, such as http://[oops/1.jpg
+        parts = None
     if parts is None:
         return [url]
     if "d" in (query := parse_qs(parts.query)):

@@ -69,9 +69,10 @@ def _read(path: Path, classes: list[str]) -> tuple[str, ...]:
             continue
         if len(words) < 5 or not words[0].isascii() or not words[0].isdigit():
             raise DataError(f"{path}:{number}: must be the number of a class and a box, is {line[:80]!r}")
-        if int(words[0][:9]) >= len(classes):
+        column = int(words[0].lstrip("0")[:9] or "0")  # int() reads no number of thousands of digits
+        if column >= len(classes):
             raise DataError(f"{path}:{number}: class {words[0][:20]} is none of the {len(classes)} that have a name")
-        labels[classes[int(words[0])]] = None
+        labels[classes[column]] = None
     return tuple(labels)
 
 

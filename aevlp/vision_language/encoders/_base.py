@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -32,13 +33,7 @@ class EncoderConfig(ComponentConfig):
         return None
 
 
-def _of_its_kind(value: Any) -> Any:
-    if not isinstance(value, dict) or not isinstance(value.get("name", DEFAULT), str):
-        return value
-    return registry.settings("encoders", value.get("name", DEFAULT)).model_validate(value)
-
-
-AnyEncoder = Annotated[SerializeAsAny[EncoderConfig], BeforeValidator(_of_its_kind)]
+AnyEncoder = Annotated[SerializeAsAny[EncoderConfig], BeforeValidator(partial(registry.part, "encoder"))]
 """Settings of any registered encoder, chosen by `name`: the type of a labeler's field `encoder`."""
 
 

@@ -17,7 +17,7 @@ from aevlp.data.imports import _base
 from aevlp.data.imports._base import Found, Report, Tally
 from aevlp.data.imports._collect import collect
 from aevlp.data.locate import Listing, PhotoIndex
-from aevlp.data.table import Row, read_table, write_table
+from aevlp.data.table import Row, read_table, table_lines
 
 pytestmark = pytest.mark.usefixtures("never_waits")
 KINDS = registry.names("imports")
@@ -133,10 +133,10 @@ def test_a_table_that_was_imported_is_read_and_imported_again_as_it_is(tmp_path_
     if not rows:
         return
     first = collect([Found(path, row) for row in rows], path, index, Report()).rows
-    path.write_text(write_table(first))
+    path.write_text("".join(table_lines(first)))
     config = registry.get("imports", "csv").config(name="csv")
     again = collect(registry.build("imports", config, source=path, report=Report()), path, index, Report()).rows
-    assert write_table(again) == path.read_text()
+    assert "".join(table_lines(again)) == path.read_text()
     assert [(row.image, row.known, row.absent, row.labels) for row in read_table(path).rows] == [
         (row.image, row.known, row.absent, row.labels) for row in first
     ]

@@ -66,6 +66,12 @@ def test_the_photo_may_stand_under_another_key(put, imported, refused):
     assert imported(path, "--image", "photo", root=root)[0] == [row("a.jpg", ["cat"])]
 
 
+def test_text_that_only_begins_like_an_address_is_none(put, imported):
+    one = {"data": {"caption": "http://[oops", "photo": "a.jpg"}, "annotations": [said("cat")]}
+    path, root = studio(put, one)
+    assert imported(path, root=root)[0] == [row("a.jpg", ["cat"])]
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [

@@ -49,6 +49,7 @@ def test_photos_without_a_text_file_or_with_an_empty_one_are_kept_and_counted(pu
     ("files", "message"),
     [
         ({"1.txt": f"0{BOX}2{BOX}"}, "1.txt:2: class 2 is none of the 2 that have a name"),
+        ({"1.txt": "0" * 12 + f"2{BOX}"}, "1.txt:1: class 0000000000002 is none of the 2 that have a name"),
         ({"1.txt": "cat 1 2 3 4\n"}, "1.txt:1: must be the number of a class and a box, is 'cat 1 2 3 4'"),
         ({"1.txt": "0 1 2\n"}, "1.txt:1: must be the number of a class and a box"),
         ({"1.txt": "9" * 5000 + BOX}, "1.txt:1: class 99999999999999999999 is none"),
