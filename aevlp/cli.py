@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aevlp import __version__
+from aevlp import __version__, ranks
 from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
 from aevlp.config.errors import AevlpError, shortened, suggest
@@ -58,9 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(arguments, name, _from_home(value))
         for plugin in arguments.plugin:
             registry.load_plugin(plugin)
+        ranks.require(many=arguments.many_processes)
         with _terminable():
             code = int(arguments.run(arguments) or 0)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed, as by >&-
+            sys.stdout.flush()
         return code
     except AevlpError as error:
         others = os.environ.get("RANK", "0") != "0"
@@ -73,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):  # a file would have its name
+            say(f"error: standard output: {error.strerror}", error=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # not once more at the end
+            return 1
         if error.filename is None:
             raise
         say(f"error: {os.fsdecode(error.filename)}: {error.strerror}", error=True)
@@ -133,6 +139,17 @@ class _Parser(argparse.ArgumentParser):
             say(*message.removesuffix("\n").split("\n"), error=file is sys.stderr)
 
 
+class _Verbs(argparse._SubParsersAction):
+    """Refuses flags before a verb: a flag of the same name behind it has a value of its own, which would be taken instead."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        for action in parser._actions:
+            given = getattr(namespace, action.dest, action.default)
+            if action.option_strings and action.dest != "plugin" and given not in (action.default, argparse.SUPPRESS):
+                parser.error(f"{action.option_strings[-1]} stands before {values[0]}, where it says nothing; write it behind")
+        super().__call__(parser, namespace, values, option_string)
+
+
 def _meant(word: str) -> str:
     """What to write where a word names an experiment, or the method of some, without --exp."""
     names = files(EXPERIMENTS)
@@ -146,12 +163,12 @@ def build_parser() -> argparse.ArgumentParser:
         prog=PROGRAM, allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
         epilog=f"`{COMMAND} --exp digits_gpr` trains; `{COMMAND} list` shows what else there is.",
     )  # fmt: skip
-    parser.set_defaults(run=train.run)
+    parser.set_defaults(run=train.run, many_processes=True)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")
     plugin = _gathering()
     parser.add_argument("--plugin", action=plugin, default=[], metavar="FILE.py", help="Python file that registers components")
     train.add_arguments(parser)
-    verbs = parser.add_subparsers(title="other verbs", metavar="")
+    verbs = parser.add_subparsers(title="other verbs", metavar="", action=_Verbs)
     for name in VERBS:
         _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"), plugin)
     return parser
@@ -177,4 +194,4 @@ def _add_verb(verbs: Any, name: str, module: Any, plugin: type[argparse.Action])
     for taking in (parser, *(action for choices in actions for action in choices.values())):
         # Suppressed: a default here would overwrite what stood before the verb.
         taking.add_argument("--plugin", action=plugin, default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
-    parser.set_defaults(run=module.run)
+    parser.set_defaults(run=module.run, many_processes=getattr(module, "MANY_PROCESSES", False))

@@ -64,6 +64,17 @@ def announced() -> int:
     return int(text)
 
 
+def require(*, many: bool) -> None:
+    """ConfigError where several ranks are announced to a command that is of one process; alone, LOCAL_RANK says nothing.
+
+    accelerate would begin a process group for LOCAL_RANK alone, which torchrun sets for one process as well.
+    """
+    if announced() == 1:
+        os.environ.pop("LOCAL_RANK", None)
+    elif not many:
+        raise ConfigError("this command is of one process: start it without torchrun, or unset WORLD_SIZE")
+
+
 @contextlib.contextmanager
 def join(batch_size: int) -> Iterator[None]:
     """Take part in the run that the environment (RANK, WORLD_SIZE and so on) describes; leaves it at the end.

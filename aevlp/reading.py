@@ -47,10 +47,10 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """UTF-8 text of a file; errors as of `open_regular`."""
+    """UTF-8 text of a file, without the mark that Windows puts before it; errors as of `open_regular`."""
     content = read_bytes(path, limit)
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _unreadable(path, f"not UTF-8 at byte {error.start}") from error
 

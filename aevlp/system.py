@@ -8,6 +8,7 @@ import errno
 import math
 import multiprocessing
 import os
+import shutil
 import struct
 import sys
 from collections.abc import Callable
@@ -189,6 +190,8 @@ def point(link: Path, name: str) -> None:
         aside.symlink_to(name)
     except OSError:  # exFAT, SMB, Google Drive; whatever else is wrong, the file meets as well
         aside.write_text(name, encoding="utf-8")
+    if link.is_dir() and not link.is_symlink():  # a run that was copied with its links followed
+        shutil.rmtree(link)
     os.replace(aside, link)
 
 

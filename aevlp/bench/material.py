@@ -41,7 +41,7 @@ def draw_photo(seed: int, width: int = 640, height: int = 480) -> bytes:
 
 def write_photos(folder: Path, count: int, class_names: list[str]) -> None:
     """A dataset of formatted arrays: `count` training photos after the 80/20 division, and one test photo."""
-    total = -(-count * 5 // 4)
+    total = next(total for total in range(count + 1, 2 * count + 2) if total - round(total / 5) == count)
     folder.mkdir(parents=True, exist_ok=True)
     names = np.array([f"{i:06d}.jpg" for i in range(total)])
     for i, name in enumerate(names.tolist()):

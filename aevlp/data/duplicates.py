@@ -28,17 +28,26 @@ def same_files(root: Path, names: list[str]) -> list[list[int]]:
     return _groups(contents.items())
 
 
-def alike(hashes: dict[int, int]) -> list[tuple[int, int]]:
-    """Pairs of positions whose perceptual hashes of 64 bits differ in at most `DISTANCE` of them."""
+def alike(hashes: dict[int, int]) -> list[list[int]]:
+    """Groups of positions whose perceptual hashes of 64 bits differ in at most `DISTANCE` of them from another's of the group.
+
+    Equal hashes, of which a camera that does not move makes thousands, are compared once.
+    """
     width = BITS // BANDS
-    pairs = set()
+    above = {number: number for number in hashes.values()}
+
+    def top(number: int) -> int:
+        while above[number] != number:
+            above[number] = number = above[above[number]]
+        return number
+
     for band in range(BANDS):
-        for group in _groups((i, (number >> band * width) % 2**width) for i, number in hashes.items()):
+        for group in _groups((number, (number >> band * width) % 2**width) for number in list(above)):
             for k, first in enumerate(group):
                 for second in group[k + 1 :]:
-                    if (hashes[first] ^ hashes[second]).bit_count() <= DISTANCE:
-                        pairs.add((min(first, second), max(first, second)))
-    return sorted(pairs)
+                    if (first ^ second).bit_count() <= DISTANCE:
+                        above[top(first)] = top(second)
+    return sorted(_groups((i, top(number)) for i, number in sorted(hashes.items())))
 
 
 def _groups(items: Iterable[tuple[int, Hashable]]) -> list[list[int]]:

@@ -19,6 +19,9 @@ from aevlp.data import decoding
 from aevlp.data.shared import SharedArray
 from aevlp.input import open_file, require_file
 
+# libavif answers some damages of a file by a RuntimeError.
+UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError, EOFError, Image.DecompressionBombError)
+
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of decompression bombs; a camera makes half of that
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -124,7 +127,7 @@ class ImageFiles:
                 if image.width * image.height > MAX_PIXELS:  # before a byte of it is decoded
                     raise ValueError(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million are read")
                 pixels = self._decode(image)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise DataError(self._problem(row, error)) from error
         return torch.from_numpy(pixels).permute(2, 0, 1)
 

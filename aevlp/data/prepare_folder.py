@@ -60,13 +60,13 @@ class Survey:
 
     def twice(self) -> Iterator[str]:
         """A line for each group of photos that are the same file, or nearly the same picture in different splits."""
-        known: set[tuple[int, int]] = set()
+        file_of: dict[int, int] = {}
         for group in same_files(self.root, [row.image for row in self.rows]):
-            known |= {(first, second) for first in group for second in group}
+            file_of |= dict.fromkeys(group, group[0])
             yield f"the same file {len(group)} times{self._what_is_wrong(group)}"
-        for pair in alike(self.hashes):
-            across = self._what_is_wrong(list(pair))
-            if pair not in known and "across splits" in across:
+        for group in alike(self.hashes):
+            across = self._what_is_wrong(group)
+            if len({file_of.get(row, row) for row in group}) > 1 and "across splits" in across:
                 yield f"nearly the same picture{across}"
         if self.rows and not self.hashes and _imagehash() is None:
             yield "photos that are nearly the same are not looked for: pip install 'aevlp[photos]'"

@@ -45,7 +45,9 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         what = f"it holds {found[1]}, which is not plain data" if found else f"it cannot be read ({type(error).__name__})"
         raise CheckpointError(f"{path}: was not loaded: {what}; a pair of state dict and settings is expected") from error
     weights, settings = content if isinstance(content, tuple | list) and len(content) == 2 else (content, {})
-    if not isinstance(weights, dict) or not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not weights or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):  # fmt: skip
         raise CheckpointError(f"{path}: must hold a state dict, names to tensors, or a pair of one and its settings")
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path}: its settings must be a mapping, are {type(settings).__name__}")
@@ -72,12 +74,14 @@ def open_published(path: Path, experiment: str | None, overrides: Iterable[str])
     weights, settings = read_published(path)
     if experiment is None:
         dataset = settings.get("dataset")
-        if dataset not in EXPERIMENTS:
+        if not isinstance(dataset, str) or dataset not in EXPERIMENTS:
             said = "has no settings" if dataset is None else f"is of dataset {dataset!r}"
             raise ConfigError(f"{path}: {said}; name its experiment with --exp, one of {', '.join(EXPERIMENTS.values())}")
         experiment = EXPERIMENTS[dataset]
     translated = translate(weights, str(path))
     head, classes = translated.get("head.weight"), settings.get("num_classes")
+    if head is not None and head.ndim != 2:
+        raise CheckpointError(f"{path}: its head must be a matrix, has shape {tuple(head.shape)}")
     if head is not None and isinstance(classes, int) and head.shape[0] != classes:
         raise CheckpointError(f"{path}: its settings say {classes} classes, its head has {head.shape[0]}")
     config = load_experiment(experiment, overrides)

@@ -40,7 +40,7 @@ class EMAPLConfig(EMConfig):
 
 def quota(num_unobserved: Tensor, share: float, num_passes: int) -> Tensor:
     """floor(share * U / num_passes) for each class, in integers: .9 * U in floating point can fall short of a whole number."""
-    exact = Fraction(repr(share)) / num_passes
+    exact = Fraction(repr(share)).limit_denominator(10**9) / num_passes  # 16 digits times U have no place in 64 bits
     return num_unobserved * exact.numerator // exact.denominator
 
 

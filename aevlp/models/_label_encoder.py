@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pydantic import Field, SerializeAsAny, field_validator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
@@ -145,7 +146,7 @@ class Trunk(nn.Module):
                 module.requires_grad_(False)
 
     def _batch_norms(self) -> list[nn.Module]:
-        return [module for module in self.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+        return [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]  # synchronised as well
 
     def train(self, mode: bool = True) -> Trunk:
         """Training mode, in which frozen batch norm stays in evaluation mode."""

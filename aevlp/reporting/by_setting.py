@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aevlp.reporting.comparison import settings, settings_of
+from aevlp.reporting.naming import UNNAMED
 from aevlp.reporting.statistics import Group
 
 FEWEST = 3  # points of a curve; two are a row of the table each, and told well enough by it
@@ -28,7 +29,7 @@ class Curve:
 def curves_by_setting(groups: Sequence[Group]) -> list[Curve]:
     """The curves that these groups make; those of one setting follow each other, in the order of the first of their groups."""
     told = {group: settings_of(group) for group in groups}
-    found = [(path, points) for path in settings(list(groups)) for points in _points(path, told)]
+    found = [(path, points) for path in settings(list(groups)) if path not in UNNAMED for points in _points(path, told)]
     experiments = Counter((path, points[0][1].experiment) for path, points in found)
     curves = []
     for path, points in found:
@@ -45,7 +46,7 @@ def _points(path: str, told: dict[Group, dict[str, Any]]) -> list[list[tuple[flo
     for group, values in told.items():
         value = values.get(path)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            others = {other: values[other] for other in values if other != path}
+            others = {other: values[other] for other in values if other not in (path, *UNNAMED)}
             parts.setdefault(json.dumps(others, sort_keys=True, default=str), []).append((value, group))
     enough = (points for points in parts.values() if len({value for value, _ in points}) == len(points) >= FEWEST)
     return [sorted(points, key=lambda point: point[0]) for points in enough]

@@ -22,7 +22,7 @@ def name_groups(groups: list[Group]) -> None:
     """Name the groups of one table: as --name says, else by the experiment and what it has otherwise than its definition has it.
 
     Settings that all groups share are not named. Those of an experiment whose definition is not at hand are told from each
-    other alone; what cannot be told by a setting is by its hash.
+    other alone; what cannot be told by a setting is by its hash, and by that of the data.
     """
     differing = [path for path in settings(groups) if path not in UNNAMED]
     by_experiment: dict[str, list[Group]] = {}
@@ -41,6 +41,10 @@ def name_groups(groups: list[Group]) -> None:
     for group in groups:
         if count[group.name] > 1:
             group.name += f" ({group.config_hash[:6] or 'unreadable settings'})"
+    count = Counter(group.name for group in groups)
+    for group in groups:
+        if count[group.name] > 1:  # the same settings on other data
+            group.name = f"{group.name[:-1]}, data {group.data_fingerprint[:6] or 'unknown'})"
 
 
 def _words(values: dict[str, Any], definition: dict[str, Any], others: list[dict[str, Any]], paths: list[str]) -> list[str]:

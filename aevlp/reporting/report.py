@@ -221,6 +221,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "epochs": [row.get("trainer/epoch") for row in run.epochs],
         "curves": {name: [row.get(name) for row in run.epochs] for name in CURVES},
         "classes": classes,
+        "class_names": [str(name) for name in classes],
         "cost": _cost(run),
         "environment": _environment(run),
     }

@@ -37,7 +37,7 @@ def markdown(sheet: Sheet) -> str:
         return "| " + " | ".join(map(escaped, cells)) + " |\n"
 
     rule = "|" + "|".join("---:" if sheet.is_number(i) else "---" for i in range(len(sheet.header))) + "|\n"
-    title = f"\n{printable(sheet.title)}\n\n" if sheet.title else ""
+    title = f"\n{escaped(sheet.title)}\n\n" if sheet.title else ""
     return title + line(sheet.header) + rule + "".join(map(line, sheet.rows))
 
 
@@ -48,7 +48,8 @@ def escaped(text: str) -> str:
 
 def latex(sheet: Sheet) -> str:
     """A booktabs table, without the title."""
-    lines = [" & ".join(map(_latex_cell, row)) + r" \\" for row in [sheet.header, *sheet.rows]]
+    rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in [sheet.header, *sheet.rows]]
+    lines = ["{}" + row if row[:1] in ("[", "*") else row for row in rows]  # no option of the \\ or \midrule before it
     columns = "".join("r" if sheet.is_number(i) else "l" for i in range(len(sheet.header)))
     body = "\n".join([lines[0], r"\midrule", *lines[1:]])
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"

@@ -56,6 +56,7 @@ def study(folder: Path) -> dict[str, Any]:
         "pruned": {"numbers": [trial["number"] for trial in pruned], "values": [trial["values"][0] for trial in pruned]},
         "parameters": parameters,
         "base_codes": codes,
+        "has_base": bool(base),
         "base_trial": next((trial for trial in complete if base and _alike(trial["codes"], codes)), None),
         "front": [trial["number"] for trial in _front(ranked, signs)],
         "best": ranked[:BEST],

@@ -98,7 +98,7 @@ class RunFolder:
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            files.remove_leftovers(folder.path.parent, own=True)
+            files.remove_leftovers(folder.path.parent)
             with files.replacing(folder.path) as aside:
                 aside.mkdir()
                 (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())

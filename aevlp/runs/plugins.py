@@ -75,17 +75,16 @@ def _content(path: Path, shown: str) -> bytes:
         raise ConfigError(f"{shown}: cannot be read: {error.strerror or error}") from error
 
 
-def _names(values: Any) -> Iterator[str]:
-    """Names of the parts in a configuration, and of the parts of these."""
-    for section in registry.SECTIONS:
-        waiting = [values.get(section)]
-        while waiting:
-            found = waiting.pop()
-            if isinstance(found, dict):
-                waiting += found.values()
-                if isinstance(found.get("name"), str):
-                    yield found["name"]
+def _names(values: Any) -> Iterator[tuple[str, str]]:
+    """Kind and name of the parts in a configuration, and of the parts of these."""
+    waiting = [(kind, values.get(section)) for section, kind in registry.SECTIONS.items()]
+    while waiting:
+        kind, found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += [(registry.PARTS[key][0], value) for key, value in found.items() if key in registry.PARTS]
+            if isinstance(found.get("name"), str):
+                yield kind, found["name"]
 
 
-def _known() -> set[str]:
-    return {name for kind in registry.KINDS for name in registry.names(kind)}
+def _known() -> set[tuple[str, str]]:
+    return {(kind, name) for kind in registry.KINDS for name in registry.names(kind)}

@@ -32,6 +32,8 @@ def run_suite(
         RunStopped: after a signal, once every run has saved its state; the same command continues.
     """
     plan = load_plan(name, dataset, seeds, rows=rows, columns=columns, own_stop_rules=own_stop_rules, words=words)
+    if trials is not None and any(line.column for line in plan.lines):
+        raise ConfigError("--tune: the table of a suite with columns has no place for it; write a suite of one column's words")
     console = Terminal(stderr=form is not None)  # with a form, stdout is left to it
     machine = Machine.of(workers, gpus)
     try:

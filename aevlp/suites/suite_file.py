@@ -18,6 +18,27 @@ MAX_ROWS = 200  # each is resolved before the first begins
 MAX_COLUMNS = 20
 
 
+class TuneConfig(ParameterConfig):
+    """A parameter as in a study, or a number around the row's own, which differs by dataset."""
+
+    times: tuple[float, float] | None = None
+    """Lowest and highest number, as parts of the row's own."""
+
+    def _require_whole(self) -> None:
+        if self.times is None:
+            super()._require_whole()
+        elif self.model_fields_set - {"times", "log"} or not 0 < self.times[0] <= 1 <= self.times[1]:
+            raise ValueError("times: [low, high] goes with log alone, and 0 < low <= 1 <= high")
+
+    def around(self, own: Any) -> ParameterConfig:
+        """The range in numbers; ValueError where the row's own value is none above 0."""
+        if self.times is None:
+            return self
+        if isinstance(own, bool) or not isinstance(own, int | float) or own <= 0:
+            raise ValueError(f"times needs a number above 0, is {own!r}")
+        return ParameterConfig(float=tuple(float(f"{part * own:.4g}") for part in self.times), log=self.log)
+
+
 class RowConfig(Config):
     """A line of the table: a method, as the experiment <dataset>_<method> has it, and changes to it."""
 
@@ -33,8 +54,8 @@ class RowConfig(Config):
     """The stop rule its authors use, as `--set` words; taken by --own-stop-rules."""
     published: dict[str, float] = Field(default_factory=dict)
     """Test mAP in the literature, by dataset."""
-    tune: dict[str, ParameterConfig] = Field(default_factory=dict)
-    """What --tune searches beside the learning rate, as in a study."""
+    tune: dict[str, TuneConfig] = Field(default_factory=dict)
+    """What --tune searches beside the learning rate."""
 
 
 class SuiteConfig(Config):

@@ -6,14 +6,15 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from aevlp.config.describe import lookup
 from aevlp.config.errors import AevlpError, ConfigError, in_one_line
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
 from aevlp.machine import Machine
 from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import Line, Plan, make_job
+from aevlp.suites.suite_file import TuneConfig
 from aevlp.sweeps.best import choose
 from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
@@ -24,8 +25,7 @@ from aevlp.terminal import Terminal
 from aevlp.training.signals import RunStopped
 
 LEARNING_RATE = "trainer.learning_rate"
-RATE_FACTOR = 4.0
-"""The learning rate is searched from a quarter of its value to four times."""
+RATE = TuneConfig(times=(0.25, 4.0), log=True)
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,11 @@ def confirmed_by(trials: int) -> ConfirmConfig:
 
 
 def _study(line: Line, trials: int) -> str:
-    rate = line.jobs[0].config.trainer.learning_rate
-    space: dict[str, Any] = {LEARNING_RATE: {"float": [rate / RATE_FACTOR, rate * RATE_FACTOR], "log": True}}
-    for path, parameter in line.row.tune.items():
-        space[path] = parameter.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    values = line.jobs[0].config.to_dict()
+    space = {
+        path: parameter.around(lookup(values, path)).model_dump(by_alias=True, exclude_defaults=True, mode="json")
+        for path, parameter in {LEARNING_RATE: RATE, **line.row.tune}.items()
+    }
     content = {
         "base": line.experiment, "set": [*line.words, "seed=0"], "trials": trials, "space": space,
         "confirm": confirmed_by(trials).model_dump(),

@@ -10,11 +10,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, ended_for_good, first_attempt, remaining
+from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, ended_for_good, first_attempt, params_of, remaining
 from aevlp.sweeps.standing import Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 
-SETTINGS, SEEDS_EACH = "confirm", "seeds_each"
+SETTINGS, SEEDS_EACH, BASE = "confirm", "seeds_each", "base"
 
 
 def repeats_of(study: optuna.Study, *, make: bool = False) -> optuna.Study | None:
@@ -37,19 +37,20 @@ def find(study: optuna.Study) -> Confirmation | None:
     if repeats is None or SETTINGS not in repeats.user_attrs:
         return None
     told = repeats.user_attrs
-    return Confirmation(study, repeats, ConfirmConfig.model_validate(told[SETTINGS]), told[SEEDS_EACH])
+    return Confirmation(study, repeats, ConfirmConfig.model_validate(told[SETTINGS]), told[SEEDS_EACH], told.get(BASE))
 
 
-def begin(study: optuna.Study, config: ConfirmConfig, seeds_each: int) -> Confirmation:
+def begin(study: optuna.Study, config: ConfirmConfig, seeds_each: int, base: dict[str, Any] | None) -> Confirmation:
     """Begin or go on with a confirmation; it may be another than before, as what it wants is known by trial and seed.
 
-    `seeds_each` are the runs of a trial in the search.
+    `seeds_each` are the runs of a trial in the search, `base` what the base chooses; None where the space does not hold it.
     """
     repeats = repeats_of(study, make=True)
     assert repeats is not None
     repeats.set_user_attr(SEEDS_EACH, seeds_each)
     repeats.set_user_attr(SETTINGS, config.model_dump())
-    return Confirmation(study, repeats, config, seeds_each)
+    repeats.set_user_attr(BASE, base)
+    return Confirmation(study, repeats, config, seeds_each, base)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Confirmation:
     config: ConfirmConfig
     seeds_each: int
     """Runs of a trial in the search."""
+    base: dict[str, Any] | None
+    """Parameters of the base; None where no trial can have them."""
 
     def next_run(self, *, is_searched: bool) -> optuna.Trial | None:
         """A run on a fresh seed to begin now; None where there is none to begin before others have ended.
@@ -89,7 +92,7 @@ class Confirmation:
 
     def look(self) -> Standing:
         """How it stands: the base and the best others."""
-        base = base_trial(self.study)
+        base = base_trial(self.study, self.base)
         if base is None:
             return Standing([], [], None, math.inf)
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -104,13 +107,13 @@ class Confirmation:
 
     def base_lacks(self) -> list[tuple[int, int]]:
         """Runs that the base lacks, by trial and seed; none before it is known."""
-        base = base_trial(self.study)
+        base = base_trial(self.study, self.base)
         there = {} if base is None else self._by_trial().get(base.number, {})
         return [] if base is None else [(base.number, index) for index in range(self.config.seeds) if index not in there]
 
     def noise(self) -> Spread | None:
         """Spread of the base over its seeds; None before it has had them all."""
-        base = base_trial(self.study)
+        base = base_trial(self.study, self.base)
         if base is None or self.base_lacks():
             return None
         runs = [value for value in self._by_trial()[base.number].values() if value is not None]
@@ -121,6 +124,16 @@ class Confirmation:
         """By which labels of validation the runs were judged; empty before the first has ended."""
         told = [trial.user_attrs[LABELS] for trial in self.repeats.get_trials(deepcopy=False) if LABELS in trial.user_attrs]
         return str(told[-1]) if told else ""
+
+    def most_left(self, trials: int, done: int) -> int:
+        """Runs that may still be wanted, of a study that has `done` of so many trials."""
+        by_trial, seeds = self._by_trial(), self.config.seeds
+        if done < trials:  # whoever leads now may not do so in the end
+            base = base_trial(self.study, self.base)
+            return num_runs(self.config, trials) - (0 if base is None else len(by_trial.get(base.number, {})))
+        standing = self.look()
+        left = (seeds - len(by_trial.get(row.trial, {})) for row in standing.rows if not row.out)
+        return sum(left) if standing.lacking or not standing.rows else 0
 
     @property
     def num_done(self) -> int:
@@ -151,9 +164,15 @@ def num_runs(config: ConfirmConfig, trials: int) -> int:
     return config.seeds * min(config.best + 1, trials)
 
 
-def base_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The first trial of those that were not given up, as a rule the base itself; None before it has ended."""
+def base_trial(study: optuna.Study, codes: dict[str, Any] | None) -> FrozenTrial | None:
+    """The trial with the parameters of the base, else the first of those that were not given up; None before it has ended."""
     trials = study.get_trials(deepcopy=False)
+    same = [trial for trial in trials if codes and params_of(trial) == codes]
+    for trial in same:
+        if trial.state == TrialState.COMPLETE:
+            return trial
+    if any(not trial.state.is_finished() for trial in same):
+        return None
     for trial in sorted(remaining(trials), key=lambda trial: first_attempt(trials, trial)):
         if trial.state not in (TrialState.PRUNED, TrialState.FAIL):
             return trial if trial.state == TrialState.COMPLETE else None

@@ -71,10 +71,7 @@ def _fresh_runs(plan: Plan, study: optuna.Study | None, trials: int, done: int) 
         return 0
     most = num_runs(confirm, max(trials, done))
     found = None if study is None else find(study)
-    if found is None:
-        return most
-    is_over = done >= trials and not replace(found, config=confirm).look().lacking
-    return 0 if is_over else max(0, most - found.num_done)
+    return most if found is None else replace(found, config=confirm, base=plan.base_codes).most_left(trials, done)
 
 
 def _look_along(parameter: Parameter, plan: Plan, base: Rehearsal, estimate: Estimate, console: Terminal) -> None:

@@ -32,6 +32,11 @@ def remaining(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in retried and is_own(trial)]
 
 
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial chose, or will once it begins."""
+    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
+
+
 def first_attempt(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
     """Number of the trial that this one tries again, and that of this one where it is the first."""
     while RETRY_OF in trial.user_attrs:
@@ -80,7 +85,7 @@ def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry:
         # Before the trial ends: whoever dies in between leaves a trial that the next one finds and only ends.
         kept: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt, RUNS: trial.user_attrs.get(RUNS, [])}
         kept |= {name: trial.user_attrs[name] for name in (CONFIRMS, ROUND, WORDS) if name in trial.user_attrs}
-        study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}), user_attrs=kept)
+        study.enqueue_trial(params_of(trial), user_attrs=kept)
     if not again:
         reason = f"{reason}; tried {attempt} times, given up"
     study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)

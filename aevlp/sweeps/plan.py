@@ -73,6 +73,14 @@ class Plan:
         """The base with changes; ConfigError where they do not go together."""
         return resolve(self.study.base, [*self.study.overrides, *self.extra, *words]).config
 
+    @property
+    def base_codes(self) -> dict[str, Any] | None:
+        """Codes of the base itself; None where the space does not hold it."""
+        try:
+            return self.space.codes_in(self.values)
+        except UnfitError:
+            return None
+
     def starts(self, notify: Callable[[str], None]) -> list[dict[str, Any]]:
         """Codes of the trials to begin with; one that the space does not hold is told and left out."""
         found = []

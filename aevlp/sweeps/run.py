@@ -44,7 +44,11 @@ def run_study(
     if rehearse:
         from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not
 
-        wanted = trials or plan.study.trials or len(plan.space.combinations(plan.values))
+        wanted = trials or plan.study.trials
+        if plan.study.sampler.name == "grid":
+            size = len(plan.space.combinations(plan.values))
+            wanted = min(wanted or size, size)
+        assert wanted is not None
         dry_run(plan, name, storage, wanted, machine, view.console)
         return
     with storage_errors(storage or study_folder(name)):
@@ -52,7 +56,7 @@ def run_study(
         settings = plan.study.confirmation
         runner = Runner(
             plan, study, study_folder(name), machine, view, in_process=in_process, keep_checkpoints=keep_checkpoints,
-            confirmation=None if settings is None else begin(study, settings, plan.study.seeds),
+            confirmation=None if settings is None else begin(study, settings, plan.study.seeds, plan.base_codes),
         )  # fmt: skip
         runner.run(trials, timeout)
         log_study(plan, study, study_folder(name), view.say)

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
 from aevlp.runs import child
-from aevlp.sweeps.confirmation import Confirmation, num_runs
-from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
+from aevlp.sweeps.confirmation import Confirmation
+from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.repeat import Repeat
 from aevlp.sweeps.summary import best_of_search, write_csv
@@ -22,6 +22,7 @@ from aevlp.sweeps.verdict import describe_noise
 from aevlp.sweeps.view import View
 from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
 from aevlp.system import take_lock
+from aevlp.text import counted
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
@@ -50,15 +51,18 @@ class Runner:
             RunStopped: after a signal, once every run has saved its state.
             TrainingError: no trial came to its end.
         """
-        self.wanted = trials or self.plan.study.trials or self._size_of_grid()
+        self.wanted = self._wanted(trials or self.plan.study.trials)
         minutes = timeout or self.plan.study.timeout
         until = None if minutes is None else time.monotonic() + 60 * minutes
         signals = self.plan.base.trainer.stop_signals
         with (self.folder / ".sitting").open("w") as presence, StopFlag(signals) as stop, self.view:
             self._reap(is_alone=_alone(presence))
-            most = num_runs(self.confirmation.config, self.wanted) if self.confirmation is not None else 0
-            self.view.begin(self.wanted, len(ended_for_good(self._trials())), most, self._noise)
+            ended = len(ended_for_good(self._trials()))
+            confirmation = self.confirmation
+            most = 0 if confirmation is None else confirmation.num_done + confirmation.most_left(self.wanted, ended)
+            self.view.begin(self.wanted, ended, most, self._noise)
             next_reap = time.monotonic() + REAP_SECONDS
+            late = False
             while True:
                 if stop.signal_number is not None and self.signal is None:
                     self._stop_all(stop.signal_number)
@@ -86,10 +90,11 @@ class Runner:
             )
         self._require_one()
         ended = len(ended_for_good(self._trials()))
+        why = "the time is over" if late else "another process has the rest of it"
         if ended < self.wanted:
-            self.view.say(f"the time is over with {ended} of {self.wanted} trials done; the same command continues")
+            self.view.say(f"{why}: {ended} of {self.wanted} trials are done; the same command continues")
         elif self.confirmation is not None and self.confirmation.look().lacking:
-            self.view.say("the time is over before the confirmation, unless another process has it; the same command continues")
+            self.view.say(f"{why}: the confirmation is not at its end; the same command continues")
 
     def _reap(self, *, is_alone: bool) -> None:
         for study in [self.study, *([self.confirmation.repeats] if self.confirmation is not None else [])]:
@@ -98,8 +103,16 @@ class Runner:
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _size_of_grid(self) -> int:
-        return len(self.plan.space.combinations(self.plan.values))
+    def _wanted(self, trials: int | None) -> int:
+        """Of a grid at most the combinations that no other study has tried for it."""
+        if self.plan.study.sampler.name != "grid":
+            assert trials is not None
+            return trials
+        taken_over = [trial.params for trial in self._trials() if IMPORTED_FROM in trial.user_attrs]
+        size = sum(codes not in taken_over for codes in self.plan.space.combinations(self.plan.values))
+        if trials is not None and trials > size:
+            self.view.say(f"the grid has {counted(size, 'combination')} to try: no more than that are")
+        return min(trials or size, size)
 
     def _ask(self) -> bool:
         """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,10 @@ def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str,
     require_intact(study, mark)
     known = mark["definition"]
     changed = [path for path in {**known, **wanted} if known.get(path) != wanted.get(path)]
-    # Another component has another name; a setting that one side lacks came with another version of this program.
-    changed = [path for path in changed if not path.startswith("base.") or (path in known and path in wanted)]
+    # Another component has another name; a setting that one side lacks came with another version of this program, unless the
+    # other has a part of it, as where dataset.known was a word and is a mapping.
+    changed = [path for path in changed if not path.startswith("base.") or (path in known and path in wanted)
+               or _within(path, wanted if path in known else known)]  # fmt: skip
     if changed:
         lines = [f"  {path}: {known.get(path, 'absent')} -> {wanted.get(path, 'absent')}" for path in changed[:20]]
         more = [f"  and {len(changed) - 20} more"] if len(changed) > 20 else []
@@ -161,6 +163,11 @@ def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str,
     other = _other_data(mark, data, name, notify)
     if other:
         raise ConfigError(f"study {name}: its data have changed since it was begun: {other}; restore them, or give --name NEW")
+
+
+def _within(path: str, others: Iterable[str]) -> bool:
+    """Whether a path lies above or below one of others."""
+    return any(other.startswith(f"{path}.") or path.startswith(f"{other}.") for other in others)
 
 
 def _check_source(source: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:

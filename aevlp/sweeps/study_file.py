@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,7 +47,11 @@ class ParameterConfig(Config):
     """Other parameters of the space and the values they must have for this one to be searched."""
 
     @model_validator(mode="after")
-    def _whole(self) -> ParameterConfig:
+    def _whole(self) -> Self:
+        self._require_whole()
+        return self
+
+    def _require_whole(self) -> None:
         kinds = ("float", "int", "choice", "fraction_of", "cases")
         values = (self.float_, self.int_, self.choice, self.fraction_of, self.cases)
         given = [name for name, value in zip(kinds, values, strict=True) if value is not None]
@@ -66,7 +70,6 @@ class ParameterConfig(Config):
             _check_range(self.low, self.high, log=False, step=None)
         if self.choice is not None:
             _check_choice(self.choice)
-        return self
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:

@@ -93,8 +93,8 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
     check_data(data)
     short = replace(
         data,
-        train=first_images(data.train, 2 * settings.batch_size),
-        val=first_images(data.val, settings.eval_batch_size),
+        train=_with_labels(data.train, 2 * settings.batch_size),
+        val=_with_labels(data.val, settings.eval_batch_size),
         test=None,
     )
     with tempfile.TemporaryDirectory() as root, StopFlag(settings.stop_signals) as stop, deaths_told(), _threads_kept():
@@ -182,6 +182,12 @@ def dry_run(config: ExperimentConfig) -> None:
         console.print(f"  whole run    about {training} for {settings.epochs} epochs, {UNCOUNTED.format(config.labeler.name)}")
     else:
         console.print(f"  whole run    about {encoding} to encode views, {training} for {settings.epochs} epochs")
+
+
+def _with_labels(split: Split, most: int) -> Split:
+    """Some images, those of which a label is known first: without any, a run is refused."""
+    unlabelled = ~(split.observed > 0).any(axis=1)
+    return take_rows(split, np.sort(np.argsort(unlabelled, kind="stable")[:most]))
 
 
 def count_views(config: ExperimentConfig) -> int | None:

@@ -64,6 +64,14 @@ def settle_as_kept(labeler: Labeler, folder: RunFolder) -> Figures | None:
     return kept
 
 
+def restore(labeler: Labeler, folder: RunFolder, row: Mapping[str, Any]) -> None:
+    """Collective. Find labeler.json of a run that is over again, in the last row of its metrics, where it was removed."""
+    figures = {name: value for name, value in row.items() if name.startswith("labeler/") and isinstance(value, int | float)}
+    if settings_of(figures) and ranks.from_main(read_figures(folder.path)) is None:
+        labeler.settle(settings_of(figures))
+        folder.write(FILE_NAME, (json.dumps(figures, indent=1) + "\n").encode())
+
+
 def of_run(config: ExperimentConfig, split: Split, labeler: Labeler, folder: RunFolder, tell: Callable[[str], object]) -> Figures:
     """Collective. `find_settings` and `foretell` of a run whose labeler is prepared, once: then rank 0's are kept."""
     kept = settle_as_kept(labeler, folder)

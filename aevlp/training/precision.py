@@ -18,6 +18,7 @@ from aevlp.config.errors import CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.reading import read_json
 from aevlp.runs.folder import RunFolder
+from aevlp.training.task import TOO_FEW_VALUES
 
 FILE_NAME = "precision.json"
 GAIN = 0.9  # fp32 is the more exact: anything else has to save a tenth of its time
@@ -75,12 +76,17 @@ def _faster(config: ExperimentConfig, model: nn.Module, device: torch.device) ->
     batch = -(-config.trainer.batch_size // ranks.count())
     size = config.dataset.image_size
     while device.type == "cpu" and batch > 2 and batch * size * size > _TRIAL_PIXELS:
-        batch //= 2
+        batch = max(2, batch // 2)
     with torch.random.fork_rng():  # a trial leaves no trace in the run
         layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
         trial = copy.deepcopy(model).to(device).to(memory_format=layout).train()
         images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device).contiguous(memory_format=layout)
-        seconds = time_steps({name: _stepper(trial, images, name) for name in ("fp32", half)})
+        try:
+            seconds = time_steps({name: _stepper(trial, images, name) for name in ("fp32", half)})
+        except ValueError as error:
+            if TOO_FEW_VALUES not in str(error):
+                raise
+            return "fp32", "as batch norm cannot use such a batch"  # which training says with what to do
     slow, fast = 1000 * seconds["fp32"], 1000 * seconds[half]
     measured = f"a step takes {fast:.0f} ms in {half} and {slow:.0f} ms in fp32 ({batch} images of {size} px, {device.type})"
     return (half, f"as {measured}") if fast < GAIN * slow else ("fp32", f"as {half} saves less than a tenth: {measured}")

@@ -100,12 +100,12 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
         cost = Cost()
         folder = RunFolder(path)
         data = unchanged_data(config, folder)
-        folder.lock()
-        if epochs is not None and epochs != config.trainer.epochs:
+        if epochs is not None and epochs != config.trainer.epochs:  # before the lock, so that a refusal leaves no trace
             _refuse_if_over(folder, epochs)
             config = _changed(config, "trainer", "epochs", epochs)
         if tracking is not None:
             config = _changed(config, "tracking", "mode", tracking)
+        folder.lock()
         return _run(config, folder, cost, trackers, data)
 
 
@@ -231,6 +231,7 @@ def build_trainer(
             f"nothing is left to train after epoch {progress.epochs_done}{early if progress.stopped_early else ''}; "
             "the best weights are tested again"
         )
+        labels_worth.restore(labeler, folder, trainer.last_row)
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
             labeler.prepare(seen, _progress(trackers, stop))
         return trainer

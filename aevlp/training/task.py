@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aevlp import ranks
@@ -21,6 +22,19 @@ from aevlp.labelers import Labeler
 from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
+
+TOO_FEW_VALUES = "more than 1 value per channel"
+"""What torch says of a batch that batch norm cannot take the spread of."""
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The model with batch norm whose statistics are those of all ranks; that of timm keeps the activation it ends with."""
+    if not any(isinstance(module, _BatchNorm) and type(module).__module__.startswith("timm.") for module in model.modules()):
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    from timm.layers import convert_sync_batchnorm
+
+    result: nn.Module = convert_sync_batchnorm(model)
+    return result
 
 
 class Task:
@@ -40,7 +54,7 @@ class Task:
         if config.sync_batch_norm and ranks.count() > 1:
             if self.device.type != "cuda":
                 raise ConfigError(f"trainer.sync_batch_norm: works on several GPUs, not on {self.device.type}")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = synchronised(model)
         self.loss = loss.to(self.device)
         self.optimizer = build_optimizer(config, model, self.loss)
         self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
@@ -103,7 +117,7 @@ class Task:
         try:
             return self.outputs(self.compiled if self.compiled is not None and whole else self.model, image)
         except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
+            if TOO_FEW_VALUES not in str(error):
                 raise
             raise ConfigError(
                 f"batch norm cannot use a batch of {len(image)} image at this size: "

@@ -17,6 +17,7 @@ from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
+MANY_PROCESSES = True  # which divide the work among themselves
 HELP = "embeddings kept on disk, so that no run encodes them again"
 COLUMNS = ("key", "encoder", "precision", "part", "images", "rows there", "MB", "last used")
 
@@ -103,7 +104,7 @@ def clear(arguments: argparse.Namespace) -> None:
         raise ConfigError("cache clear: say what: KEY as `cache list` prints it, --older-than DAYS, or --all")
     chosen = stores()
     for key in arguments.keys:
-        if not any(folder.name.startswith(key) for folder in chosen):
+        if not key or not any(folder.name.startswith(key) for folder in chosen):
             raise ConfigError(f"cache clear: no store begins with {key!r} (see `{COMMAND} cache list`)")
     if arguments.keys:
         chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]

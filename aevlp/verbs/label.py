@@ -16,6 +16,7 @@ from aevlp.vision_language.shards import WHOLE
 if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
+MANY_PROCESSES = True  # which divide the work among themselves
 HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
 
 

@@ -62,6 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
+def _seed(arguments: argparse.Namespace) -> int:
+    if (arguments.seed or 0) < 0:
+        raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
+    return arguments.seed or 0
+
+
 def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     """Questions, what is written beside each answer, and how the answers are taken in."""
     from aevlp.inference.sources import find_trained
@@ -73,7 +79,7 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     trained = open_trained(found, arguments.overrides, arguments.exp)
     asked = questions(
         trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
-        seed=arguments.seed or 0,
+        seed=_seed(arguments),
     )  # fmt: skip
     dataset = trained.config.dataset
     root = getattr(dataset, "root", None) if dataset.name == "folder" else None
@@ -87,7 +93,7 @@ def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]
     if arguments.complete or arguments.simulate:
         raise ConfigError("--complete and --simulate go with a run, not with predictions")
     path = Path(arguments.source)
-    asked = questions_of_predictions(path, order=arguments.order, count=arguments.count, seed=arguments.seed or 0)
+    asked = questions_of_predictions(path, order=arguments.order, count=arguments.count, seed=_seed(arguments))
     return asked, path.name, _import("FOLDER")
 
 

@@ -162,6 +162,15 @@ def test_a_word_that_is_no_action_is_a_usage_error(capsys):
     assert "list" in capsys.readouterr().err
 
 
+def test_an_empty_key_is_no_key(capsys):
+    assert build() == 0
+    before = stores()
+    assert before
+    assert main(["cache", "clear", ""]) == 2  # as of a variable that is not set
+    assert "cache clear: no store begins with ''" in capsys.readouterr().err
+    assert stores() == before
+
+
 def test_build_tells_its_progress_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setattr("aevlp.progress.LINE_SECONDS", 0.0)
     assert build() == 0

@@ -238,3 +238,14 @@ def test_labels_no_better_than_chance_are_warned_of(monkeypatch, capsys):
 def test_without_a_labeler_nothing_is_told(trained_run):
     assert not (trained_run / "labeler.json").exists()
     assert not any(name.startswith("labeler/") for name in json.loads((trained_run / "summary.json").read_text()))
+
+
+def test_settings_of_a_run_that_is_over_are_found_in_its_metrics(capsys):
+    run = aevlp.train(digits("labeler.calibrate=40", "trainer.evaluate_labeler=true")).run_dir
+    before, summary = kept(run), json.loads((run / "summary.json").read_text())
+    (run / "labeler.json").unlink()
+    again = training.resume(run).summary
+    assert settings(kept(run)) == settings(before)
+    of_labeler = {name for name in summary if name.startswith(("test/labeler", "test/pseudo"))}
+    assert of_labeler
+    assert {name: again[name] for name in of_labeler} == {name: summary[name] for name in of_labeler}

@@ -268,3 +268,26 @@ def test_an_experiment_without_its_flag_is_told_what_was_meant(words, meant, cap
     with pytest.raises(SystemExit, match="2"):
         main(words.split())
     assert f"; did you mean {meant}" in capsys.readouterr().err
+
+
+def test_a_flag_before_a_verb_says_nothing_and_is_refused(capsys):
+    for words, flag in (
+        ("--dry-run suite table1 --dataset digits", "--dry-run"), ("--tracking off sweep run digits_gpr", "--tracking"),
+        ("--exp digits_gpr label -o x.csv", "--exp"), ("--seed 3 suite table1 --dataset digits", "--seed"),
+        ("--set=loss.rho=1 suite table1 --dataset digits", "--set"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as stopped:
+            main(words.split())
+        assert stopped.value.code == 2
+        assert f"error: {flag} stands before " in capsys.readouterr().err
+
+
+def test_an_output_that_is_full_or_closed_is_told_in_a_line():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    command = f"{sys.executable} run.py list losses"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} > /dev/full; echo full $? >&2; {command} >&-; echo closed $? >&2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.splitlines() == ["error: standard output: No space left on device", "full 1", "closed 0"]

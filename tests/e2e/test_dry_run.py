@@ -1,6 +1,7 @@
 """`--dry-run`: every part once, and nothing left behind."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -114,3 +115,12 @@ def build_short(config):
     assert "loss wrong: gave" in capsys.readouterr().err
     assert main([*words[: -len(small)], "dataset=short", *small]) == 1
     assert "observed labels of the training split: has 63 rows for 64 images" in capsys.readouterr().err
+
+
+def test_labels_that_stand_far_down_are_found(small, monkeypatch):
+    whole = module.build_dataset(load_experiment("digits_gpr", small).dataset)
+    hidden = [replace(split, observed=split.observed.copy()) for split in (whole.train, whole.val)]
+    for split in hidden:
+        split.observed[:-2] = 0
+    monkeypatch.setattr(module, "build_dataset", lambda _: replace(whole, train=hidden[0], val=hidden[1]))
+    assert main(["--exp", "digits_gpr", "--dry-run", "--set", *small, "trainer.batch_size=4", "trainer.eval_batch_size=4"]) == 0

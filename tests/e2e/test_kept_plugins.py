@@ -171,3 +171,20 @@ def test_a_study_goes_on_without_the_plugin_it_was_begun_with(tmp_path, monkeypa
     assert command.endswith(f"--exp best.yaml --plugin {study_folder('study') / 'plugins' / 'loss.py'}")
     trials = list((study_folder("study") / "trials").iterdir())
     assert [[path.name for path in plugins.kept(trial)] for trial in trials] == [["loss.py"]] * 2
+
+
+def test_a_part_that_has_the_name_of_a_part_of_another_kind_is_loaded_again(tmp_path, monkeypatch):
+    plugin = tmp_path / "labeler.py"
+    plugin.write_text("""
+from aevlp.config.registry import register
+from aevlp.labelers.none import NoLabeler, NoneConfig
+
+register("labelers", "gpr", config=NoneConfig)(NoLabeler)
+""")
+    monkeypatch.setattr(registry, "plugin_files", [])
+    with parts_put_back():
+        assert main(["--plugin", str(plugin), "--exp", "digits_an", "--set", *runs.FAST, "labeler=gpr"]) == 0
+    plugin.unlink()
+    monkeypatch.setattr(registry, "plugin_files", [])
+    with parts_put_back():
+        assert main(["eval", "latest"]) == 0

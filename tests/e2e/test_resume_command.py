@@ -101,3 +101,23 @@ def test_a_run_whose_model_is_another_now_is_told_in_a_line_with_the_way_out(ver
     assert "of another shape (backbone.12.weight, backbone.13.weight, backbone.13.bias, ...); config.yaml was edited, or" in error
     assert error.endswith("open it with the version of aevlp that wrote it")
     assert (run / "config.yaml").read_bytes() == before
+
+
+def test_what_is_refused_leaves_a_stopped_run_stopped(monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, 4, signal.SIGINT)
+        assert main(COMMAND) == 130
+    run = runs.only_run()
+    before = sorted((path, path.read_bytes()) for path in run.rglob("*") if path.is_file())
+    assert main(["--resume", str(run), "--set", "trainer.epochs=20000"]) == 2
+    assert sorted((path, path.read_bytes()) for path in run.rglob("*") if path.is_file()) == before
+
+
+def test_a_folder_of_somebody_else_beside_the_runs_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("AEVLP_RUNS", str(tmp_path))
+    thesis = tmp_path / ".tmp-thesis" / "draft.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    os.utime(thesis.parent, (0, 0))
+    assert main([*COMMAND, "trainer.epochs=1"]) == 0
+    assert thesis.read_text() == "mine"

@@ -205,3 +205,11 @@ def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_pat
     assert "other.csv:1: is no CSV file that `predict` wrote" in capsys.readouterr().err
     assert main(["review", "gone.csv"]) == 1
     assert capsys.readouterr().err == "error: gone.csv: no such file\n"
+
+
+def test_answers_are_taken_in_whatever_else_lies_in_the_folder(tmp_path, capsys):
+    root = make_folder(tmp_path)
+    (root / "old.jpg").symlink_to("gone.jpg")
+    (root / "answers.csv").write_text("image,class,answer,split,source\nsub 1/photo 1.jpg,bird,no,,me\n")
+    assert main(["import", str(root / "answers.csv"), "--root", str(root)]) == 0
+    assert "new labels: 0 known, 1 absent" in capsys.readouterr().err

@@ -13,7 +13,9 @@ from aevlp.bench.baseline import masked_gpr_loss, pillow_views
 from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
+from aevlp.data.formats.arrays import read_names
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
+from aevlp.data.protocol import split_train_val
 from aevlp.losses.gpr import GPRConfig, gpr_loss
 from aevlp.terminal import Terminal
 from aevlp.vision_language.views import cut_views
@@ -66,6 +68,16 @@ def test_costs_are_composed_from_stages():
     assert found["8 epochs of ResNet-50 over a head on features"] == 8 * 8 / (2 + 20 * 0.1)
     assert found["aevlp over aevlp: the same"] == 8 * 6 / (2 + 20 * 0.1)
     assert found["aevlp over aevlp: the same, the labeler has encoded"] == 8 * 6 / (20 * 0.1)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 9])
+def test_so_many_photos_train_as_were_asked_for(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(material, "draw_photo", lambda _: b"")
+    material.write_photos(tmp_path, count, ["cat", "dog"])
+    names = read_names(tmp_path, "train")
+    train, val = split_train_val(len(names), 0.2, 1200)
+    assert len(train) == count
+    assert len(val) == len(names) - count
 
 
 @pytest.mark.parametrize("name", ["baseline", "aevlp"])

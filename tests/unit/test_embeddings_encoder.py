@@ -20,6 +20,7 @@ from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.folders import runs_root
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoders import Encoder
+from aevlp.vision_language.encoders._vectors import _npz
 from aevlp.vision_language.encoders.embeddings import EmbeddingsConfig
 
 CLASSES, PHOTOS, WIDTH = ("red", "fire truck"), ("a.png", "b/c.png", "d.png"), 6
@@ -262,3 +263,11 @@ def test_a_run_that_cannot_take_them_ends_with_a_line(photos, capsys, word, code
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_names_that_an_npz_holds_as_bytes_are_names(tmp_path):
+    np.savez(tmp_path / "v.npz", names=np.array(["a.jpg", "b.jpg"], dtype="S"), embeddings=np.eye(2, dtype=np.float32))
+    assert list(_npz(tmp_path / "v.npz")[0]) == ["a.jpg", "b.jpg"]
+    np.savez(tmp_path / "v.npz", names=np.array([b"\xff.jpg"]), embeddings=np.eye(1, dtype=np.float32))
+    with pytest.raises(DataError, match="holds a name that is not ASCII, stored as bytes"):
+        _npz(tmp_path / "v.npz")

@@ -115,6 +115,19 @@ def test_the_encoder_is_frozen_and_float32_whatever_was_saved(folders, tmp_path)
     assert {(p.dtype, p.requires_grad) for p in model.parameters()} == {(torch.float32, False)}
 
 
+def test_two_classes_with_equal_features_are_found_among_many():
+    features = torch.nn.functional.normalize(torch.randn(40, 512, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+    class Alike:
+        by_name, title = False, "mine"
+
+        def encode_texts(self, texts):
+            return torch.stack([features[int(text.split()[-1]) % 37] for text in texts])
+
+    with pytest.raises(DataError, match="the same text features to 3 pair"):  # by a matrix product most are missed
+        text_features(Alike(), [str(i) for i in range(40)], ("a {}",))
+
+
 def test_classes_with_equal_text_features_are_refused_by_name(encoder_and_model):
     with pytest.raises(DataError, match=r"the same text features to 1 pair.*such as .cat. and .dog..*labeler\.encoder"):
         text_features(encoder_and_model[0], ["red", "cat", "dog"])  # two words that the vocabulary lacks

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from miniatures import draw, make_folder
 from PIL import Image
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from aevlp.cli import main
 from aevlp.config import registry
@@ -299,10 +301,14 @@ def test_a_table_that_leaves_nothing_to_validate_with_is_refused(folder):
 @given(st.dictionaries(st.integers(0, 50), st.integers(0, 2**64 - 1), max_size=20), st.integers(0, 63), st.integers(0, 63))
 def test_pictures_are_alike_as_by_comparing_all(hashes, one, other):
     hashes |= {51: 5, 52: 5 ^ (1 << one) ^ (1 << other)}
-    expected = [
-        (i, j) for i in sorted(hashes) for j in sorted(hashes) if i < j and (hashes[i] ^ hashes[j]).bit_count() <= DISTANCE
-    ]
-    assert alike(hashes) == expected
+    near = [[(first ^ second).bit_count() <= DISTANCE for second in hashes.values()] for first in hashes.values()]
+    _, labels = connected_components(csr_array(near))
+    groups = [[i for i, label in zip(hashes, labels, strict=True) if label == one] for one in set(labels)]
+    assert alike(hashes) == sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def test_thousands_of_frames_of_a_camera_that_does_not_move_are_one_group():
+    assert alike(dict.fromkeys(range(20_000), 7) | {20_000: 2**40}) == [list(range(20_000))]
 
 
 def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(folder, capsys):

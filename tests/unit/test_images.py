@@ -141,3 +141,14 @@ def test_a_folder_is_no_image(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(DataError, match=r"a\.png: listed in row 0, cannot be read"):
         ImageFiles(tmp_path, ["a.png"])[0]
+
+
+def test_whatever_a_decoder_raises_is_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+    Image.fromarray(colours()).save(tmp_path / "a.png")
+    for error in (RuntimeError("Conversion from YUV failed"), EOFError("no more")):  # libavif, and old TIFF
+
+        def fail(image, error=error):
+            raise error
+
+        monkeypatch.setattr("aevlp.data.decoding.to_rgb", fail)
+        assert ImageFiles(tmp_path, ["a.png"]).problem(0).endswith(f"a.png: listed in row 0, cannot be read as an image: {error}")

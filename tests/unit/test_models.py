@@ -10,7 +10,7 @@ from model_helpers import NUM_CLASSES, build, images, logits, normalized
 
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import TrainerConfig
-from aevlp.training.task import build_optimizer
+from aevlp.training.task import build_optimizer, synchronised
 
 
 @pytest.fixture
@@ -146,3 +146,17 @@ def test_weights_in_the_cache_of_torchvision_are_used_without_a_network(resnet_f
     cached.parent.mkdir(parents=True)
     cached.symlink_to(folder / "resnet.pt")
     assert torch.equal(build("resnet50", "weights=V1").backbone[0].weight, network.conv1.weight)
+
+
+def test_synchronised_batch_norm_of_timm_keeps_its_activation_and_a_frozen_one_stays_frozen():
+    timm = pytest.importorskip("timm")
+    from timm.layers import SyncBatchNormAct
+
+    plain = timm.create_model("efficientnet_b0", pretrained=False)
+    kinds = [type(module).__name__ for module in synchronised(plain).modules()]
+    assert "BatchNormAct2d" not in kinds
+    assert any(isinstance(module, SyncBatchNormAct) for module in plain.modules())
+    model = synchronised(build("mime", "backbone={name: resnet, depth: 50, weights: none}")).train()
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.SyncBatchNorm)]
+    assert len(norms) == 53
+    assert not any(module.training for module in norms)

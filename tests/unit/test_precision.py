@@ -66,6 +66,12 @@ def test_a_resumed_run_keeps_what_was_decided_whatever_would_be_faster_now(monke
     assert calls == [["bf16", "fp32"]] * 2
 
 
+def test_a_trial_that_batch_norm_refuses_leaves_the_answer_to_training(capsys):
+    words = ["trainer.precision=auto", "trainer.batch_size=1", "model=resnet50", "model.weights=none"]
+    assert main(["--exp", "digits_an", "--set", *runs.FAST, *words]) == 2
+    assert capsys.readouterr().err.startswith("error: batch norm cannot use a batch of 1 image at this size: choose another ")
+
+
 def test_a_trial_times_in_turns_and_gives_medians():
     order = []
     times = precision.time_steps({name: lambda name=name: order.append(name) for name in ("fp32", "bf16")})

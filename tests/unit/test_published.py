@@ -194,3 +194,16 @@ def test_dataset_of_the_settings_names_the_experiment(published, tmp_path, monke
     torch.save(({"w": torch.ones(1)}, {}), tmp_path / "plain.pt")
     with pytest.raises(ConfigError, match="has no settings; name its experiment"):
         open_trained(str(tmp_path / "plain.pt"))
+
+
+def test_what_is_no_state_dict_of_a_classifier_is_refused_in_a_line(tmp_path, published):
+    path = tmp_path / "odd.pt"
+    torch.save(({"head.weight": torch.zeros(3, 4)}, {"dataset": ["coco"]}), path)
+    with pytest.raises(ConfigError, match=r"is of dataset \['coco'\]; name its experiment"):
+        open_trained(str(path))
+    torch.save({0: torch.zeros(3, 4)}, path)
+    with pytest.raises(CheckpointError, match="must hold a state dict, names to tensors"):
+        open_trained(str(path), (), published.experiment)
+    torch.save({"head.weight": torch.tensor(1.0)}, path)
+    with pytest.raises(CheckpointError, match=r"its head must be a matrix, has shape \(\)"):
+        open_trained(str(path), (), published.experiment)

@@ -166,3 +166,14 @@ def test_ranks_read_their_shares_of_one_order_and_stop_together(tmp_path):
     assert first["scored"] + second["scored"] == len(data.val)
     assert (first["before"], second["before"]) == (False, False)
     assert (first["code"], second["code"]) == (143, 143)
+
+
+def test_commands_of_one_process_say_so_and_a_lone_rank_is_no_rank(monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as torchrun sets it for one process as well
+    assert main(["list", "losses"]) == 0
+    assert "LOCAL_RANK" not in os.environ
+    for name, value in many_ranks.environment(0, 2, 29500).items():
+        monkeypatch.setenv(name, value)
+    for words in (["eval", "latest"], ["predict", "latest", "photo.png", "-o", "x"], ["suite", "table1", "--dataset", "digits"]):
+        assert main(words) == 2
+        assert "error: this command is of one process: start it without torchrun, or unset WORLD_SIZE" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Losses with a memory: ROLE's table, LL-Cp's flips, APL's soft negatives, against loops over plain lists."""
 
 import math
+from fractions import Fraction
 
 import loss_oracles
 import numpy as np
@@ -152,6 +153,9 @@ def test_apl_quota_is_exact_where_floating_point_falls_short():
     assert quota(torch.tensor([100, 0, 101]), 0.29, 1).tolist() == [29, 0, 29]
     # classes of VOC: .9 of 4574 images that lack the label, in 5 passes
     assert quota(torch.tensor([4574, 4500]), 0.9, 5).tolist() == [823, 810]
+    counts = [1000, 1056, 66_000, 10**9]  # a share of 16 digits has no place beside them in 64 bits
+    expected = [int(Fraction("0.8734512345678901") * count / 5) for count in counts]
+    assert quota(torch.tensor(counts), 0.8734512345678901, 5).tolist() == expected
 
 
 def test_ties_of_apl_go_to_the_earlier_row():

@@ -84,7 +84,7 @@ def test_text_of_a_run_never_becomes_markup(run):
     assert page.count("<script") == page.count("</script>") == 2  # the data and the page's own
     assert "alert(1)</script>" not in page
     assert "\u2028" not in page
-    assert list(data_of(page)["runs"][0]["classes"]) == HOSTILE
+    assert list(data_of(page)["runs"][0]["classes"]) == data_of(page)["runs"][0]["class_names"] == HOSTILE
     assert "unsafe-inline" not in page
 
 

@@ -12,6 +12,8 @@ import pytest
 import scipy.stats
 import suite_runs as suites
 
+from aevlp.cli import main
+from aevlp.config.describe import lookup
 from aevlp.config.errors import ConfigError
 from aevlp.config.finding import EXPERIMENTS, SUITES, files
 from aevlp.reporting.sheets import NONE
@@ -19,8 +21,10 @@ from aevlp.runs.folder import RunFolder
 from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import load_plan
+from aevlp.suites.suite_file import TuneConfig
 from aevlp.suites.table import as_csv, notes, sheet
 from aevlp.sweeps.space import Parameter
+from aevlp.sweeps.study_file import ParameterConfig
 
 
 @pytest.fixture
@@ -189,11 +193,13 @@ def test_a_word_that_no_row_has_is_refused(tmp_path):
         load_plan(suites.write(tmp_path), "digits", 1, words=("loss.rhoo=1",))
 
 
+DATASETS = sorted({name.partition("_")[0] for name in files(EXPERIMENTS)})
+
+
 def cases():
     """Suites and datasets; each dataset where rows change single values, which it may have already."""
-    datasets = sorted({name.partition("_")[0] for name in files(EXPERIMENTS)})
     for_all = ("digits", "scenes", "folder")
-    return [(name, one) for name in sorted(files(SUITES)) for one in datasets if one in for_all or name == "components"]
+    return [(name, one) for name in sorted(files(SUITES)) for one in DATASETS if one in for_all or name == "components"]
 
 
 @pytest.mark.parametrize(("name", "dataset"), cases())
@@ -201,9 +207,26 @@ def test_every_suite_is_ready_and_no_two_rows_are_the_same(name, dataset):
     plan = load_plan(name, dataset, 1)
     hashes = [line.jobs[0].config.hash for line in plan.lines]
     assert len(set(hashes)) == len(hashes)
-    for line in plan.lines:  # a row as it stands is the first trial of `--tune`, so its values must lie in what is searched
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_row_as_it_stands_lies_in_what_tuning_searches_as_it_is_the_first_trial(dataset):
+    for line in load_plan("table1", dataset, 1).lines:
         values = line.jobs[0].config.to_dict()
-        assert all(Parameter(path, config).code_in(values) is not None for path, config in line.row.tune.items())
+        for path, parameter in line.row.tune.items():
+            assert Parameter(path, parameter.around(lookup(values, path))).code_in(values) == lookup(values, path)
+
+
+def test_a_number_is_tuned_around_the_rows_own_and_a_suite_with_columns_not_at_all(tmp_path, capsys):
+    tune = TuneConfig(times=(0.5, 1.5))
+    assert tune.around(0.4) == ParameterConfig(float=(0.2, 0.6))
+    assert tune.around(0.005) == ParameterConfig(float=(0.0025, 0.0075))
+    with pytest.raises(ValueError, match="times needs a number above 0, is 'encoder'"):
+        tune.around("encoder")
+    with pytest.raises(ValueError, match="0 < low <= 1 <= high"):
+        TuneConfig(times=(2, 3))
+    assert main(["suite", "partial", "--dataset", "digits", "--tune", "2"]) == 2
+    assert capsys.readouterr().err.startswith("error: --tune: the table of a suite with columns has no place for it")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import UnfitError, by_name
+from aevlp.sweeps.study import open_study, study_folder
 from aevlp.sweeps.study_file import load_study
 
 SPACE = """
@@ -155,3 +156,16 @@ def test_what_wandb_has_of_a_study_are_values_and_no_text_of_them(plan):
     assert told["space"]["loss.beta[1]"] == {"float": [0, 10]}
     assert told["space"]["labeler.negative_ratio"]["when"] == {"labeler.negatives": "on"}
     assert told["base"]["loss"]["rho"] == load_experiment("digits_gpr").loss.rho
+
+
+def test_another_protocol_of_known_labels_is_another_study(tmp_path):
+    path = sweeps.write(tmp_path, SPACE + "start: [[labeler.grid=4]]\n")
+    before, now = Plan.load(path), Plan.load(path, ("dataset.known={share: 0.1}",))
+    told: list[str] = []
+    folder = study_folder("one")
+    open_study(before, "one", None, told.append)
+    for first, second, name in ((before, now, "one"), (now, before, "two")):
+        open_study(first, name, None, told.append)
+        with pytest.raises(ConfigError, match=r"base\.dataset\.known"):
+            open_study(second, name, None, told.append)
+    assert folder.exists()

@@ -142,6 +142,11 @@ def test_a_link_leads_to_its_neighbour_with_and_without_symbolic_links(tmp_path,
     assert system.pointed(tmp_path / "last") == tmp_path / "two"
     assert (tmp_path / "last").is_symlink() == (code is None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "one", "two"]
+    (tmp_path / "last").unlink()
+    (tmp_path / "last").mkdir()  # as a copy of the folder has it that followed the link
+    (tmp_path / "last" / "weights").touch()
+    system.point(tmp_path / "last", "one")
+    assert system.pointed(tmp_path / "last") == tmp_path / "one"
 
 
 @pytest.mark.parametrize("code", [None, *UNSUPPORTED])

@@ -317,3 +317,29 @@ def test_two_curves_of_one_experiment_are_told_apart(finished):
     (table,) = report_data([finished.root])["tables"]
     assert [curve["setting"] for curve in table["by_setting"]] == ["labeler.threshold"] * 2
     assert len({curve["name"] for curve in table["by_setting"]}) == 2
+
+
+def test_the_same_settings_on_other_training_labels_have_names_of_their_own(finished):
+    corrected = data(train=dataclasses.replace(split("digits train", 100), observed="other labels"))
+    for on in (data(), corrected):
+        finished("digits_an", on=on)
+    (table,) = tables(finished)
+    names = [group.name for group in table.groups]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"digits_an \([0-9a-f]{6}, data [0-9a-f]{6}\)", name) for name in names)
+
+
+def test_a_curve_by_a_setting_is_one_whatever_changes_no_result(finished):
+    for threshold, threads in ((0.3, 1), (0.4, 1), (0.5, 2)):
+        finished("digits_gpr", f"labeler.threshold={threshold}", f"trainer.threads={threads}")
+    (table,) = report_data([finished.root])["tables"]
+    assert [curve["setting"] for curve in table["by_setting"]] == ["labeler.threshold"]
+
+
+def test_what_a_name_may_hold_is_no_markup(finished, capsys):
+    for name in ("[b] *", "AN <none>"):
+        finished("digits_an", f'tracking.name="{name}"')
+    assert main(["compare", str(finished.root), "--latex"]) == 0
+    assert "\n{}[b] * & " in capsys.readouterr().out
+    assert main(["compare", str(finished.root), "--markdown", "--baseline", "AN <none>"]) == 0
+    assert "<none>" not in capsys.readouterr().out.replace(r"\<none\>", "")

@@ -29,6 +29,8 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     rows = itertools.chain(_as_found(table, before), _of_known_classes(found, names, table))
     misfits = Report()  # what it notes of photos and their mentions is known of the table
     collected = collect(rows, source, photos, misfits)
+    for why in set(photos.problems.values()):  # of the folder, such as a dead link that neither table nor answers name
+        misfits.left_out.counts.pop(why, None)
     for line in misfits.left_out.lines():
         raise DataError(f"{source}: {line}; nothing was changed. Are these the answers of another folder?")
     gains = [

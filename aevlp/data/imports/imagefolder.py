@@ -42,7 +42,7 @@ def read_imagefolder(config: ImageFolderImport, *, source: Path, report: Report)
     listing = look_below(source)
     photos = [name.split("/") for name in filter(is_photo, listing.files)]
     # A class may be called train; it then stands beside others.
-    divided = bool(photos) and all(len(words) > 2 and split_of(words[0]) for words in photos)
+    divided = all(len(words) > 1 and split_of(words[0]) for words in photos) and any(len(words) > 2 for words in photos)
     level = 1 if divided else 0
     classes = {words[level] for words in photos if len(words) > level + 1}
     if not classes:

@@ -17,7 +17,8 @@ function lineChart(title, series, { digits = 1, xName = "epoch", range = null, m
   const xs = [...new Set(drawn.flatMap((one) => one.x))].sort((a, b) => a - b);
   const values = drawn.flatMap((one) => [...one.y, ...(one.low || []), ...(one.high || [])]).filter(known);
   let [low, high] = range || [Math.min(...values), Math.max(...values)];
-  if (high === low) { low -= 1; high += 1; }
+  // Means of equal figures may differ in their last bit, which no tick can divide.
+  if (high - low <= 1e-9 * Math.max(1, Math.abs(high))) { low -= 1; high += 1; }
   const room = range ? 0 : (high - low) * 0.06;
   low -= room; high += room;
   const yTicks = ticks(low, high, 5);

@@ -104,7 +104,7 @@ function studyDetail(one) {
   const parts = [one.problems.map((line) => el("p", { class: "warning" }, named(line))), studyFacts(one)];
   if (one.best.length) {
     parts.push(historyCharts(one), el("h3", { class: "apart" }, "The best trials"),
-      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. ${one.base_codes.some((code) => code !== null) ? "Grey where a setting is as in the base." : "What the base has is not known: base.yaml is missing, and the next sweep run writes it."} The best of many trials is lucky too: ${one.confirmed.length ? "below is what they are on fresh seeds" : "expect a little less from it with new seeds"}. `,
+      el("p", { class: "note" }, `Best first${several ? ", by the first objective; * marks the Pareto front" : ""}. ${one.base_codes.some((code) => code !== null) ? "Grey where a setting is as in the base." : one.has_base ? "" : "What the base has is not known: base.yaml is missing, and the next sweep run writes it."} The best of many trials is lucky too: ${one.confirmed.length ? "below is what they are on fresh seeds" : "expect a little less from it with new seeds"}. `,
         el("code", {}, "sweep best ", named(one.name), " --save FILE"), " makes it an experiment."), bestTrials(one));
     if (one.confirmed.length) parts.push(el("h3", { class: "apart" }, "The best on fresh seeds"), el("p", { class: "note" },
       named(`${metric} by ${one.confirmed[0].labels} labels of validation, with seeds that no trial had; the spread is pooled over these trials. What was dropped cannot win any more.`)), confirmed(one));

@@ -1,6 +1,6 @@
 // Precision, recall and F1 of each class by threshold on the validation images.
 function classNames(group) {
-  for (const run of group.runs) { const names = Object.keys(data.runs[run].classes ?? {}); if (names.length) return names; }
+  for (const run of group.runs) { const names = data.runs[run].class_names ?? []; if (names.length) return names; }
   return group.samples?.classes || group.scored?.positives.map((_, i) => `class ${i}`) || [];
 }
 

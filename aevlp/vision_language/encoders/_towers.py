@@ -59,7 +59,8 @@ class Towers(Encoder):
         """See `Encoder`."""
         if self._image_size is not None:
             return
-        model, size, *statistics = self._load()
+        with torch.random.fork_rng(devices=[]):  # a model that is made before its weights are read draws some for them
+            model, size, *statistics = self._load()
         if self.normalization == "imagenet":
             statistics = [IMAGENET_MEAN, IMAGENET_STD]
         mean, std = (torch.tensor(numbers, device=self.device).view(3, 1, 1) * 255 for numbers in statistics)

@@ -91,14 +91,17 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray]:
     for name in ("names", "embeddings"):
         if name not in arrays:
             raise DataError(f"{path}: holds {', '.join(sorted(arrays))}, but no array {name}")
-    return [str(name) for name in arrays["names"].ravel()], arrays["embeddings"]
+    try:
+        return arrays["names"].ravel().astype(np.str_).tolist(), arrays["embeddings"]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: holds a name that is not ASCII, stored as bytes: {error}") from error
 
 
 def _npy(path: Path) -> tuple[list[str], np.ndarray]:
     beside = path.with_suffix(".txt")
     try:
         with open_file(beside) as file:
-            names = file.read().decode().splitlines()
+            names = file.read().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: needs its names in {beside}, one a line, which cannot be read: {error}") from error
     return names, read_npy(path)

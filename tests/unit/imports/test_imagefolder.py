@@ -27,3 +27,10 @@ def test_one_folder_above_all_classes_is_told(put, imported):
 def test_folders_without_photos_are_refused(put, refused):
     source = put(**{"1.jpg": None})
     assert "has no folders of photos" in refused(source, "--from", "imagefolder")
+
+
+def test_photos_of_a_split_may_lie_in_it_without_a_label(put, imported):
+    source = put(**{"train/cat/1.jpg": None, "train/dog/1.jpg": None, "test/1.jpg": None})
+    rows, told = imported(source)
+    assert rows == [row("test/1.jpg", split="test"), row("train/cat/1.jpg", ["cat"]), row("train/dog/1.jpg", ["dog"])]
+    assert told == ""

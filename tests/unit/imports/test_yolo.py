@@ -63,6 +63,11 @@ def test_what_is_wrong_with_yolo_is_told_with_its_place(files, message, put, ref
     assert message in refused(source)
 
 
+def test_the_mark_that_windows_puts_before_a_text_is_none_of_it(put, imported):
+    source = put(**{"classes.txt": "\ufeffcat\r\ndog\r\n", "1.jpg": None, "1.txt": f"\ufeff0{BOX}"})
+    assert imported(source)[0] == [row("1.jpg", labels=["cat"])]
+
+
 def test_yolo_without_names_asks_for_them(put, refused, imported, tmp_path):
     source = put(**{"labels/1.txt": f"0{BOX}", "images/1.jpg": None})
     assert "holds no file with the names of the classes, such as data.yaml; name it: --names FILE" in refused(
