@@ -40,7 +40,7 @@ def find(study: optuna.Study) -> Confirmation | None:
     return Confirmation(study, repeats, ConfirmConfig.model_validate(told[SETTINGS]), told[SEEDS_EACH], told.get(BASE))
 
 
-def begin(study: optuna.Study, config: ConfirmConfig, seeds_each: int, base: dict[str, Any] | None) -> Confirmation:
+def begin(study: optuna.Study, config: ConfirmConfig, seeds_each: int, base: dict[str, Any] | None = None) -> Confirmation:
     """Begin or go on with a confirmation; it may be another than before, as what it wants is known by trial and seed.
 
     `seeds_each` are the runs of a trial in the search, `base` what the base chooses; None where the space does not hold it.

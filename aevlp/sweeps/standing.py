@@ -90,9 +90,10 @@ class Standing:
 def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float | None, sign: int) -> Standing:
     """Compare trials, a fresh seed after the other.
 
-    After each seed, those go whose mean is worse than the best by more than `Spread.margin`: of the spread within a setting after
-    the first, and from the second on of what is left of it when the seeds, which all share, are taken out. The base has all seeds
-    from the beginning, as its spread is the first there is.
+    After each seed, those that lack further ones go whose mean is worse than the best by more than `Spread.margin`: of the spread
+    within a setting after the first, and from the second on of what is left of it when the seeds, which all share, are taken out.
+    Further seeds tell more of the spread: who went after the first comes back where the best turns out to hang on its seed. Who
+    has all seeds, as the base from the beginning, is compared to the end.
 
     Args:
         known: what runs there are, by trial, in the order that decides between equal ones.
@@ -103,35 +104,47 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
     """
     groups = {number: _values(known[number], range(seeds)) if number == base else [] for number in known}
     groups[base] += [] if searched is None else [searched]
-    kept, out = list(known), dict[int, tuple[int, str]]()
+    whole = {number for number in known if all(index in known[number] for index in range(seeds))}
+    kept, out = list(known), dict[int, str]()
+    went_first: list[int] = []
     lacking = [(base, index) for index in range(seeds) if index not in known[base]]
-    spread, had, limit = Spread.of(groups.values()), dict.fromkeys(known, 0), math.inf
+    spread, limit = Spread.of(groups.values()), math.inf
     for index in range(0 if lacking else seeds):
         lacking = [(number, index) for number in kept if index not in known[number]]
         if lacking:
             break
         for number in kept:
-            had[number] = index + 1
-            value = known[number][index]
-            if value is None:
-                out[number] = (index, "its run failed")
-            elif number != base:
-                groups[number].append(value)
+            groups[number] = groups[number] if number == base else _values(known[number], range(index + 1))
+        spread = Spread.of(groups.values())
+        back = _back(went_first, kept, known, spread, sign)
+        lacking = [(number, earlier) for number in back for earlier in range(1, index + 1) if earlier not in known[number]]
+        if lacking:
+            break
+        kept, went_first = kept + back, [number for number in went_first if number not in back]
+        out = {number: why for number, why in out.items() if number not in back}
+        out |= {number: "its run failed" for number in kept if None in (known[number][one] for one in range(index + 1))}
         kept = [number for number in kept if number not in out]
         if not kept:
             break
-        spread = Spread.of(groups.values())
         means = {number: sign * float(np.mean(_values(known[number], range(index + 1)))) for number in kept}
         kept.sort(key=lambda number: -means[number])  # a stable sort: equal ones stay in the order of the search
         apart = Spread.paired([_values(known[number], range(index + 1)) for number in kept]) or spread
         limit = math.inf if apart is None else apart.margin(index + 1)
-        late = [number for number in kept if means[kept[0]] - means[number] > limit]
-        out |= {number: (index + 1, f"out after {index + 1} of {seeds} seeds") for number in late}
+        final = index == seeds - 1
+        late = [number for number in kept if means[kept[0]] - means[number] > limit and (final or number not in whole)]
+        out |= {number: f"out after {len(known[number])} of {seeds} seeds" for number in late}
+        went_first += late if index == 0 else []
         kept = [number for number in kept if number not in late]
-    had[base] = seeds
-    ordered = kept + sorted(out, key=lambda number: -out[number][0])
-    rows = [Row(one, tuple(_values(known[one], range(had[one]))), out.get(one, (0, ""))[1]) for one in ordered]
+    ordered = kept + sorted(out, key=lambda number: -len(known[number]))
+    rows = [Row(one, tuple(_values(known[one], range(seeds))), out.get(one, "")) for one in ordered]
     return Standing(rows, lacking, spread, limit)
+
+
+def _back(gone: list[int], kept: list[int], known: Mapping[int, Runs], spread: Spread | None, sign: int) -> list[int]:
+    """Of those that went after their first seed, who is no further from the best there than chance explains by now."""
+    first = {number: value for number in (*gone, *kept) if (value := known[number][0]) is not None}
+    best = max((sign * first[number] for number in kept if number in first), default=-math.inf)
+    return [] if spread is None else [number for number in gone if best - sign * first[number] <= spread.margin(1)]
 
 
 def _values(runs: Runs, indices: Iterable[int]) -> list[float]:
