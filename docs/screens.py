@@ -1,7 +1,7 @@
 """Make the pictures of README and manual (needs chromium and chromedriver, and selenium).
 
 python docs/screens.py [NAME,NAME...] RUNS...        all that these runs have something to show for, or those of these names;
-                                                     a suite's ranking (components) only by name
+                                                     those of a suite (components, grids, epochs) only by name
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ SCREENS = (
     ("study", 1280, 1000, "light", "studies"),
     ("shares", 1280, 520, "light", "by-setting"),
     ("components", 1280, 1060, "light", "ranking"),
+    ("grids", 1280, 520, "light", "by-setting"),
+    ("epochs", 1280, 520, "light", "by-setting"),
 )
-SUITES = ("components",)
+SUITES = ("components", "grids", "epochs")
 
 
 def main(names: list[str], runs: list[Path]) -> None:

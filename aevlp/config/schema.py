@@ -28,7 +28,7 @@ SPEED_AND_METERS = (
     *(f"model.encoder.{name}" for name in ("batch_size", "workers", "cache")),
 )  # fmt: skip
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
-_CAME_LATER = {
+CAME_LATER = {
     "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
     "labeler.skip_known": False, "labeler.flip": True, "labeler.calibrate": 0, "labeler.encoder.name": "huggingface",
     "loss.gamma_known": 1.0, "selection.epoch": "best",
@@ -263,11 +263,11 @@ class ExperimentConfig(Config):
         Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
         data = self.to_dict()
-        for path in ("name", "seed", "tracking", *SPEED_AND_METERS, *_CAME_LATER):
+        for path in ("name", "seed", "tracking", *SPEED_AND_METERS, *CAME_LATER):
             *sections, key = path.split(".")
             found: Any = data
             for section in sections:  # not every labeler has an encoder
                 found = found.get(section) if isinstance(found, dict) else None
-            if isinstance(found, dict) and found.get(key) == _CAME_LATER.get(path, found.get(key)):
+            if isinstance(found, dict) and found.get(key) == CAME_LATER.get(path, found.get(key)):
                 found.pop(key, None)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

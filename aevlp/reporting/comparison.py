@@ -6,6 +6,7 @@ from typing import Any
 
 from aevlp.config.describe import flatten
 from aevlp.config.errors import ConfigError, suggest
+from aevlp.config.schema import CAME_LATER
 from aevlp.reporting.statistics import (
     BEST,
     BEST_KNOWN,
@@ -151,7 +152,12 @@ def settings(groups: list[Group]) -> dict[str, list[Any]]:
 def settings_of(group: Group) -> dict[str, Any]:
     """Settings of a group by dotted path: those of the first of its runs that tells them."""
     config = next((run.config for run in group.runs if run.config), {})
-    return flatten({key: value for key, value in config.items() if key not in NOT_SETTINGS})
+    values = flatten({key: value for key, value in config.items() if key not in NOT_SETTINGS})
+    for path, before in CAME_LATER.items():  # of a run that is older; parts of a labeler or loss are not those of every one
+        section = path.partition(".")[0]
+        if section in ("dataset", "selection") and section in config and not any(found.startswith(path) for found in values):
+            values[path] = before
+    return values
 
 
 def _component(group: Group, section: str) -> Any:

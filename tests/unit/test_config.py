@@ -229,7 +229,7 @@ def test_the_hash_tells_results_apart_and_nothing_else():
 
 @pytest.mark.parametrize(("name", "before"), [("digits_an", "a0134b844d0b"), ("digits_gpr", "1f47f469be2e")])
 def test_a_setting_that_came_later_leaves_runs_of_before_repetitions_of_those_of_today(name, before):
-    assert load_experiment(name).hash == before, "a new setting belongs into _CAME_LATER, a changed recipe here"
+    assert load_experiment(name).hash == before, "a new setting belongs into CAME_LATER, a changed recipe here"
 
 
 @pytest.mark.parametrize(

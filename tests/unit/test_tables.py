@@ -331,7 +331,10 @@ def test_the_same_settings_on_other_training_labels_have_names_of_their_own(fini
 
 def test_a_curve_by_a_setting_is_one_whatever_changes_no_result(finished):
     for threshold, threads in ((0.3, 1), (0.4, 1), (0.5, 2)):
-        finished("digits_gpr", f"labeler.threshold={threshold}", f"trainer.threads={threads}")
+        folder = finished("digits_gpr", f"labeler.threshold={threshold}", f"trainer.threads={threads}")
+    older = folder / "config.yaml"  # of a time when there was no such setting
+    assert "\n  epoch: best\n" in older.read_text()
+    older.write_text(older.read_text().replace("\n  epoch: best\n", "\n"))
     (table,) = report_data([finished.root])["tables"]
     assert [curve["setting"] for curve in table["by_setting"]] == ["labeler.threshold"]
 
