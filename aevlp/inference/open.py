@@ -59,7 +59,7 @@ def _open_run(folder: Path, overrides: Iterable[str]) -> Trained:
     if best is None:
         raise CheckpointError(f"{folder}: has no complete checkpoint with a validated epoch; --resume {folder} trains on")
     weights = best.weights("ema" if best.has("ema") else "model")
-    validation = read_validation(folder)
+    validation = read_validation(folder, int(best.folder.name.split("-")[1]))
     return Trained(
         str(folder), config, weights, _class_names(folder),
         None if validation is None else best_thresholds(validation[1], sigmoid(validation[0])),
@@ -104,8 +104,11 @@ def _resolved(path: Path, overrides: Iterable[str]) -> ExperimentConfig:
     return load_experiment(path, overrides)
 
 
-def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Logits and labels (N,C) of the run's best epoch on validation: full labels where they are known; None if not there."""
+def read_validation(folder: Path, epoch: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Logits and labels (N,C) of an epoch on validation: full labels where they are known; None if not there.
+
+    Scores of a later epoch are there where the disk had no room for its checkpoint.
+    """
     path = folder / "val_scores.npz"
     if not os.path.lexists(path):
         return None
@@ -113,6 +116,8 @@ def read_validation(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
         arrays = read_npz(path)
         labels = "targets" if "targets" in arrays else "observed"
         require(arrays, {"logits": "f NC", labels: "biuf NC"})
+        if arrays.get("epoch", np.array(epoch)).tolist() != epoch:
+            return None
     except ValueError as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); remove it, and --resume the run") from error
     return arrays["logits"], arrays[labels]

@@ -195,9 +195,9 @@ class RunFolder:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         self.write(name, buffer.getvalue())
 
-    def write_scores(self, name: str, split: Split, logits: np.ndarray) -> None:
-        """val_scores.npz or test_scores.npz: logits of the best epoch, and the labels they are judged by."""
-        self.write_arrays(name, **score_arrays(split, logits))
+    def write_scores(self, name: str, split: Split, logits: np.ndarray, epoch: int) -> None:
+        """val_scores.npz or test_scores.npz: logits of the best epoch, the labels they are judged by, and which epoch that is."""
+        self.write_arrays(name, **score_arrays(split, logits), epoch=np.array(epoch))
 
     def write_pseudo_labels(self, data: SPMLData, pseudo: np.ndarray, epoch: int) -> None:
         """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from; its counts to the .csv beside it."""

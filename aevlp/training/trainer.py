@@ -144,7 +144,7 @@ class Trainer:
         improved = last or progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
-            self.folder.write_scores("val_scores.npz", self.data.val, logits)
+            self.folder.write_scores("val_scores.npz", self.data.val, logits, epoch)
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
@@ -206,7 +206,7 @@ class Trainer:
     def keep_test_scores(self, test: Split, logits: np.ndarray) -> None:
         """Write test_scores.npz, unless it would be a burden to whoever copies the run."""
         if logits.nbytes <= MAX_TEST_SCORES:
-            self.folder.write_scores("test_scores.npz", test, logits)
+            self.folder.write_scores("test_scores.npz", test, logits, self.progress.best_epoch)
         else:
             size = logits.nbytes / 1e6
             self.tracker.message(f"test scores of {size:,.0f} MB are not kept in the run; `eval -o FOLDER` writes them")

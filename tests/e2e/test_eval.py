@@ -197,3 +197,18 @@ def test_latest_is_the_newest_run_that_can_be_used(verb, harm, why, trained_run,
     harm(older)
     assert main(command) == 2
     assert capsys.readouterr().err == f"error: no run in {runs}/ can be used: {told}; --resume latest trains on\n"
+
+
+def test_thresholds_are_those_of_the_weights_or_none(trained_run, tmp_path):
+    """A disk that is full takes the scores of an epoch and not its checkpoint: the best there is then is an earlier one."""
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    before = open_trained(str(run)).thresholds
+    assert before is not None
+    with np.load(run / "val_scores.npz") as kept:
+        arrays = dict(kept)
+    assert arrays["epoch"] == json.loads((run / "summary.json").read_text())["best/epoch"]
+    np.savez(run / "val_scores.npz", **(arrays | {"epoch": arrays["epoch"] + 1}))
+    assert open_trained(str(run)).thresholds is None
+    del arrays["epoch"]  # as an older version wrote it
+    np.savez(run / "val_scores.npz", **arrays)
+    np.testing.assert_array_equal(open_trained(str(run)).thresholds, before)

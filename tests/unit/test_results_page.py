@@ -96,7 +96,7 @@ def test_what_commands_write(trained_run, tmp_path):
     paths = write_evaluation(evaluate(open_trained(str(trained_run)), "test"), tmp_path)
     assert set(defined("eval")) == {name for path in paths if path.suffix == ".csv" for name in header(path)}
     with np.load(tmp_path / "test_scores.npz") as arrays:
-        assert set(defined("val_scores.npz")) == set(arrays)
+        assert set(defined("val_scores.npz")) == {*arrays, "epoch"}
 
 
 def test_what_compare_writes(trained_run):
