@@ -140,14 +140,36 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Verbs(argparse._SubParsersAction):
-    """Refuses flags before a verb: a flag of the same name behind it has a value of its own, which would be taken instead."""
+    """Flags before a verb count as those behind it do, whatever the verb's defaults; one that it does not take is refused."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        for action in parser._actions:
-            given = getattr(namespace, action.dest, action.default)
-            if action.option_strings and action.dest != "plugin" and given not in (action.default, argparse.SUPPRESS):
-                parser.error(f"{action.option_strings[-1]} stands before {values[0]}, where it says nothing; write it behind")
+        flags = [
+            action for action in parser._actions if action.option_strings and action.dest not in ("plugin", "help", "version")
+        ]
+        before = {action: getattr(namespace, action.dest) for action in flags}
         super().__call__(parser, namespace, values, option_string)
+        taken = _actions_of(self.choices[values[0]], values[1:])
+        for action, given in before.items():
+            if given == action.default:
+                continue
+            if action.dest not in taken:
+                parser.error(f"{action.option_strings[-1]} stands before {values[0]}, which does not take it")
+            behind = getattr(namespace, action.dest)
+            if behind == taken[action.dest].default:
+                setattr(namespace, action.dest, given)
+            elif isinstance(given, list) and behind is not given:
+                setattr(namespace, action.dest, given + behind)
+
+
+def _actions_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, argparse.Action]:
+    """What a verb takes, and the action of it that the words name, by destination."""
+    found: dict[str, argparse.Action] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            chosen = next((word for word in words if word in action.choices), None)
+            found |= {} if chosen is None else _actions_of(action.choices[chosen], words)
+        found[action.dest] = action
+    return found
 
 
 def _meant(word: str) -> str:

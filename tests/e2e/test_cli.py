@@ -185,7 +185,7 @@ class Refuse:
         if name in HEAVY:
             raise AssertionError(name)
 sys.meta_path.insert(0, Refuse())
-from aevlp.cli import main
+from aevlp.cli import build_parser, main
 answers = []
 for line in sys.stdin.read().splitlines():
     if not line:
@@ -270,16 +270,34 @@ def test_an_experiment_without_its_flag_is_told_what_was_meant(words, meant, cap
     assert f"; did you mean {meant}" in capsys.readouterr().err
 
 
-def test_a_flag_before_a_verb_says_nothing_and_is_refused(capsys):
+def test_a_flag_before_a_verb_that_does_not_take_it_is_refused(capsys):
     for words, flag in (
-        ("--dry-run suite table1 --dataset digits", "--dry-run"), ("--tracking off sweep run digits_gpr", "--tracking"),
-        ("--exp digits_gpr label -o x.csv", "--exp"), ("--seed 3 suite table1 --dataset digits", "--seed"),
-        ("--set=loss.rho=1 suite table1 --dataset digits", "--set"),
+        ("--exp digits_gpr suite table1 --dataset digits", "--exp"), ("--seed 3 suite table1 --dataset digits", "--seed"),
+        ("--dry-run list losses", "--dry-run"), ("--dry-run sweep show x", "--dry-run"), ("--resume latest report", "--resume"),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
             main(words.split())
         assert stopped.value.code == 2
         assert f"error: {flag} stands before " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--dry-run suite table1 --dataset digits", {"dry_run": True, "table": False}),
+        ("--dry-run sync latest", {"dry_run": True}),
+        ("--tracking off --set=a=1 sweep run digits_gpr", {"tracking": "off", "overrides": ["a=1"], "dry_run": False}),
+        ("--set a=1 --tracking off suite table1 --dataset digits --set b=2", {"tracking": "off", "overrides": ["a=1", "b=2"]}),
+        (
+            "--set=a=1 --tracking=off label -o x --set b=2 --tracking offline",
+            {"tracking": "offline", "overrides": ["a=1", "b=2"]},
+        ),
+        ("--exp one eval latest", {"exp": "one", "overrides": []}),
+    ],
+)
+def test_a_flag_before_a_verb_counts_as_one_behind_it(words, expected):
+    arguments = vars(build_parser().parse_args(words.split()))
+    assert {name: arguments[name] for name in expected} == expected
 
 
 def test_an_output_that_is_full_or_closed_is_told_in_a_line():
