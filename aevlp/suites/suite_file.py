@@ -32,8 +32,7 @@ class TuneConfig(ParameterConfig):
 
     def around(self, own: Any) -> ParameterConfig:
         """The range in numbers; ValueError where the row's own value is none above 0."""
-        if self.times is None:
-            return self
+        assert self.times is not None
         if isinstance(own, bool) or not isinstance(own, int | float) or own <= 0:
             raise ValueError(f"times needs a number above 0, is {own!r}")
         return ParameterConfig(float=tuple(float(f"{part * own:.4g}") for part in self.times), log=self.log)

@@ -20,7 +20,7 @@ from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
 from aevlp.sweeps.study import load_existing
-from aevlp.sweeps.study_file import ConfirmConfig
+from aevlp.sweeps.study_file import ConfirmConfig, ParameterConfig
 from aevlp.terminal import Terminal
 from aevlp.training.signals import RunStopped
 
@@ -104,9 +104,8 @@ def confirmed_by(trials: int) -> ConfirmConfig:
 
 
 def _study(line: Line, trials: int) -> str:
-    values = line.jobs[0].config.to_dict()
     space = {
-        path: parameter.around(lookup(values, path)).model_dump(by_alias=True, exclude_defaults=True, mode="json")
+        path: _in_numbers(line, path, parameter).model_dump(by_alias=True, exclude_defaults=True, mode="json")
         for path, parameter in {LEARNING_RATE: RATE, **line.row.tune}.items()
     }
     content = {
@@ -115,3 +114,14 @@ def _study(line: Line, trials: int) -> str:
         "sampler": {"name": "tpe", "startup": max(1, trials // 3)},
     }  # fmt: skip
     return f"# {line.title}, tuned by its suite.\n{write_yaml(content)}"
+
+
+def _in_numbers(line: Line, path: str, parameter: TuneConfig) -> ParameterConfig:
+    if parameter.times is None:
+        return parameter
+    try:
+        return parameter.around(lookup(line.jobs[0].config.to_dict(), path))
+    except KeyError as error:
+        raise ConfigError(f"--tune: row {line.title!r}: {path}: the row has no such setting") from error
+    except ValueError as error:
+        raise ConfigError(f"--tune: row {line.title!r}: {path}: {error}") from error

@@ -214,7 +214,8 @@ def test_a_row_as_it_stands_lies_in_what_tuning_searches_as_it_is_the_first_tria
     for line in load_plan("table1", dataset, 1).lines:
         values = line.jobs[0].config.to_dict()
         for path, parameter in line.row.tune.items():
-            assert Parameter(path, parameter.around(lookup(values, path))).code_in(values) == lookup(values, path)
+            own = lookup(values, path)
+            assert Parameter(path, parameter.around(own) if parameter.times else parameter).code_in(values) == own
 
 
 def test_a_number_is_tuned_around_the_rows_own_and_a_suite_with_columns_not_at_all(tmp_path, capsys):
@@ -225,6 +226,10 @@ def test_a_number_is_tuned_around_the_rows_own_and_a_suite_with_columns_not_at_a
         tune.around("encoder")
     with pytest.raises(ValueError, match="0 < low <= 1 <= high"):
         TuneConfig(times=(2, 3))
+    for path, said in (("loss.rhoo", "the row has no such setting"), ("labeler.name", "times needs a number above 0, is 'damp'")):
+        file = suites.write(tmp_path, f"rows: {{A: {{method: gpr, tune: {{{path}: {{times: [0.5, 2]}}}}}}}}\n")
+        assert main(["suite", file, "--dataset", "digits", "--tune", "2"]) == 2
+        assert capsys.readouterr().err == f"error: --tune: row 'A': {path}: {said}\n"
     assert main(["suite", "partial", "--dataset", "digits", "--tune", "2"]) == 2
     assert capsys.readouterr().err.startswith("error: --tune: the table of a suite with columns has no place for it")
 
