@@ -119,6 +119,10 @@ def _from_home(value: Any) -> Any:
 class _Parser(argparse.ArgumentParser):
     color = property(lambda _: False, lambda *_: None)  # Python 3.14 would put escapes into help and errors
 
+    def __init__(self, *words: Any, **settings: Any):
+        super().__init__(*words, **settings)
+        self.register("action", "parsers", _Verbs)
+
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if wrong:
@@ -143,9 +147,7 @@ class _Verbs(argparse._SubParsersAction):
     """Flags before a verb count as those behind it do, whatever the verb's defaults; one that it does not take is refused."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        flags = [
-            action for action in parser._actions if action.option_strings and action.dest not in ("plugin", "help", "version")
-        ]
+        flags = [action for action in parser._actions if action.option_strings and action.default is not argparse.SUPPRESS]
         before = {action: getattr(namespace, action.dest) for action in flags}
         super().__call__(parser, namespace, values, option_string)
         taken = _actions_of(self.choices[values[0]], values[1:])
@@ -157,7 +159,7 @@ class _Verbs(argparse._SubParsersAction):
             behind = getattr(namespace, action.dest)
             if behind == taken[action.dest].default:
                 setattr(namespace, action.dest, given)
-            elif isinstance(given, list) and behind is not given:
+            elif isinstance(given, list):
                 setattr(namespace, action.dest, given + behind)
 
 
@@ -187,33 +189,19 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.set_defaults(run=train.run, many_processes=True)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")
-    plugin = _gathering()
-    parser.add_argument("--plugin", action=plugin, default=[], metavar="FILE.py", help="Python file that registers components")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components")
     train.add_arguments(parser)
-    verbs = parser.add_subparsers(title="other verbs", metavar="", action=_Verbs)
+    verbs = parser.add_subparsers(title="other verbs", metavar="")
     for name in VERBS:
-        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"), plugin)
+        _add_verb(verbs, name, importlib.import_module(f"aevlp.verbs.{'import_' if name == 'import' else name}"))
     return parser
 
 
-def _gathering() -> type[argparse.Action]:
-    """An action like `append`, but that what stands after a verb is added to what stood before it, and does not replace it."""
-    given: list[str] = []
-
-    class Gather(argparse.Action):
-        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-            given.append(values)
-            setattr(namespace, self.dest, given)
-
-    return Gather
-
-
-def _add_verb(verbs: Any, name: str, module: Any, plugin: type[argparse.Action]) -> None:
+def _add_verb(verbs: Any, name: str, module: Any) -> None:
     text = module.HELP
     parser = verbs.add_parser(name, help=text, description=text.replace("%%", "%"), allow_abbrev=False)
     module.add_arguments(parser)
     actions = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for taking in (parser, *(action for choices in actions for action in choices.values())):
-        # Suppressed: a default here would overwrite what stood before the verb.
-        taking.add_argument("--plugin", action=plugin, default=argparse.SUPPRESS, metavar="FILE.py", help=argparse.SUPPRESS)
+        taking.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help=argparse.SUPPRESS)
     parser.set_defaults(run=module.run, many_processes=getattr(module, "MANY_PROCESSES", False))

@@ -113,8 +113,7 @@ def stand(known: Mapping[int, Runs], seeds: int, *, base: int, searched: float |
         lacking = [(number, index) for number in kept if index not in known[number]]
         if lacking:
             break
-        for number in kept:
-            groups[number] = groups[number] if number == base else _values(known[number], range(index + 1))
+        groups |= {number: _values(known[number], range(index + 1)) for number in kept if number != base}
         spread = Spread.of(groups.values())
         back = _back(went_first, kept, known, spread, sign)
         lacking = [(number, earlier) for number in back for earlier in range(1, index + 1) if earlier not in known[number]]

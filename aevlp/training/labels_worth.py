@@ -64,12 +64,16 @@ def settle_as_kept(labeler: Labeler, folder: RunFolder) -> Figures | None:
     return kept
 
 
+def _keep(figures: Figures, folder: RunFolder) -> None:
+    folder.write(FILE_NAME, (json.dumps(figures, indent=1) + "\n").encode())
+
+
 def restore(labeler: Labeler, folder: RunFolder, row: Mapping[str, Any]) -> None:
-    """Collective. Find labeler.json of a run that is over again, in the last row of its metrics, where it was removed."""
+    """Find labeler.json of a run that is over again, in the last row of its metrics."""
     figures = {name: value for name, value in row.items() if name.startswith("labeler/") and isinstance(value, int | float)}
-    if settings_of(figures) and ranks.from_main(read_figures(folder.path)) is None:
+    if settings_of(figures):
         labeler.settle(settings_of(figures))
-        folder.write(FILE_NAME, (json.dumps(figures, indent=1) + "\n").encode())
+        _keep(figures, folder)
 
 
 def of_run(config: ExperimentConfig, split: Split, labeler: Labeler, folder: RunFolder, tell: Callable[[str], object]) -> Figures:
@@ -87,7 +91,7 @@ def of_run(config: ExperimentConfig, split: Split, labeler: Labeler, folder: Run
     figures = ranks.from_main(figures)
     labeler.settle(settings_of(figures))
     if figures:
-        folder.write(FILE_NAME, (json.dumps(figures, indent=1) + "\n").encode())
+        _keep(figures, folder)
     return figures
 
 

@@ -195,7 +195,7 @@ def build_trainer(
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = build_labeler(config, data, accelerator.device, notify=notify)
-    labels_worth.settle_as_kept(labeler, folder)
+    kept = labels_worth.settle_as_kept(labeler, folder)
     for split in filter(None, (data.train, *((data.val, data.test) if config.trainer.evaluate_labeler else ()))):
         labeler.require(blind(split))  # before anything of a run that goes on is removed; test is looked at after all epochs
     task = Task(
@@ -231,7 +231,8 @@ def build_trainer(
             f"nothing is left to train after epoch {progress.epochs_done}{early if progress.stopped_early else ''}; "
             "the best weights are tested again"
         )
-        labels_worth.restore(labeler, folder, trainer.last_row)
+        if kept is None:
+            labels_worth.restore(labeler, folder, trainer.last_row)
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
             labeler.prepare(seen, _progress(trackers, stop))
         return trainer

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
 
-def add_experiment(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """--exp, --set, --seed and --tracking, of a verb or before any verb (`top`)."""
-    unset = None if top else argparse.SUPPRESS  # a default here would overwrite what stood before the verb
-    parser.add_argument("--exp", default=unset, metavar="NAME", help="experiment: a name from `list`, or a YAML file")
-    parser.add_argument("--set", nargs="+", action="extend", default=[] if top else unset, metavar="a.b=c", dest="overrides",
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """--exp, --set, --seed and --tracking."""
+    parser.add_argument("--exp", metavar="NAME", help="experiment: a name from `list`, or a YAML file")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
                         help="change values: loss.rho=0.8, loss.beta[1]=8; or whole components: loss=an")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=unset, metavar="N", help="same as --set seed=N")
-    parser.add_argument("--tracking", choices=("online", "offline", "off"), default=unset,
+    parser.add_argument("--seed", type=int, metavar="N", help="same as --set seed=N")
+    parser.add_argument("--tracking", choices=("online", "offline", "off"),
                         help="Weights & Biases, same as --set tracking.mode=...")  # fmt: skip
 
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=16, metavar="N", help="photos of the real two epochs (default: 16)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where both sides compute (default: cuda where there is one)")
-    parser.add_argument("--set", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="a.b=c", dest="overrides",
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
                         help="change values of the experiment coco_gpr, for both sides")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write everything as JSON")
 

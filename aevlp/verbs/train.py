@@ -10,7 +10,7 @@ from aevlp.verbs._experiment import add_experiment, add_name, given_experiment
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of training."""
-    add_experiment(parser, top=True)
+    add_experiment(parser)
     add_name(parser)
     parser.add_argument("--resume", metavar="RUN", help="continue a run: its folder, its id, or `latest`")
     parser.add_argument(
