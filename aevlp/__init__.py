@@ -13,7 +13,10 @@ __version__ = "0.1.0"
 __all__ = ["RunResult", "load_experiment", "train"]
 
 _HOME = {"load_experiment": "aevlp.config.loading", "train": "aevlp.training.run", "RunResult": "aevlp.training.run"}
-_ROOMS = {"config", "data", "labelers", "losses", "metrics", "models", "reporting", "tracking", "training", "vision_language"}
+_ROOMS = {
+    "config", "data", "inference", "labelers", "losses", "metrics", "models", "reporting", "review", "runs", "suites", "sweeps",
+    "tracking", "training", "vision_language",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

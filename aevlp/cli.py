@@ -124,14 +124,14 @@ class _Parser(argparse.ArgumentParser):
         self.register("action", "parsers", _Verbs)
 
     def error(self, message: str) -> NoReturn:
-        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        wrong = re.fullmatch(r"(argument .*?: )?invalid choice: '(.*?)'.* \(choose from (.*)\)", message)
         if wrong:
-            word, known = wrong[1], re.findall(r"'(.*?)'", wrong[2])
-            message = (
-                f"{word!r} is no value on its own; write --set {word}"
-                if "=" in word
-                else f"unknown {word!r}{_meant(word) or suggest(word, known)}"
-            )
+            word = wrong[2]
+            known = [part.strip().strip("'") for part in wrong[3].split(",")]  # newer versions of Python print no quotes
+            meant = _meant(word) or suggest(word, known)
+            where = "" if "did you mean" in meant or wrong[1] in (None, "argument : ") else wrong[1]
+            is_change = "=" in word
+            message = f"{word!r} is no value on its own; write --set {word}" if is_change else f"{where}unknown {word!r}{meant}"
         left_over = message.partition("unrecognized arguments: ")[2].split()
         if left_over:
             message += _meant(left_over[0])
@@ -150,27 +150,31 @@ class _Verbs(argparse._SubParsersAction):
         flags = [action for action in parser._actions if action.option_strings and action.default is not argparse.SUPPRESS]
         before = {action: getattr(namespace, action.dest) for action in flags}
         super().__call__(parser, namespace, values, option_string)
-        taken = _actions_of(self.choices[values[0]], values[1:])
+        taken = _flags_of(self.choices[values[0]], values[1:])
         for action, given in before.items():
             if given == action.default:
                 continue
-            if action.dest not in taken:
-                parser.error(f"{action.option_strings[-1]} stands before {values[0]}, which does not take it")
-            behind = getattr(namespace, action.dest)
-            if behind == taken[action.dest].default:
-                setattr(namespace, action.dest, given)
+            flag = action.option_strings[-1]
+            if flag not in taken:
+                parser.error(f"{flag} stands before {values[0]}, which does not take it")
+            its = taken[flag]
+            if its.dest != action.dest:  # --name of a study is none of a run
+                setattr(namespace, action.dest, action.default)
+            behind = getattr(namespace, its.dest)
+            if behind == its.default:
+                setattr(namespace, its.dest, given)
             elif isinstance(given, list):
-                setattr(namespace, action.dest, given + behind)
+                setattr(namespace, its.dest, given + behind)
 
 
-def _actions_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, argparse.Action]:
-    """What a verb takes, and the action of it that the words name, by destination."""
+def _flags_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, argparse.Action]:
+    """The flags that a verb takes, and the action of it that the words name."""
     found: dict[str, argparse.Action] = {}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             chosen = next((word for word in words if word in action.choices), None)
-            found |= {} if chosen is None else _actions_of(action.choices[chosen], words)
-        found[action.dest] = action
+            found |= {} if chosen is None else _flags_of(action.choices[chosen], words)
+        found |= dict.fromkeys(action.option_strings, action)
     return found
 
 

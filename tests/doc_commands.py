@@ -114,8 +114,10 @@ class Desk:
             return (*words, "--tracking", "off")
         words = without_seed(words)
         if verb == "train":
-            more = () if arguments.dry_run else ("--dry-run",)
-            return (*words, *more, "--tracking", "off", "--set", *self.overrides(loaded(arguments)))
+            more, small = () if arguments.dry_run else ("--dry-run",), self.overrides(loaded(arguments))
+            if "model=small_cnn" in small:  # which has weights of its own
+                words = tuple(word for word in words if not word.startswith("model.weights="))
+            return (*words, *more, "--tracking", "off", "--set", *small)
         if verb in ("label", "cache build") or (verb == "eval" and getattr(arguments, "exp", None)):
             return (*words, "--set", *self.overrides(loaded(arguments)))
         if verb == "suite":

@@ -18,8 +18,10 @@ from aevlp.bench.feeding import IN_TURN
 from aevlp.bench.kernels import compare_losses, compare_views
 from aevlp.bench.material import write_photos, write_untrained_clip
 from aevlp.bench.probe import over_a_head
+from aevlp.bench.side import experiment
 from aevlp.config.errors import AevlpError
 from aevlp.data.formats.coco import CLASS_NAMES
+from aevlp.folders import checkout
 from aevlp.layout import NONE, Sheet
 from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
@@ -43,6 +45,7 @@ def bench(
     console, device = Terminal(), device or ("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         material = Path(folder)
+        experiment(material, batch, changes)  # a wrong word is told before anything is written
         console.tell(f"{images} photos of 640x480, untrained CLIP ViT-B/16 and ResNet-50 as in coco_gpr; about ten minutes")
         write_photos(material / "photos", images, list(CLASS_NAMES))
         write_untrained_clip(material / "encoder", list(CLASS_NAMES))
@@ -61,7 +64,9 @@ def bench(
 
 def _measure(side: str, material: Path, batch: int, changes: Sequence[str], device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+    paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    environment |= {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AevlpError(f"bench: the side {side} failed:\n{done.stderr.strip()[-2000:]}")

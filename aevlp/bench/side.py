@@ -18,11 +18,25 @@ import numpy as np
 import torch
 
 from aevlp.bench.stages import Stopwatch
+from aevlp.config.errors import ConfigError
+from aevlp.config.schema import ExperimentConfig
 from aevlp.text import say
 
 EXPERIMENT = "coco_gpr"
 EPOCHS = 2  # of the real pair
 FED = 64  # photos
+
+
+def experiment(material: Path, batch: int, changes: Sequence[str]) -> ExperimentConfig:
+    """The experiment of both sides; ConfigError where the baseline, which has one rule and one loss, would be of another."""
+    from aevlp import load_experiment
+
+    config = load_experiment(EXPERIMENT, overrides(material, batch, changes))
+    for section, name in (("dataset", "arrays"), ("labeler", "damp"), ("loss", "gpr")):
+        given = getattr(config, section).name
+        if given != name:
+            raise ConfigError(f"bench: the baseline is of {section} {name}, not {given}; leave --set {section}={given} out")
+    return config
 
 
 def overrides(material: Path, batch: int, changes: Sequence[str]) -> list[str]:
@@ -36,11 +50,10 @@ def overrides(material: Path, batch: int, changes: Sequence[str]) -> list[str]:
 
 def measure_baseline(material: Path, batch: int, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Stages of one step, then two whole epochs by the clock."""
-    from aevlp import load_experiment
     from aevlp.bench.baseline import Baseline
     from aevlp.config import registry
 
-    config: Any = load_experiment(EXPERIMENT, overrides(material, batch, changes))
+    config: Any = experiment(material, batch, changes)
     data = registry.build("datasets", config.dataset)
     paths = [data.train.images.root / data.train.images.name(row) for row in range(len(data.train))]
     labeler = config.labeler
@@ -68,7 +81,6 @@ def measure_baseline(material: Path, batch: int, changes: Sequence[str] = ()) ->
 
 def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Stages of one step, then the views of all photos and two whole epochs by the clock."""
-    from aevlp import load_experiment
     from aevlp.bench.probe import measure_probe
     from aevlp.config import registry
     from aevlp.data.images import resize
@@ -78,7 +90,7 @@ def measure_project(material: Path, batch: int, changes: Sequence[str] = ()) -> 
     from aevlp.training.signals import StopFlag
     from aevlp.vision_language.views import cut_views
 
-    config: Any = load_experiment(EXPERIMENT, overrides(material, batch, changes))
+    config: Any = experiment(material, batch, changes)
     data, watch = registry.build("datasets", config.dataset), Stopwatch()
     with tempfile.TemporaryDirectory() as root, StopFlag() as stop:
         os.environ["AEVLP_CACHE"] = str(Path(root) / "cache")
@@ -155,7 +167,7 @@ def measure_feeding_side(material: Path, batch: int, changes: Sequence[str] = ()
 
 def main() -> None:
     """Measure the side that the command line names."""
-    from aevlp.training.memory import peak_memory_mb
+    from aevlp.training.cost import peak_memory_mb
 
     name, material, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     np.random.seed(0)

@@ -105,6 +105,7 @@ def schema() -> dict[str, Any]:
     """JSON schema of an experiment with the settings of every component."""
     result = ExperimentConfig.model_json_schema()
     definitions = result.setdefault("$defs", {})
+    parts: dict[str, Any] = {}
     for section, kind in (registry.SECTIONS | {"encoder": "encoders"}).items():
         choices = []
         for name in registry.names(kind):
@@ -115,9 +116,13 @@ def schema() -> dict[str, Any]:
             definitions[f"{section}/{name}"] = component
             choices.append({"$ref": f"#/$defs/{section}~1{name}"})
         if section == "encoder":
-            definitions["EncoderConfig"] = {"anyOf": choices}  # of which every labeler's is one
+            parts["EncoderConfig"] = {"anyOf": choices}  # of which every labeler's is one
         else:
             result["properties"][section] = {"anyOf": [*choices, {"type": "string"}]}
+    backbones = [name for name, one in definitions.items() if name.startswith("model/") and "boost" in one["properties"]]
+    parts["BoostConfig"] = {"anyOf": [{"$ref": f"#/$defs/{name.replace('/', '~1')}"} for name in backbones]}
+    definitions |= parts
+    definitions["model/probe"]["properties"]["backbone"]["anyOf"].append({"type": "string"})  # resnet50, or timm:NAME
     for section in ("trainer", "tracking"):
         result["properties"][section] = {"anyOf": [{"$ref": result["properties"][section]["$ref"]}, {"type": "string"}]}
     result["properties"]["base"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

@@ -22,15 +22,23 @@ def config_roots() -> list[Path]:
 
 def files(folder: str) -> dict[str, Path]:
     """YAML files in `folder` of the configuration roots by name, the first root winning."""
-    found: dict[str, Path] = {}
-    for root in config_roots():
-        for path in sorted((root / folder).glob("[!.]*.yaml")):
-            found.setdefault(path.stem, path)
-        if folder == EXPERIMENTS:
-            for path in sorted((root / folder).glob("[!.]*/[!.]*.yaml")):
-                if path.parent != root / SUITES:
-                    found.setdefault(experiment_name(path), path)
-    return found
+    return {name: path for root in reversed(config_roots()) for name, path in _files_in(root, folder).items()}
+
+
+def _files_in(root: Path, folder: str) -> dict[str, Path]:
+    deeper = sorted((root / folder).glob("[!.]*/[!.]*.yaml")) if folder == EXPERIMENTS else []
+    found = {experiment_name(path): path for path in deeper if path.parent != root / SUITES}
+    return found | {path.stem: path for path in sorted((root / folder).glob("[!.]*.yaml"))}
+
+
+def known_file(folder: str, name: str, where: str = "") -> Path | None:
+    """The file of `files` of this name, if any; ConfigError where it hides another one that the working folder has."""
+    found = [path for root in config_roots() if (path := _files_in(root, folder).get(name))]
+    for hidden in found[1:]:
+        if hidden.read_bytes() != found[0].read_bytes():
+            also = "" if folder.startswith("configs/") else ", or give its path"
+            raise ConfigError(f"{where}{display(hidden)} here is hidden by the shipped one; rename it{also}")
+    return found[0] if found else None
 
 
 def experiment_name(path: Path) -> str:
@@ -73,10 +81,10 @@ def display(path: Path) -> str:
 
 
 def _known(kind: str, plural: str, name: str, folder: str, where: str = "") -> Path:
-    known = files(folder)
-    if name not in known:
-        raise ConfigError(f"{where}unknown {kind} {name!r}{suggest(name, known)} (see `{COMMAND} list {plural}`)")
-    return known[name]
+    found = known_file(folder, name, where)
+    if found is None:
+        raise ConfigError(f"{where}unknown {kind} {name!r}{suggest(name, files(folder))} (see `{COMMAND} list {plural}`)")
+    return found
 
 
 def _is_path(name: str) -> bool:

@@ -18,7 +18,7 @@ from aevlp import folders
 from aevlp.config import registry
 from aevlp.config.draft import Draft, is_another
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.finding import display, experiment_name, files, find_experiment
+from aevlp.config.finding import display, experiment_name, files, find_experiment, known_file
 from aevlp.config.schema import Config, ExperimentConfig
 from aevlp.config.validation import validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
@@ -120,10 +120,10 @@ def _read_for(draft: Draft, path: Path) -> tuple[dict[str, Any], dict[str, str]]
 def _add_fragment(draft: Draft, section: str, name: str, where: str) -> None:
     if section not in FRAGMENT_SECTIONS:
         raise ConfigError(f"{where}: unknown section {section!r}{suggest(section, FRAGMENT_SECTIONS)}")
-    known = files(f"configs/{section}")
-    if name not in known:
-        raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, known)}")
-    data, lines = _read_for(draft, known[name])
+    path = known_file(f"configs/{section}", name, f"{where}: ")
+    if path is None:
+        raise ConfigError(f"{where}: unknown fragment '{section}/{name}'{suggest(name, files(f'configs/{section}'))}")
+    data, lines = _read_for(draft, path)
     draft.merge(section, data, {f"{section}.{path}": origin for path, origin in lines.items()})
 
 
@@ -148,7 +148,7 @@ def _add_override(draft: Draft, override: str) -> None:
     path, where = path.strip(), f"--set {override}"
     if not equals or not _SET_PATH.match(path):
         raise ConfigError(f"{where}: write it as path=value, for example loss.rho=0.8, loss=an or loss.beta[1]=8")
-    value, _ = read_yaml(text, where)
+    value = _value(text, where)
     section, _, key = path.partition(".")
     if section in registry.SECTIONS and key == "name":
         path = section  # another name is another component: no value of the old one stays
@@ -180,17 +180,32 @@ def _add_override(draft: Draft, override: str) -> None:
     draft.origins |= {f"{path}.{key}": where for key in value} if isinstance(value, dict) else {}
 
 
+def _value(text: str, where: str) -> Any:
+    """What a word says. It has no comments, as a file has: `set #2` is one name."""
+    value, _ = read_yaml(text, where)
+    text = text.strip()
+    is_plain = isinstance(value, str) or ("#" in text and not isinstance(value, dict | list))
+    return text if is_plain and text[:1] not in tuple("'\"!|>") else value
+
+
 def _defaults(draft: Draft, parents: list[str]) -> Any:
     """Default of a value no file sets, so that `--set loss.beta[1]=8` can edit one entry of it."""
-    section = draft.values.get(parents[0])
-    name = section.get("name") if isinstance(section, dict) else None
-    if len(parents) != 2 or parents[0] not in registry.SECTIONS or not isinstance(name, str):
-        return {}
-    known = registry.settings(registry.SECTIONS[parents[0]], name).model_fields.get(parents[1])
+    settings = _settings(draft, parents[0]) if len(parents) == 2 else None
+    known = None if settings is None else settings.model_fields.get(parents[1])
     default = None if known is None else known.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, Config):
         return default.model_dump()
     return list(default) if isinstance(default, tuple | list) else {}
+
+
+def _settings(draft: Draft, section: str) -> type[Config] | None:
+    """The class of the settings in a section, where it is known by now."""
+    if section not in registry.SECTIONS:
+        field = ExperimentConfig.model_fields.get(section)
+        return type(field.default) if field is not None and isinstance(field.default, Config) else None
+    values = draft.values.get(section)
+    name = values.get("name") if isinstance(values, dict) else None
+    return registry.settings(registry.SECTIONS[section], name) if isinstance(name, str) else None
 
 
 def _descend(target: Any, step: str, where: str) -> Any:

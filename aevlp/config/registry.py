@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError, suggest
-from aevlp.config.moved import new_place
 from aevlp.config.schema import ComponentConfig
 from aevlp.config.settings import settings_class
 from aevlp.input import require_file
@@ -139,7 +138,7 @@ def load_plugin(path: str | Path) -> None:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
         where = f"--plugin {path}{f', line {lines[-1]}' if lines else ''}"
-        raise ConfigError(f"{where}: {type(error).__name__}: {error}{new_place(error)}") from error
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
     plugin_files.append(str(path))
 
 
@@ -159,4 +158,4 @@ def _load_entry_points() -> None:
             try:
                 entry_point.load()
             except Exception as error:
-                raise ConfigError(f"plugin {entry_point.value}: {type(error).__name__}: {error}{new_place(error)}") from error
+                raise ConfigError(f"plugin {entry_point.value}: {type(error).__name__}: {error}") from error

@@ -174,8 +174,9 @@ class SelectionConfig(Config):
 
     labels: Literal["clean", "observed"] = "clean"
     """Full labels where they are known, as the community does, or the observed ones alone, as an honest deployment must."""
-    epoch: Literal["best", "last"] = "best"
-    """That of the best validation mAP, under the stop rule of `trainer.patience` and `max_drop`; or the last, under none."""
+    epoch: Literal["best", "last", "auto"] = "best"
+    """That of the best validation mAP, under the stop rule of `trainer.patience` and `max_drop`; or the last, under none. auto is
+    best, but last where labels that are not known would count as absent in that mAP."""
 
 
 def _taken_by_wandb(most: int, without: str = "") -> AfterValidator:

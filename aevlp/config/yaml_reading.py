@@ -156,6 +156,10 @@ class _Reader:
 
     def text(self, node: yaml.Node) -> str:
         """The letters of a word, all of which can be written again: escapes can name others."""
-        if "\0" in node.value or any("\ud800" <= letter <= "\udfff" for letter in node.value):
+        try:  # JSON writes a letter beyond U+FFFF as two escapes, each for half of it
+            text = str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
             raise self.fail(node, "holds a zero byte, or half of a letter")
-        return str(node.value)
+        return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from aevlp.data.prompt_names import FILE
@@ -58,15 +58,23 @@ def advice(
 
 def _misspelt(counts: Counter[str]) -> Iterator[str]:
     """Words of four letters or more that are rare, and one slip away from a word that is three times as frequent."""
-    often = sorted(word for word, count in counts.items() if count > SLIPS and len(word) >= 4)
+    often: dict[str, list[str]] = defaultdict(list)  # by what is left without one of their letters, which a slip has in common
+    for other in sorted(word for word, count in counts.items() if count > SLIPS and len(word) >= 4):
+        for form in _without_a_letter(other):
+            often[form].append(other)
     found = [
         f"{word!r} ({counts[word]}) of {other!r} ({counts[other]})"
         for word in sorted(counts) if counts[word] <= SLIPS and len(word) >= 4
-        for other in often if counts[other] >= 3 * counts[word] and _is_one_slip(word, other)
+        for other in sorted({other for form in _without_a_letter(word) for other in often.get(form, ())})
+        if counts[other] >= 3 * counts[word] and _is_one_slip(word, other)
     ]  # fmt: skip
     if found:
         names = listed(found, SHOWN)
         yield f"may be a misspelling: {names}; mend it in the table. {CLASSES}, a list of the classes, has such refused"
+
+
+def _without_a_letter(word: str) -> set[str]:
+    return {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}
 
 
 def _is_one_slip(word: str, other: str) -> bool:

@@ -29,6 +29,8 @@ def _with_answers(data: SPMLData, path: Path) -> SPMLData:
         where = f"{path}:{answer.line}"
         if answer.class_name not in columns:
             raise DataError(f"{where}: the dataset has no class {answer.class_name!r}{suggest(answer.class_name, columns)}")
+        if answer.split:
+            raise DataError(f"{where}: {answer.image} is to become one of split {answer.split}; only `import` does that")
         if answer.image not in rows:
             raise DataError(f"{where}: {answer.image} is no training image of this dataset")
         entry = rows[answer.image], columns[answer.class_name]

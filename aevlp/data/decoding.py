@@ -21,7 +21,7 @@ from functools import cache
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 VERSION = b"1"
 """Raised with any change of what a file's pixels become; part of what identifies a picture to the caches."""
@@ -49,7 +49,13 @@ def open_image(file: BinaryIO, suffix: str) -> Image.Image:
     """Open a picture of any kind Pillow knows; ValueError for HEIC where pillow-heif, which reads it, is not there."""
     if is_heic(suffix) and not knows_heic():
         raise ValueError(HEIC_NEEDS)
-    return Image.open(file)
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        if not knows_heic():  # which is read by its content as well, whatever its name
+            raise
+        file.seek(0)
+        return Image.open(file)
 
 
 def is_heic(name: str) -> bool:

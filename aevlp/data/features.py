@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aevlp.data.dataset import ImageSource, SPMLData, identity
-from aevlp.data.random import IMAGE_FLIP, flips
+from aevlp.random import IMAGE_FLIP, flips
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from aevlp.config.errors import DataError
 from aevlp.data.dataset import ImageSource, Split
 from aevlp.data.features import FeatureBatches, stored_features
 from aevlp.data.images import resize
-from aevlp.data.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.data.workers import Plugins, check_sockets, leave_signals_to_main, start
+from aevlp.random import IMAGE_FLIP, epoch_order, flips
 from aevlp.system import usable_cores
 
 MOST_WORKERS = 16

@@ -7,6 +7,7 @@ backslashes, in another case or Unicode form, or without a suffix.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -126,8 +127,8 @@ class PhotoIndex:
         same_stem = self._of(name)
         if name in same_stem:
             return Meant((name,))
-        if not leads_outside(name) and self._is_file(name):  # behind a link to a folder
-            return Meant((name,))
+        if not leads_outside(name) and self._is_file(name):  # behind a link to a folder, or written as ./1.jpg
+            return Meant((posixpath.normpath(name),))
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
             return Meant(())

@@ -33,7 +33,7 @@ def parquet_rows(path: Path, known: Sequence[str], between: str) -> Iterator[tup
             yield 0, list(names)
             if (count := table.metadata.num_rows) > MAX_ROWS:
                 raise DataError(f"{path}: has {count:,} rows; at most {MAX_ROWS:,} are read")
-            read = [name for name in names if name.casefold() in known]
+            read = [name for name in names if name.strip().casefold() in known]
             for name in read:
                 _require_text(path, table.schema_arrow.field(name))
             first = 1

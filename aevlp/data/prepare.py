@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
@@ -15,6 +16,7 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.yaml_reading import read_yaml
 from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
@@ -53,7 +55,10 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     images: ImageFiles
     own = survey(console, root) if name == "folder" else None
     if own is not None:
-        images, contents = own.images, own.contents if out is not None else {}
+        images, contents = own.images, {}
+        if out is not None:
+            _require_own(folder, {row.image for row in own.rows})
+            contents = own.contents
     else:
         official = _reader(name)(root)
         for split in SPLITS:
@@ -135,6 +140,17 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
     return {path.name: content for path, content in contents.items() if not path.exists()}, notes
 
 
+def _require_own(folder: Path, names: set[str]) -> None:
+    """DataError where the arrays of a folder are of other photos altogether; those of an earlier table are written over."""
+    for split in SPLITS:
+        path = folder / f"formatted_{split}_images.npy"
+        there: list[str] = []
+        with contextlib.suppress(DataError):  # what cannot be read is of no use to anybody
+            there = read_array(path).tolist() if path.exists() else []
+        if there and names.isdisjoint(there):
+            raise DataError(f"{path}: is there already, of other photos; move it away, or write elsewhere with --out")
+
+
 def _read(path: Path) -> bytes:
     try:
         with open_file(path) as file:
@@ -187,7 +203,17 @@ def _settings(name: str, root: Path, folder: Path) -> str:
     known = data_root()
     words = []
     if known is None or (known / name).resolve() != root.resolve():
-        words.append(f"dataset.root={shlex.quote(str(root))}")
+        words.append(f"dataset.root={_value(root)}")
     if folder.resolve() != root.resolve():
-        words.append(f"dataset.arrays={shlex.quote(str(folder))}")
+        words.append(f"dataset.arrays={_value(folder)}")
     return f" --set {' '.join(words)}" if words else ""
+
+
+def _value(path: Path) -> str:
+    """A path for the shell and for `--set`, which would read the folder `2024` as a number."""
+    text = str(path)
+    try:
+        is_read_so = read_yaml(text, "")[0] == text
+    except ConfigError:
+        is_read_so = False
+    return shlex.quote(text if is_read_so else json.dumps(text, ensure_ascii=False))

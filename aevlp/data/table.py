@@ -19,8 +19,10 @@ columns, of text or lists of text; its rows are counted from 1.
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
 import shlex
+import unicodedata
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +130,8 @@ def similar_names(names: set[str]) -> list[str]:
     """A note for class names that differ only in case, spaces, marks between words, or a plural s."""
     groups = defaultdict(list)
     for name in sorted(names):
-        groups[re.sub(r"[\s_-]+", " ", name).strip().casefold().removesuffix("s")].append(name)
+        key = unicodedata.normalize("NFC", re.sub(r"[\s_-]+", " ", name).strip().casefold()).removesuffix("s")
+        groups[key].append(name)
     same = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
     if not same:
         return []
@@ -195,6 +198,7 @@ def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
         raise DataError(f"{path}:{line}: names no image")
     if leads_outside(row.image):
         raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it")
+    row = replace(row, image=posixpath.normpath(row.image))  # ./one.jpg is one.jpg
     if row.split not in SPLITS:
         raise DataError(f"{path}:{line}: split {row.split!r} is unknown{suggest(row.split, SPLITS)}")
     return row
@@ -236,8 +240,8 @@ def require_agreement(where: str, row: Row) -> None:
 
 
 def several_in_one(word: str, names: Container[str]) -> list[str]:
-    """The parts of labels that were separated by commas: one of them is a name by itself as well. Empty for one label."""
-    parts = [part.strip() for part in word.split(",")]
+    """The parts of labels separated otherwise, as `a, b` or `['a', 'b']`: one of them is a name by itself too. Empty for one."""
+    parts = [part.strip().strip("'\"") for part in re.split("[,;]", word.strip("[]()"))]
     return parts if len(parts) > 1 and any(part in names for part in parts) else []
 
 

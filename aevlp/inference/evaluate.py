@@ -14,7 +14,7 @@ from aevlp.data.features import stored_features
 from aevlp.data.fingerprint import fingerprint
 from aevlp.data.loaders import eval_loader
 from aevlp.data.workers import deaths_told
-from aevlp.inference.trained import Scorer, Trained, with_data_names
+from aevlp.inference.trained import DEFAULT_THRESHOLD, Scorer, Trained, with_data_names
 from aevlp.labelers import build_labeler
 from aevlp.metrics import (
     average_precision_per_class,
@@ -28,8 +28,6 @@ from aevlp.runs.folder import score_arrays
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
 from aevlp.training.signals import RunStopped
-
-DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aevlp.inference.evaluate import DEFAULT_THRESHOLD, Evaluation
+from aevlp.inference.evaluate import Evaluation
+from aevlp.inference.trained import DEFAULT_THRESHOLD
 from aevlp.layout import NONE, Sheet
 from aevlp.metrics.thresholds import Quality
 from aevlp.output import not_writable, output_files

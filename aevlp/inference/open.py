@@ -42,6 +42,7 @@ def open_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
         ConfigError: there is no such thing, or an override changes what was trained.
         CheckpointError: it is there, but cannot be used.
     """
+    overrides = list(overrides)
     path = find_trained(source, overrides, experiment)
     if path.is_file():
         return open_published(path, experiment, overrides)

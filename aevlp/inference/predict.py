@@ -24,12 +24,10 @@ from aevlp.data.images import Photos, resize
 from aevlp.data.locate import SUFFIXES, is_photo, look_below, walk_order
 from aevlp.data.quarantine import most_bad
 from aevlp.inference.label_formats import NAMES, Photo, labels_file
-from aevlp.inference.trained import Scorer, Trained
+from aevlp.inference.trained import DEFAULT_THRESHOLD, Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
 from aevlp.training.progress import progress_bar
-
-DEFAULT_THRESHOLD = 0.5  # where validation chose none
 
 
 @dataclass(frozen=True)

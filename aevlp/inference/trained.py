@@ -21,6 +21,8 @@ from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.models.probe import EXTRACTOR
 from aevlp.system import limit_threads
 
+DEFAULT_THRESHOLD = 0.5  # of a class without a positive in validation
+
 
 @dataclass(frozen=True)
 class Trained:

@@ -25,12 +25,12 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.data.dataset import Split
-from aevlp.data.random import VIEW_FLIP, flips
 from aevlp.data.rows import take_rows
 from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
 from aevlp.labelers._cosines import Streamed, cosines_of, require_cache
 from aevlp.labelers._damp_config import DAMPConfig
 from aevlp.labelers._damp_explained import explain
+from aevlp.random import VIEW_FLIP, flips
 from aevlp.vision_language.by_name import require, unmirrored
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.embedding_cache import Notify

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from aevlp.whole_batch import is_stand_in, kth_largest
+
 
 def num_suspects(num_entries: int, delta: float, times: int) -> int:
     """ceil(B * C * times * delta / 100), in integers: 1 - (1 - share) in floating point can exceed a whole number by 1e-16."""
@@ -31,12 +33,14 @@ def suspects(logits: Tensor, suspicious: Tensor, count: int) -> tuple[Tensor, Te
     """Entries whose loss as a negative is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
 
     `suspicious` (B,C) bool are the assumed negatives. As published, all others take part in the count with loss 0, known
-    negatives too (BoostLU on partial labels); here they are never suspects, whatever the count. On several ranks each looks
-    for suspects in its own share of the batch.
+    negatives too (BoostLU on partial labels); here they are never suspects, whatever the count. The whole batch takes part,
+    whoever holds it.
     """
     if count == 0:
         nobody = torch.zeros_like(suspicious)
         return nobody, nobody
     loss = binary_loss(logits.detach(), ~suspicious) * suspicious
-    threshold = loss.flatten().topk(count).values[-1]
+    threshold = kth_largest(loss, count)
+    if is_stand_in():
+        suspicious = torch.zeros_like(suspicious)
     return suspicious & (loss >= threshold), suspicious & (loss > threshold)

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aevlp.batch_mean import mean_over_images
 from aevlp.config.schema import ComponentConfig
+from aevlp.whole_batch import batch_mean, batch_sum
 
 
 class Loss(nn.Module):
@@ -27,17 +27,7 @@ class ReducedConfig(ComponentConfig):
 
     def reduce(self, loss: Tensor) -> Tensor:
         """The loss (B,C) as a scalar."""
-        return loss.mean() if self.reduction == "mean" else loss.sum()
-
-
-def batch_mean(per_image: Tensor) -> Tensor:
-    """Mean over all images of the batch, (B,...) to (...), differentiable.
-
-    A plain mean of the loss's entries needs no care: it is averaged over ranks, weighted by their numbers of images. What is
-    not such a mean (the square of a batch's mean, a ratio of two sums) has to be built from means of the whole batch, which
-    this gives; a plain `.mean(0)` would see one rank's images only.
-    """
-    return mean_over_images(per_image)
+        return loss.mean() if self.reduction == "mean" else batch_sum(loss)
 
 
 def negative_log(logits: Tensor, epsilon: float) -> Tensor:

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from aevlp.config.registry import register
-from aevlp.data.random import LABEL_ESTIMATES, generator
 from aevlp.losses._memory import RememberingLoss
 from aevlp.losses._terms import count_penalty, cross_entropy, where_known
 from aevlp.losses.epr import EPRConfig
+from aevlp.random import LABEL_ESTIMATES, generator
 
 EPSILON = 1e-5
 START = math.log(0.6 / 0.4)

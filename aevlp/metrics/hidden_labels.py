@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aevlp.random import HIDDEN, generator
+
 BINS = 20  # of scores, equally full
 ROUNDS = 10  # of weights that follow from densities, which follow from weights
 SURE = 0.3  # share of the positives, those of the largest scores, within which some threshold is taken to let no wrong one in
@@ -40,6 +42,20 @@ class Hidden:
         """The values of (N,C) at the hidden labels, (N,)."""
         values: np.ndarray = table[np.arange(len(table)), self.column]
         return values
+
+
+def hide(observed: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, Hidden]:
+    """Of each of some photos a known positive, drawn by the seed, that a labeler is not told.
+
+    Returns:
+        Rows (n,) in ascending order of at most `most` photos with a known positive, and what is hidden of them. They depend on
+        the arguments alone; n is 0 where no photo has a known positive.
+    """
+    numbers = generator(HIDDEN, seed)
+    labelled = np.flatnonzero((observed > 0).any(axis=1))
+    rows = np.sort(numbers.permutation(labelled)[:most])
+    chances = numbers.random((len(rows), observed.shape[1]))
+    return rows, Hidden(observed[rows], np.where(observed[rows] > 0, chances, -1.0).argmax(axis=1))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def _written(form: str, tables: list[dict[str, Any]]) -> str:
     for table in tables:
         said = [table["title"]] * several + table["notes"]
         if form == "latex":
-            texts.append("".join(f"% {printable(line)}\n" for line in said) + latex(sheets(table)[0]))
+            shown = [(f"% {one.title}\n" if one.title else "") + latex(one) for one in sheets(table) if one.title in ("", BOUNDS)]
+            texts.append("".join(f"% {printable(line)}\n" for line in said) + "\n".join(shown))
         else:
             texts.append("".join(f"{escaped(line)}\n\n" for line in said) + "".join(map(markdown, sheets(table))))
     return "\n".join(texts)

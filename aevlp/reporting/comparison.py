@@ -123,12 +123,14 @@ def difference(group: Group, baseline: Group, metric: str) -> dict[str, Any] | N
 
 
 def class_gains(group: Group, baseline: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
-    """Gain of test AP over the baseline's, which is given by seed and class; largest first, over common seeds."""
-    seeds = sorted(group.by_seed.keys() & baseline.keys())
-    here = mean_per_class(class_precisions(group.by_seed[seed]) for seed in seeds)
-    there = mean_per_class(baseline[seed] for seed in seeds)
-    gains = [{"class": name, "AP": here[name], "gain": here[name] - there[name]} for name in here if name in there]
-    return sorted(gains, key=lambda row: -row["gain"])
+    """Gain of test AP over the baseline's, which is given by seed and class, over the seeds that both know; largest first."""
+    here = {seed: class_precisions(group.by_seed[seed]) for seed in sorted(group.by_seed.keys() & baseline.keys())}
+    # A seed whose per_class.csv one of the two lacks says nothing of the gain.
+    known = {seed: [name for name in found if name in baseline[seed]] for seed, found in here.items()}
+    precisions = mean_per_class({name: here[seed][name] for name in names} for seed, names in known.items())
+    gains = mean_per_class({name: here[seed][name] - baseline[seed][name] for name in names} for seed, names in known.items())
+    rows = [{"class": name, "AP": precisions[name], "gain": gain} for name, gain in gains.items()]
+    return sorted(rows, key=lambda row: -row["gain"])
 
 
 def settings(groups: list[Group]) -> dict[str, list[Any]]:

@@ -96,16 +96,6 @@ def specification(entity: str | None, project: str) -> dict[str, Any]:
     ]}  # fmt: skip
 
 
-def panels(spec: dict[str, Any]) -> list[Panel]:
-    """All panels of a specification."""
-    return [panel for workspace in spec["workspaces"] for section in workspace["sections"] for panel in section["panels"]]
-
-
-def metrics(spec: dict[str, Any]) -> list[str]:
-    """All metrics that are plotted, axes included, each once."""
-    return sorted({name for panel in panels(spec) for name in [*panel["metrics"], *([panel["x"]] if "x" in panel else [])]})
-
-
 def build(spec: dict[str, Any]) -> list[Any]:
     """A `wandb_workspaces.workspaces.Workspace` each, not saved. UnavailableError without the package."""
     try:

@@ -52,7 +52,7 @@ def threshold_counts(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np
     return true, false
 
 
-def best_thresholds(true: np.ndarray, false: np.ndarray, positives: np.ndarray) -> np.ndarray:
+def best_from_counts(true: np.ndarray, false: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Index (C,) into THRESHOLDS of the best F1 of each class; of equal ones that nearest to 0.5."""
     f1 = 2 * true / np.maximum(true + false + positives[:, None], 1)
     order = np.argsort(np.abs(THRESHOLDS - 0.5), kind="stable")
@@ -67,7 +67,7 @@ def scored(run: Run) -> dict[str, Any] | None:
     probabilities, targets = found
     true, false = threshold_counts(probabilities, targets)
     positives = targets.sum(axis=0)
-    best = best_thresholds(true, false, positives)
+    best = best_from_counts(true, false, positives)
     shown = np.sort(np.argsort(-positives, kind="stable")[:MAX_CLASSES])
     actual, predicted = targets[:, shown].astype(np.float32), (probabilities >= THRESHOLDS[best])[:, shown].astype(np.float32)
     return {
@@ -106,10 +106,13 @@ def pseudo_positives(run: Run) -> dict[str, Any] | None:
 
 def _assigned(run: Run) -> dict[str, Any] | None:
     arrays = run.arrays("pseudo_labels.npz")
-    if "pseudo" not in arrays or not (arrays["pseudo"] > 0).any():
+    if "pseudo" not in arrays:
         return None
-    arrays |= {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"}
     try:
+        require(arrays, {"pseudo": "i NC"})
+        if not (arrays["pseudo"] > 0).any():
+            return None
+        arrays |= {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"}
         require(arrays, {"pseudo": "i NC", "classes": "U C"})
     except ValueError:
         return None  # `_num_images` and `samples` say it

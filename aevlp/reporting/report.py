@@ -18,7 +18,7 @@ from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.by_setting import curves_by_setting
 from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
 from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_positives, samples, scored
-from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group, class_precisions, group_runs, quantiles
+from aevlp.reporting.statistics import BEST, BEST_KNOWN, RANKED_BY, Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
 from aevlp.reporting.tables import Table, arrange
 from aevlp.runs.collect import Run, collect, require_runs
@@ -71,7 +71,8 @@ def report_data(paths: list[Path], baseline: str | None = None) -> dict[str, Any
         "tables": ranked,
         "groups": [
             {**rows[group], "runs": [row_of[run] for run in group.runs if run in row_of],
-             "finished": [row_of[run] for run in group.runs if run.finished and run in row_of], **details[group]}
+             "finished": [row_of[run] for run in group.runs if run.finished and run in row_of],
+             "drawn": [row_of[run] for run in group.drawn if run in row_of], **details[group]}
             for group in groups
         ],
         "quantiles": quantiles(max((len(group.by_seed) for group in groups), default=0)),
@@ -96,6 +97,7 @@ def _table(table: Table, place: dict[Group, int], budget: Budget) -> dict[str, A
         "caveats": table.caveats,
         "notes": [line[:MAX_TEXT] for line in table.notes],
         "metrics": shown_metrics(shown),
+        "ranked_by": next((metric for metric in RANKED_BY if any(group.values(metric) for group in shown)), RANKED_BY[0]),
         "by_known": any(group.by_known for group in shown),
         "groups": [place[group] for group in shown],
         "baseline": place.get(table.baseline, place[shown[0]] if shown else None),

@@ -52,6 +52,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 BEST, BEST_KNOWN = "best/val_mAP", "best/val_mAP_observed"
+RANKED_BY = ("test/mAP", BEST, "test/mAP_observed", BEST_KNOWN)
+"""What experiments are ranked by: the first of these that is known."""
 
 
 @dataclass(eq=False)
@@ -74,6 +76,13 @@ class Group:
     def runs(self) -> list[Run]:
         """All that can be shown, finished ones first."""
         return [self.by_seed[seed] for seed in sorted(self.by_seed)] + self.unfinished
+
+    @property
+    def drawn(self) -> list[Run]:
+        """Those that curves are drawn of, one a seed: the finished run, or that of the unfinished ones that came furthest."""
+        unfinished = sorted(self.unfinished, key=lambda run: len(run.epochs))
+        furthest = {run.seed: run for run in unfinished} | self.by_seed
+        return [furthest[seed] for seed in sorted(furthest)]
 
     @property
     def given_name(self) -> str:
@@ -111,7 +120,7 @@ class Group:
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Runs that repeat each other, best mean test mAP first, then best validation mAP. Runs of two given names are two groups."""
+    """Runs that repeat each other, best mean first, as `RANKED_BY` has it. Runs of two given names are two groups."""
     alike: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.path.name):
         alike.setdefault((run.experiment, run.config_hash, run.data_fingerprint), []).append(run)
@@ -128,8 +137,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
                 group.repeated.append(group.by_seed[run.seed])
             group.by_seed[run.seed] = run
         groups += parts.values()
-    metrics = ("test/mAP", BEST, "test/mAP_observed", BEST_KNOWN)
-    return sorted(groups, key=lambda group: (*(-group.mean(metric) for metric in metrics), group.name))
+    return sorted(groups, key=lambda group: (*(-group.mean(metric) for metric in RANKED_BY), group.name))
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ def _paired_t_test(differences: Sequence[float]) -> float | None:
 
 
 def mean_per_class(runs: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Test AP of each class, the mean over runs; empty where none tells it."""
+    """The mean over runs of a figure by class, such as test AP; empty where none tells it."""
     found: dict[str, list[float]] = {}
     for precisions in runs:
         for name, precision in precisions.items():

@@ -14,7 +14,7 @@ import numpy as np
 from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.loading import read_mapping
-from aevlp.reading import read_rows
+from aevlp.reading import parse_json, read_rows
 from aevlp.reporting.statistics import rank_correlation
 from aevlp.tracking.metrics import preferred_direction
 
@@ -23,6 +23,7 @@ MIN_TRIALS = 10  # of a rank correlation
 OBJECTIVE = "best/val_mAP"  # of a study.yaml that names none
 CONFIRMED = ["trial", "mean", "half", "seeds", "search", "labels", "verdict"]  # columns of confirmed.csv
 AFTER = ("reason", "retried_as", "imported_from", "runs")  # the last columns of trials.csv; parameters come before them
+NULL = "null"  # a parameter that a trial has, and that is nothing there: an empty cell is one that it does not have
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 Trial = dict[str, Any]
 
@@ -31,6 +32,10 @@ def study(folder: Path) -> dict[str, Any]:
     """A study as JSON-able data, whatever state its files are in. What is absent or damaged is empty, and named in `problems`."""
     problems: list[str] = []
     file, base = _yaml(folder / "study.yaml", problems), _yaml(folder / "base.yaml", problems)
+    words = file.get("set") or []
+    if not isinstance(words, list):
+        problems.append("study.yaml: set is no list")
+        words = []
     metrics, parameters, trials = _trials(folder, problems)
     directions = _directions(file)
     metrics = metrics or list(directions) or [OBJECTIVE]
@@ -46,7 +51,7 @@ def study(folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "dataset": flatten(base).get("dataset.name"),
         "base": str(file.get("base", "?")),
-        "changes": [str(word) for word in file.get("set") or []],
+        "changes": [str(word) for word in words],
         "planned": file.get("trials"),
         "written": _written(folder / "trials.csv"),
         "objectives": objectives,
@@ -96,7 +101,8 @@ def _trials(folder: Path, problems: list[str]) -> tuple[list[str], list[str], li
         problems.append(str(error).replace(f"{path}: ", f"{path.name} "))
         return [], [], []
     header = rows[0] if rows else []
-    if header[:2] != ["trial", "state"] or not {"std", "epoch", "seconds"} < set(header) or header[-4:] != [*AFTER]:
+    named = header[:2] == ["trial", "state"] and {"std", "epoch", "seconds"} < set(header) and header[-4:] == [*AFTER]
+    if not named or header.index("std") == 2:  # an objective stands before it
         problems.append("trials.csv has other columns than expected" if header else "trials.csv is empty")
         return [], [], []
     first = header.index("std")
@@ -159,9 +165,9 @@ def _code(base: dict[str, Any], name: str) -> float | str | None:
 
 
 def _plain(value: Any) -> float | str | None:
-    if isinstance(value, list):
+    if value is None or isinstance(value, list):
         return json.dumps(value)
-    return value if value is None or (isinstance(value, int | float) and not isinstance(value, bool)) else str(value)
+    return value if (isinstance(value, int | float) and not isinstance(value, bool)) else str(value)
 
 
 def _alike(codes: list[Any], base: list[Any]) -> bool:
@@ -169,9 +175,17 @@ def _alike(codes: list[Any], base: list[Any]) -> bool:
     pairs = [(code, other) for code, other in zip(codes, base, strict=True) if code is not None]
     return bool(pairs) and all(
         math.isclose(code, other, rel_tol=1e-9)
-        if isinstance(code, int | float) and isinstance(other, int | float) else code == other
+        if isinstance(code, int | float) and isinstance(other, int | float) else _meant(code) == _meant(other)
         for code, other in pairs
     )  # fmt: skip
+
+
+def _meant(code: Any) -> Any:
+    """The list or number that a text stands for: [0, 2] is [0.0, 2.0]; the text itself where it is no JSON."""
+    try:
+        return parse_json(code) if isinstance(code, str) else code
+    except ValueError:
+        return code
 
 
 def _history(complete: list[Trial], objective: int, sign: int) -> dict[str, list[float]]:
@@ -196,7 +210,7 @@ def _correlations(parameters: list[str], trials: list[Trial]) -> list[dict[str, 
     """
     found = []
     for i, name in enumerate(parameters):
-        pairs = [(trial["codes"][i], trial["values"][0]) for trial in trials if trial["codes"][i] is not None]
+        pairs = [(trial["codes"][i], trial["values"][0]) for trial in trials if trial["codes"][i] not in (None, NULL)]
         if len(pairs) < MIN_TRIALS or not all(isinstance(code, int | float) for code, _ in pairs):
             continue
         correlation, chance = rank_correlation(*(np.array(side, dtype=float) for side in zip(*pairs, strict=True)))

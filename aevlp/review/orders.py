@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from aevlp.data.random import REVIEW, generator
+from aevlp.random import REVIEW, generator
 
 Order = Literal["value", "confident", "random"]
 

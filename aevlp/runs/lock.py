@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import socket
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aevlp.system import has_record_lock, take_record_lock
 
@@ -21,12 +20,14 @@ class RunLock:
 
     def __init__(self, folder: Path):
         self._path = folder / FILE_NAME
-        self._file: io.TextIOWrapper | None = None
+        self._file: IO[Any] | None = None
         self._is_locked = False  # on a file system without locks, held all the same
 
     def take(self) -> bool:
         """Take it for this process; False where another has it. OSError where the folder is not writable."""
-        file = self._path.open("a+", encoding="utf-8")  # "w" would empty the note of whoever has it
+        # "w" would empty the note of whoever has it; and what a full disk does not take must not wait in a buffer, which
+        # closing the file would try to write again.
+        file: IO[Any] = self._path.open("ab+", buffering=0)
         taken = take_record_lock(file)
         if taken is False:
             file.close()
@@ -49,8 +50,7 @@ class RunLock:
         assert self._file is not None
         with contextlib.suppress(OSError):  # a full disk takes no note, and the lock holds all the same
             self._file.truncate(0)
-            self._file.write(json.dumps({"host": socket.gethostname(), "state": state, "locked": self._is_locked}))
-            self._file.flush()
+            self._file.write(json.dumps({"host": socket.gethostname(), "state": state, "locked": self._is_locked}).encode())
 
     def is_of(self, folder: Path) -> bool:
         """Whether this is the lock of a folder."""

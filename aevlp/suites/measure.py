@@ -32,7 +32,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     best ranked row that is not `ours`; paired over seeds, with the p of each test, and `holm`, corrected for their number.
     """
     groups = {line.title: _group(line.title, line.jobs) for line in plan.lines}
-    suite, by_known = plan.suite, _by_known_labels(plan)
+    suite, by_known = plan.suite, _by_known_labels(plan, groups)
     decided = _metric(groups, by_known)
     complete = {line.title for line in plan.lines if len(groups[line.title].values(decided)) == len(line.jobs)}
     lines = sorted(plan.lines, key=lambda line: -groups[line.title].mean(decided))
@@ -116,10 +116,12 @@ def _metric(groups: dict[str, Group], by_known: bool) -> str:
     return next((metric for metric in wanted if any(group.values(metric) for group in groups.values())), VAL)
 
 
-def _by_known_labels(plan: Plan) -> bool:
-    """Whether known labels alone choose the epoch of each row."""
+def _by_known_labels(plan: Plan, groups: dict[str, Group]) -> bool:
+    """Whether known labels alone choose the epoch of each row; the runs tell it where the data are not at hand."""
     job = plan.jobs[0]
-    return job.config.selection.labels == "observed" or (job.data is not None and job.data.val.targets is None)
+    if job.data is None:
+        return job.config.selection.labels == "observed" or any(group.by_known for group in groups.values())
+    return job.config.selection.labels == "observed" or job.data.val.targets is None
 
 
 def _closed(mean: float, low: float | None, high: float | None) -> float | None:

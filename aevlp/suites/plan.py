@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Plan:
 
 def load_plan(
     name: str, dataset: str, seeds: int, *,
-    rows: list[str] | None = None, columns: list[str] | None = None, own_stop_rules: bool = False, words: tuple[str, ...] = (),
+    rows: list[str] | None = None, columns: list[str] | None = None, own_stop_rules: bool = False, words: Sequence[str] = (),
 ) -> Plan:  # fmt: skip
     """Read and check a suite on `dataset`, for the seeds 0 to `seeds` - 1.
 

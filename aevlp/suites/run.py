@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
@@ -19,10 +20,9 @@ from aevlp.text import counted, write_out
 
 
 def run_suite(
-    name: str, dataset: str, *, seeds: int = 3, rows: list[str] | None = None, columns: list[str] | None = None,
-    workers: int = 1, gpus: str | None = None,
-    own_stop_rules: bool = False, trials: int | None = None, words: tuple[str, ...] = (), form: str | None = None,
-    table_only: bool = False, rehearse: bool = False, card: str | None = None,
+    name: str, dataset: str, *, seeds: int, rows: list[str] | None, columns: list[str] | None, workers: int, gpus: str | None,
+    own_stop_rules: bool, trials: int | None, words: Sequence[str], form: str | None, table_only: bool, rehearse: bool,
+    card: str | None,
 ) -> None:  # fmt: skip
     """Run what is missing of a suite and print its table; arguments as the flags of `suite`.
 
@@ -72,7 +72,7 @@ def run_suite(
     if not table_only:
         log_suite(plan, data, console.say)
     if _failed(plan) or any(line.tuning_failure for line in plan.lines):
-        raise TrainingError(f"{_failures(plan)}; the same command tries again")
+        raise TrainingError(f"{_failures(plan)}; the same command {'without --table ' * table_only}tries again")
 
 
 def _size(plan: Plan) -> str:

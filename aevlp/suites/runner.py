@@ -89,8 +89,12 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
             bar.update(task, description=", ".join(_name(one.job) for one in running.values()))
             for slot, one in list(running.items()):
                 code = one.process.poll()
-                if code is not None:
-                    del running[slot]
+                if code is None:
+                    continue
+                del running[slot]
+                if code and one.job.path is not None and look(one.job.path)[0] == "running":
+                    waiting.append(one.job)  # another suite began it at the same moment, and its process was the first
+                else:
                     one.job.failure = None if code == 0 and one.job.run else _why(code, one.job)
                     ended(one.job, time.monotonic() - one.began)
             time.sleep(pause)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aevlp.config.describe import lookup
-from aevlp.config.errors import AevlpError, ConfigError, in_one_line
+from aevlp.config.errors import AevlpError, ConfigError, TrainingError, in_one_line
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
 from aevlp.machine import Machine
@@ -16,10 +16,11 @@ from aevlp.runs.folder import RunFolder
 from aevlp.suites.plan import Line, Plan, make_job
 from aevlp.suites.suite_file import TuneConfig
 from aevlp.sweeps.best import choose
+from aevlp.sweeps.confirmation import is_at_end
 from aevlp.sweeps.ledger import WORDS
 from aevlp.sweeps.plan import Plan as StudyPlan
 from aevlp.sweeps.run import run_study
-from aevlp.sweeps.study import load_existing
+from aevlp.sweeps.study import load_existing, study_folder
 from aevlp.sweeps.study_file import ConfirmConfig, ParameterConfig
 from aevlp.terminal import Terminal
 from aevlp.training.signals import RunStopped
@@ -84,7 +85,12 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
         try:
             if run:
                 run_study(str(one.file), name=one.name, trials=one.trials, machine=machine, console=console)
-            words = choose(load_existing(one.name, None, say), None).user_attrs[WORDS]
+            elif not study_folder(one.name).is_dir():
+                raise TrainingError("its study has not been begun yet")
+            study = load_existing(one.name, None, say)
+            if not is_at_end(study, one.trials):
+                raise TrainingError("its study is not at its end")
+            words = choose(study, None).user_attrs[WORDS]
             one.line.tuned = [make_job(one.line, seed, plan.label, words) for seed in range(seeds)]
             if one.line.jobs[0].data is not None:
                 plan.look_at_data(one.line.tuned)

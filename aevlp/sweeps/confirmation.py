@@ -159,6 +159,13 @@ class Confirmation:
         return 1 if self.study.directions[0] == StudyDirection.MAXIMIZE else -1
 
 
+def is_at_end(study: optuna.Study, trials: int) -> bool:
+    """Whether so many trials have ended for good, and the confirmation lacks no run."""
+    confirmation = find(study)
+    is_searched = len(ended_for_good(study.get_trials(deepcopy=False))) >= trials
+    return is_searched and (confirmation is None or not confirmation.look().lacking)
+
+
 def num_runs(config: ConfirmConfig, trials: int) -> int:
     """Runs on fresh seeds of a study of so many trials, where none is dropped."""
     return config.seeds * min(config.best + 1, trials)

@@ -14,7 +14,7 @@ from aevlp.sweeps.ledger import ended_for_good
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
 from aevlp.sweeps.storage import storage_errors
-from aevlp.sweeps.study import find_study, study_folder
+from aevlp.sweeps.study import find_study, num_wanted, study_folder
 from aevlp.terminal import Terminal
 from aevlp.text import duration
 from aevlp.training.dry_run import Rehearsal
@@ -23,8 +23,8 @@ from aevlp.training.estimate import Estimate, costs_alike
 FEW = 10
 
 
-def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Machine, console: Terminal) -> None:
-    """Print trials, time and memory; `trials` are those wanted in all.
+def dry_run(plan: Plan, name: str, storage: str | None, trials: int | None, machine: Machine, console: Terminal) -> None:
+    """Print trials, time and memory; `trials` are those wanted in all, None for the whole of a grid.
 
     Raises:
         AevlpError: as of `open_study`, for a study that is there; the data are absent or wrong.
@@ -33,6 +33,7 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int, machine: Ma
     plan.data  # noqa: B018  absent data are told first
     with storage_errors(storage or study_folder(name)):
         study = find_study(plan, name, storage, console.say)
+        trials = num_wanted(plan, study, trials, console.say)
         done = 0 if study is None else len(ended_for_good(study.get_trials(deepcopy=False)))
         fresh = _fresh_runs(plan, study, trials, done)
     left = max(0, trials - done)

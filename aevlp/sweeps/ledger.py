@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from aevlp.owner import LOST_SECONDS, is_dead
@@ -34,7 +35,8 @@ def remaining(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """What a trial chose, or will once it begins."""
-    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
+    # Both: killed while it chooses, a trial has but a part of what it was queued with.
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def first_attempt(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
@@ -56,15 +58,19 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def is_surplus(trials: list[FrozenTrial], number: int, wanted: int) -> bool:
-    """Whether the running trial `number` is one too many, because several machines asked at once."""
+    """Whether the running trial `number` is one too many, because several machines asked at once, or queued it twice."""
     if RETRY_OF in trials[number].user_attrs:
         return False
-    earlier = [
-        trial
-        for trial in trials[:number]
-        if is_own(trial) and RETRY_OF not in trial.user_attrs and trial.state != TrialState.WAITING
-    ]
-    return len(earlier) >= wanted
+    earlier = [trial for trial in trials[:number] if is_own(trial) and RETRY_OF not in trial.user_attrs]
+    if _queued(trials[number]) in {_queued(trial) for trial in earlier}:
+        return True
+    return len({_queued(trial) for trial in earlier if trial.state != TrialState.WAITING}) >= wanted
+
+
+def _queued(trial: FrozenTrial) -> str:
+    """Equal for trials that were queued with equal values; the number of one that was not queued."""
+    values = trial.system_attrs.get("fixed_params")
+    return repr(sorted(values.items())) if values else str(trial.number)
 
 
 def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry: bool) -> bool:
@@ -89,7 +95,7 @@ def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry:
     if not again:
         reason = f"{reason}; tried {attempt} times, given up"
     study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
-    study.tell(trial.number, state=TrialState.FAIL)
+    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return again
 
 
@@ -111,7 +117,10 @@ def reap(study: optuna.Study, folder: Path, notify: Callable[[str], None], *, is
             else:  # its process died in the moment between asking and signing
                 dead = is_alone or (began is not None and time.time() - began.timestamp() > LOST_SECONDS)
             if dead:
-                again = try_again(study, trial, "its process died", is_retry=True)
+                try:
+                    again = try_again(study, trial, "its process died", is_retry=True)
+                except UpdateFinishedTrialError:  # another machine has seen it as well
+                    continue
                 notify(f"{title(trial)}: its process died; {'it goes on from its checkpoint' if again else 'given up'}")
                 found += 1
     return found

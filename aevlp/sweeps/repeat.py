@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, WORDS
-from aevlp.sweeps.trial import Trial
+from aevlp.sweeps.trial import Trial, read_summary
 
 
 class Repeat(Trial):
@@ -38,6 +37,6 @@ class Repeat(Trial):
     def finish_run(self, path: Path) -> None:
         """Note its value, and by which labels it was judged; NotMeasuredError where it has none."""
         super().finish_run(path)
-        has_full = json.loads((path / "summary.json").read_text()).get("val/mAP") is not None
+        has_full = read_summary(path).get("val/mAP") is not None
         labels = "full" if has_full and self.plan.base.selection.labels == "clean" else "known"
         self.trial.set_user_attr(LABELS, labels)

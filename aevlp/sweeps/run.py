@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
@@ -25,7 +26,7 @@ from aevlp.terminal import Terminal
 
 def run_study(
     file: str, *, name: str | None = None, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
-    machine: Machine, in_process: bool = False, new_from: str | None = None, words: tuple[str, ...] = (),
+    machine: Machine, in_process: bool = False, new_from: str | None = None, words: Sequence[str] = (),
     keep_checkpoints: bool = False, console: Terminal | None = None, rehearse: bool = False, confirm: bool = True,
 ) -> None:  # fmt: skip
     """Begin or continue a study; arguments as the flags of `sweep run`; `console` shows it, stdout if None.
@@ -34,7 +35,7 @@ def run_study(
         AevlpError: with a message for the user; RunStopped after a signal, once every run has saved its state.
     """
     load_kept(study_folder(name or load_study(file)[0]), "base.yaml")
-    plan = Plan.load(file, words, confirm=confirm)
+    plan = Plan.load(file, tuple(words), confirm=confirm)
     name = name or plan.name
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
         raise ConfigError(f"--name {name}: letters, digits, _ . and - only, at most 60")
@@ -44,12 +45,7 @@ def run_study(
     if rehearse:
         from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not
 
-        wanted = trials or plan.study.trials
-        if plan.study.sampler.name == "grid":
-            size = len(plan.space.combinations(plan.values))
-            wanted = min(wanted or size, size)
-        assert wanted is not None
-        dry_run(plan, name, storage, wanted, machine, view.console)
+        dry_run(plan, name, storage, trials or plan.study.trials, machine, view.console)
         return
     with storage_errors(storage or study_folder(name)):
         study = open_study(plan, name, storage, view.say, new_from)

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import IO
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
 from aevlp.runs import child
 from aevlp.sweeps.confirmation import Confirmation
-from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
+from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.repeat import Repeat
+from aevlp.sweeps.study import num_wanted
 from aevlp.sweeps.summary import best_of_search, write_csv
 from aevlp.sweeps.trial import Outcome, Trial, remove_checkpoints
 from aevlp.sweeps.verdict import describe_noise
 from aevlp.sweeps.view import View
 from aevlp.sweeps.workers import InProcessWorker, ProcessWorker
 from aevlp.system import take_lock
-from aevlp.text import counted
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
@@ -51,7 +52,7 @@ class Runner:
             RunStopped: after a signal, once every run has saved its state.
             TrainingError: no trial came to its end.
         """
-        self.wanted = self._wanted(trials or self.plan.study.trials)
+        self.wanted = num_wanted(self.plan, self.study, trials or self.plan.study.trials, self.view.say)
         minutes = timeout or self.plan.study.timeout
         until = None if minutes is None else time.monotonic() + 60 * minutes
         signals = self.plan.base.trainer.stop_signals
@@ -103,33 +104,22 @@ class Runner:
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _wanted(self, trials: int | None) -> int:
-        """Of a grid at most the combinations that no other study has tried for it."""
-        if self.plan.study.sampler.name != "grid":
-            assert trials is not None
-            return trials
-        taken_over = [trial.params for trial in self._trials() if IMPORTED_FROM in trial.user_attrs]
-        size = sum(codes not in taken_over for codes in self.plan.space.combinations(self.plan.values))
-        if trials is not None and trials > size:
-            self.view.say(f"the grid has {counted(size, 'combination')} to try: no more than that are")
-        return min(trials or size, size)
-
     def _ask(self) -> bool:
         """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""
-        trials = self._trials()
-        ended, running = len(ended_for_good(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
-        if self.confirmation is not None:
-            repeat = self.confirmation.next_run(is_searched=ended >= self.wanted and not running)
-            if repeat is not None:
-                return self._begin(Repeat(self.plan, repeat, self.folder, self._machine_words))
-        if ended + running >= self.wanted:
-            return False
-        asked = self.study.ask()
-        if is_surplus(self._trials(), asked.number, self.wanted):
+        while True:
+            trials = self._trials()
+            ended, running = len(ended_for_good(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
+            if self.confirmation is not None:
+                repeat = self.confirmation.next_run(is_searched=ended >= self.wanted and not running)
+                if repeat is not None:
+                    return self._begin(Repeat(self.plan, repeat, self.folder, self._machine_words))
+            if ended + running >= self.wanted:
+                return False
+            asked = self.study.ask()
+            if not is_surplus(self._trials(), asked.number, self.wanted):
+                return self._begin(Trial(self.plan, asked, self.folder, self._machine_words))
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
-            return False
-        return self._begin(Trial(self.plan, asked, self.folder, self._machine_words))
 
     @property
     def _machine_words(self) -> tuple[str, ...]:
@@ -149,19 +139,34 @@ class Runner:
                 del self.running[slot]
                 self._finish(worker.trial, outcome)
 
-    def _finish(self, trial: Trial, outcome: Outcome) -> None:
-        again, study = False, trial.trial.study
-        if outcome.state == "complete":
-            study.tell(trial.trial, list(outcome.values))
-        elif outcome.state == "pruned":
-            study.tell(trial.trial, state=TrialState.PRUNED)
-        elif outcome.state == "failed":
-            trial.trial.set_user_attr(REASON, outcome.reason)
-            study.tell(trial.trial, state=TrialState.FAIL)
-        else:
+    def _tell(self, trial: Trial, outcome: Outcome) -> bool | None:
+        """Tell the study how a trial ended: whether it is tried again; None where another machine has taken it over."""
+        study, again = trial.trial.study, False
+        try:
             frozen = study.get_trials(deepcopy=False)[trial.number]
-            reason = outcome.reason or "stopped by the user"
-            again = try_again(study, frozen, reason, is_retry=outcome.state == "crashed")
+            if frozen.state.is_finished():
+                return None
+            if outcome.state == "complete":
+                study.tell(trial.trial, list(outcome.values))
+            elif outcome.state == "pruned":
+                study.tell(trial.trial, state=TrialState.PRUNED)
+            elif outcome.state == "failed":
+                trial.trial.set_user_attr(REASON, outcome.reason)
+                study.tell(trial.trial, state=TrialState.FAIL)
+            else:
+                reason = outcome.reason or "stopped by the user"
+                again = try_again(study, frozen, reason, is_retry=outcome.state == "crashed")
+        except (UpdateFinishedTrialError, ValueError):
+            if not study.get_trials(deepcopy=False)[trial.number].state.is_finished():
+                raise
+            return None
+        return again
+
+    def _finish(self, trial: Trial, outcome: Outcome) -> None:
+        again = None if outcome.state == "lost" else self._tell(trial, outcome)
+        if again is None:
+            self.view.say(f"another machine has {trial.title} now, as this one was silent for too long", "yellow")
+            return
         if not again:
             self._reasons.append(outcome.reason if outcome.state in ("failed", "crashed") else "")
         ended = len(ended_for_good(self._trials()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 CONNECT_SECONDS = 10
+TRIES, PAUSE_SECONDS = 10, 0.5  # of a database whose tables another process makes at this moment
 MAX_JOURNAL_BYTES = 1_000_000_000  # 10,000 trials of 100 epochs are a fifth of it
 _OWN_TABLES = {"studies", "trials", "version_info"}
 
@@ -114,6 +116,7 @@ def _is_entry(line: bytes) -> bool:
 def _open_database(url: str) -> BaseStorage:
     import sqlalchemy
     from optuna.storages import RDBStorage
+    from optuna.storages._rdb.models import BaseModel
 
     try:
         parsed = sqlalchemy.make_url(url)
@@ -124,15 +127,24 @@ def _open_database(url: str) -> BaseStorage:
     waits = {"connect_timeout": CONNECT_SECONDS} if not parsed.drivername.startswith("sqlite") else {"timeout": 60}
     options: dict[str, Any] = {"connect_args": waits, "pool_pre_ping": True}
     try:
-        engine = sqlalchemy.create_engine(parsed, **options)
-        try:
-            tables = set(sqlalchemy.inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
-        if tables and not tables >= _OWN_TABLES:
-            some = ", ".join(sorted(tables)[:3])
-            raise ConfigError(f"--storage {mask(url)}: holds tables that are not Optuna's ({some}); name an empty database")
-        return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
+        for tries_left in reversed(range(TRIES)):
+            engine = sqlalchemy.create_engine(parsed, **options)
+            try:
+                tables = set(sqlalchemy.inspect(engine).get_table_names())
+            finally:
+                engine.dispose()
+            is_begun = bool(tables) and tables <= {*BaseModel.metadata.tables, "alembic_version"}
+            if tables >= _OWN_TABLES or not tables:
+                try:
+                    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
+                except sqlalchemy.exc.DatabaseError:
+                    if not tries_left:
+                        raise
+            elif not is_begun or not tries_left:
+                some = ", ".join(sorted(tables)[:3])
+                raise ConfigError(f"--storage {mask(url)}: holds tables that are not Optuna's ({some}); name an empty database")
+            time.sleep(PAUSE_SECONDS)
+        raise AssertionError("the last try ends in one way or the other")
     except sqlalchemy.exc.NoSuchModuleError as error:
         raise ConfigError(f"--storage {mask(url)}: {error}") from error
     except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError) as error:

@@ -26,6 +26,7 @@ from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
 from aevlp.sweeps.space import UnfitError, by_name
 from aevlp.sweeps.storage import JOURNAL, open_storage
+from aevlp.text import counted
 
 MARK = "aevlp"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -66,8 +67,7 @@ def open_study(
     with replaying(storage or folder / JOURNAL):
         kept_in = open_storage(storage or folder / JOURNAL, notify)
     sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
-    is_new = name not in {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
-    if new_from is not None and not is_new:
+    if new_from is not None and name in optuna.get_all_study_names(kept_in):
         raise ConfigError(f"--new-study-from {new_from}: there is a study {name} already; name the new one with --name")
     try:
         study = optuna.create_study(
@@ -99,12 +99,25 @@ def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str
     place = storage or study_folder(name) / JOURNAL
     with replaying(place):
         kept_in = open_storage(place, notify)
-        names = {summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)}
+        names = optuna.get_all_study_names(kept_in)
     if name not in names:
         return None
     study = _load(name, storage, notify)
     _check(study, plan, plan.data, name, notify)
     return study
+
+
+def num_wanted(plan: Plan, study: optuna.Study | None, trials: int | None, notify: Callable[[str], None]) -> int:
+    """Trials to end with: so many, and of a grid at most the combinations that no other study has tried for it."""
+    if plan.study.sampler.name != "grid":
+        assert trials is not None
+        return trials
+    found = [] if study is None else study.get_trials(deepcopy=False)
+    taken_over = [trial.params for trial in found if IMPORTED_FROM in trial.user_attrs]
+    size = sum(codes not in taken_over for codes in plan.space.combinations(plan.values))
+    if trials is not None and trials > size:
+        notify(f"the grid has {counted(size, 'combination')} to try: no more than that are")
+    return min(trials or size, size)
 
 
 def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
@@ -117,7 +130,7 @@ def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optu
     place = storage or folder / JOURNAL
     with replaying(place):
         kept_in: BaseStorage = open_storage(place, notify)
-        names = [summary.study_name for summary in optuna.get_all_study_summaries(kept_in, include_best_trial=False)]
+        names = optuna.get_all_study_names(kept_in)
         if name not in names:
             raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}")
         study = optuna.load_study(study_name=name, storage=kept_in)

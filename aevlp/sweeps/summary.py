@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 from aevlp import files
 from aevlp.config.errors import AevlpError
 from aevlp.layout import NONE, Sheet
-from aevlp.reporting.studies import CONFIRMED
+from aevlp.reporting.studies import CONFIRMED, NULL
 from aevlp.sweeps import verdict
 from aevlp.sweeps.confirmation import find
-from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, WORDS, ended_for_good
+from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, SURPLUS, WORDS, ended_for_good
 from aevlp.sweeps.study import MARK
 from aevlp.terminal import Terminal
 from aevlp.text import counted
@@ -28,9 +28,12 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 
 
 def rows(study: optuna.Study) -> tuple[list[str], list[list[Any]]]:
-    """Columns and one row a trial, in the order of their numbers; None where a trial has no such value."""
+    """Columns and one row a trial, in the order of their numbers; None where a trial has no such value.
+
+    A trial that was asked for once too often never ran, and has no row.
+    """
     metrics: list[str] = study.user_attrs[MARK]["metrics"]
-    trials = study.get_trials(deepcopy=False)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if SURPLUS not in trial.user_attrs]
     retried = {trial.user_attrs.get(RETRY_OF): trial.number for trial in trials}
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     columns = ["trial", "state", *metrics, "std", "epoch", "seconds", *names, "reason", "retried_as", "imported_from", "runs"]
@@ -65,8 +68,12 @@ def write_csv(study: optuna.Study, folder: Path) -> None:
 
 
 def as_csv(study: optuna.Study) -> str:
-    """All trials."""
+    """All trials; `null` is a choice, and an empty cell a parameter that a trial does not have."""
     columns, table = rows(study)
+    trials = study.get_trials(deepcopy=False)
+    for row in table:
+        params = trials[row[0]].params
+        row[:] = [NULL if name in params and params[name] is None else cell for name, cell in zip(columns, row, strict=True)]
     return _csv([columns, *table])
 
 

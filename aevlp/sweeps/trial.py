@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from aevlp.config.errors import DataError
 from aevlp.owner import SEEN_SECONDS, this_process
+from aevlp.reading import number, read_json
 from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
 from aevlp.sweeps.plan import Plan
@@ -25,8 +25,8 @@ from aevlp.sweeps.space import Parameter
 class Outcome:
     """How a trial ended."""
 
-    state: Literal["complete", "pruned", "failed", "crashed", "stopped"]
-    """failed: it would fail again; crashed: it may be tried again; stopped: by the user."""
+    state: Literal["complete", "pruned", "failed", "crashed", "stopped", "lost"]
+    """failed: it would fail again; crashed: it may be tried again; stopped: by the user; lost: another machine has it now."""
     values: tuple[float, ...] = ()
     reason: str = ""
 
@@ -96,7 +96,7 @@ class Trial:
         """
         while self.seed_index < len(self.seeds):
             path = self._folder_of_run()
-            if not (path / "summary.json").is_file():
+            if not _is_whole(read_summary(path), self.plan.metrics):
                 return RunFolder(path)
             self.finish_run(path)
         return None
@@ -135,11 +135,15 @@ class Trial:
 
     def finish_run(self, path: Path) -> None:
         """Note the values of a finished run; NotMeasuredError where it has none."""
-        summary = json.loads((path / "summary.json").read_text())
-        values = [summary.get(metric) for metric in self.plan.metrics]
-        for metric, value in zip(self.plan.metrics, values, strict=True):
-            if value is None or not math.isfinite(value):
+        summary = read_summary(path)
+        values: list[float] = []
+        if not _is_whole(summary, self.plan.metrics):
+            raise NotMeasuredError(f"{path / 'summary.json'}: cannot be read, or a word stands where a number belongs")
+        for metric in self.plan.metrics:
+            value = number(summary.get(metric))
+            if value is None:
                 raise NotMeasuredError(f"{path.name} has no value for {metric}; {_remedy(metric)}")
+            values.append(value)
         self._done.append(values)
 
     def result(self) -> Outcome:
@@ -147,6 +151,20 @@ class Trial:
         if len(self._done) > 1:
             self.trial.set_user_attr("std", [float(spread) for spread in np.std(self._done, axis=0, ddof=1)])
         return Outcome("complete", tuple(float(mean) for mean in np.mean(self._done, axis=0)))
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """summary.json of a run; empty where there is none, or it cannot be read, as after a power cut."""
+    try:
+        found = read_json(path / "summary.json")
+    except (FileNotFoundError, DataError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_whole(summary: dict[str, Any], metrics: list[str]) -> bool:
+    """Whether it tells of the metrics what a run writes: a number, or null. One that does not is written anew on resuming."""
+    return bool(summary) and all(summary.get(name) is None or number(summary[name]) is not None for name in metrics)
 
 
 def _remedy(metric: str) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import time
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
+
 from aevlp.config.errors import AevlpError, CheckpointError, ConfigError, in_one_line
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
@@ -29,22 +31,29 @@ class ProcessWorker:
         self._waits_until = 0.0
         self._kill_at: float | None = None
         self._seen: tuple[int, int] | None = None
-        self.stopping = False
+        self.stopping = self._is_lost = False
 
     def poll(self) -> Outcome | None:
         """Go on; an outcome once the trial has ended."""
-        self.trial.sign()
+        if self._is_lost:
+            return Outcome("lost") if self._process is None or self._code() is not None else None
         try:
-            if self._folder is None:
-                self._folder = None if self.stopping else self.trial.begin()
-                self._waits_until = time.time() + LOCK_SECONDS
-                if self._folder is None:
-                    return Outcome("stopped") if self.stopping else self.trial.result()
-            if self._process is None:
-                return self._start()
-            return self._watch()
+            self.trial.sign()
+            return self._go_on()
         except (ConfigError, NotMeasuredError) as error:
             return Outcome("failed", reason=in_one_line(error))
+        except UpdateFinishedTrialError:  # silent for too long, this process was taken for dead
+            self._is_lost = True
+            self._terminate()
+            return None
+
+    def _go_on(self) -> Outcome | None:
+        if self._folder is None:
+            self._folder = None if self.stopping else self.trial.begin()
+            self._waits_until = time.time() + LOCK_SECONDS
+            if self._folder is None:
+                return Outcome("stopped") if self.stopping else self.trial.result()
+        return self._start() if self._process is None else self._watch()
 
     def _start(self) -> Outcome | None:
         assert self._folder is not None
@@ -61,13 +70,11 @@ class ProcessWorker:
     def _watch(self) -> Outcome | None:
         assert self._process is not None
         assert self._folder is not None
-        code = self._process.poll()  # before reading: after the end there is nothing new to come
+        code = self._code()  # before reading: after the end there is nothing new to come
         self._read_rows()
-        if self.trial.pruned and code is None:
-            self._terminate()
         if code is None:
-            if self._kill_at is not None and time.time() > self._kill_at:
-                self._process.kill()
+            if self.trial.pruned:
+                self._terminate()
             return None
         path = self._folder.path
         if self.trial.pruned:
@@ -80,6 +87,14 @@ class ProcessWorker:
             return Outcome("stopped")
         failure = child.why(code, path)
         return Outcome("crashed" if failure.may_pass else "failed", reason=failure.reason)
+
+    def _code(self) -> int | None:
+        """Exit code of the run, which is ended where it does not stop in time; None while it goes on."""
+        assert self._process is not None
+        code = self._process.poll()
+        if code is None and self._kill_at is not None and time.time() > self._kill_at:
+            self._process.kill()
+        return code
 
     def _read_rows(self) -> None:
         assert self._folder is not None
@@ -113,7 +128,8 @@ class _Reporter(Tracker):
         self.trial = trial
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Report the rows that close an epoch."""
+        """Report the rows that close an epoch, and that this process lives: `poll` returns only once the trial is over."""
+        self.trial.sign()
         if "train/loss" in metrics:
             self.trial.report(metrics)
             if self.trial.pruned:
@@ -137,7 +153,10 @@ class InProcessWorker:
                     if "train/loss" in row:
                         self.trial.report(row)
                 resume(folder.path, trackers=[_Reporter(self.trial)])
+                self.trial.finish_run(folder.path)
             return self.trial.result()
+        except UpdateFinishedTrialError:
+            return Outcome("lost")
         except RunStopped as stopped:
             if self.trial.pruned:
                 return Outcome("pruned", reason=f"epoch {self.trial.epoch}")

@@ -31,6 +31,8 @@ class RunInfo:
     class_names: list[str]
     resumed_epochs: int = 0
     """Epochs that were complete, validation included, in that checkpoint."""
+    takes_last: bool = False
+    """Whether the last epoch is kept, and not the best."""
 
 
 class Tracker:

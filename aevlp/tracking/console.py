@@ -55,13 +55,14 @@ class ConsoleTracker(Tracker):
         self._training_began: tuple[float, int] | None = None  # (time, global step) at the first step seen
         self._columns: list[Column] = []  # known from the first row on
         self._num_classes = 0
+        self._takes_last = False
         self._last_row: Row = {}
         self._closing: list[tuple[str, str]] = []
 
     def start(self, run: RunInfo) -> None:
         """Print what is run and where it goes."""
         self._run_dir, self._num_epochs, self._steps_per_epoch = run.run_dir, run.num_epochs, run.steps_per_epoch
-        self._num_classes = len(run.class_names)
+        self._num_classes, self._takes_last = len(run.class_names), run.takes_last
         self._epochs_done = (run.resumed_step or 0) // max(run.steps_per_epoch, 1)
         if isinstance(self.console.file, io.TextIOWrapper):
             self.console.file.reconfigure(errors="replace")  # a terminal without UTF-8 must not stop a run
@@ -117,11 +118,11 @@ class ConsoleTracker(Tracker):
         self._epochs_done, self._done = epoch, 0
         if not self._columns:
             self._columns = columns(metrics)
-            titles, above = header(self._columns)
+            titles, above = header(self._columns, marked=not self._takes_last)
             self._print("")
             self._print(f"[dim]{above}[/dim]")
             self._print(f"[bold]{titles}[/bold]")
-        best = metrics.get("best/epoch") == epoch
+        best = metrics.get("best/epoch") == epoch and not self._takes_last
         time_taken = MISSING if began is None else duration(now - began)
         row = cells(f"{epoch}/{self._num_epochs}", metrics, time_taken, self._columns, best)
         self._print(f"[green]{row}[/green]" if best else row)
@@ -140,7 +141,7 @@ class ConsoleTracker(Tracker):
         if self._run_dir is None:
             return
         summary = self._last_row | summary  # a run that was stopped has no summary, but epochs
-        found = results(state, summary, self._num_classes)
+        found = results(state, summary, self._num_classes, takes_last=self._takes_last)
         self._print("")
         self._print_results(state, found)
         if warned := warning(summary, self._num_classes):

@@ -35,12 +35,12 @@ def columns(row: Row) -> list[Column]:
     return [loss, chose, *pseudo, ("images/s", 10, "perf/images_per_second", 0)]
 
 
-def header(shown: list[Column]) -> tuple[str, str]:
-    """The line of titles, and the one above it: what the mark means, and of what precision and recall are."""
+def header(shown: list[Column], *, marked: bool = True) -> tuple[str, str]:
+    """The line of titles, and the one above it: what the mark means, if there is one, and of what precision and recall are."""
     titles = [f"{title:>{width}}" for title, width, _, _ in shown]
     line = _line("epoch", titles, "time", "")
     mark = EPOCH_WIDTH + sum(map(len, titles[: CHOSE + 1])) + len(" *")
-    above = " " * (mark - 1) + "* best"
+    above = " " * (mark - 1) + "* best" * marked
     if "recall" in line:
         above += "pseudo-labels".rjust(line.index("recall") + len("recall") - len(above))
     return line, above
@@ -56,15 +56,16 @@ def _line(epoch: str, texts: list[str], time: str, mark: str) -> str:
     return f"{epoch:>{EPOCH_WIDTH}}{''.join(between)}{time:>{TIME_WIDTH}}"
 
 
-def results(state: str, summary: dict[str, Any], num_classes: int) -> list[Result]:
-    """What a run came to; of one that did not finish, the test is left out."""
+def results(state: str, summary: dict[str, Any], num_classes: int, *, takes_last: bool = False) -> list[Result]:
+    """What a run came to; of one that did not finish, the test is left out. With `takes_last` no epoch is called the best."""
     found: list[Result] = []
     if state == "finished":
         known = summary.get("test/mAP") is None and summary.get("test/mAP_observed") is not None
         found.append(_mean("test mAP", "test/mAP_observed" if known else "test/mAP", known, summary, num_classes))
     known = summary.get("best/val_mAP_observed") is not None
     if summary.get("best/epoch") is not None:
-        found.append(_mean("best val mAP", "best/val_mAP", known, summary, num_classes))
+        title = "val mAP" if takes_last else "best val mAP"
+        found.append(_mean(title, "best/val_mAP", known, summary, num_classes))
     found += _by_known_labels(summary) if known else []
     if summary.get("test/labeler_mAP") is not None:
         found.append(("labeler alone", number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))

@@ -20,37 +20,53 @@ def fragments(run_dir: Path) -> list[Path]:
     return sorted(found, key=lambda folder: folder.name.removeprefix("offline-"))
 
 
-def sync_command(run_dir: Path, dry_run: bool = False) -> list[str]:
-    """`wandb sync` for all fragments of a run at once: one by one they would overwrite each other's summary."""
-    folders = fragments(run_dir)
-    options = ["--include-online"] * any(folder.name.startswith("run-") for folder in folders) + ["--dry-run"] * dry_run
-    return [sys.executable, "-m", "wandb", "sync", *options, "--id", _run_id(folders[0]), *map(str, folders)]
+def sync_commands(run_dir: Path, dry_run: bool = False) -> list[list[str]]:
+    """`wandb sync` for all fragments of a run at once: one by one they would overwrite each other's summary.
+
+    A command for each id: the folder of a suite has a run of W&B for each table.
+    """
+    by_id: dict[str, list[Path]] = {}
+    for folder in fragments(run_dir):
+        by_id.setdefault(_run_id(folder), []).append(folder)
+    commands = []
+    for run_id, folders in by_id.items():
+        options = ["--include-online"] * any(folder.name.startswith("run-") for folder in folders) + ["--dry-run"] * dry_run
+        commands.append([sys.executable, "-m", "wandb", "sync", *options, "--id", run_id, *map(str, folders)])
+    return commands
 
 
 def _run_id(fragment: Path) -> str:
-    return re.sub(r"^(offline-)?run-\d{8}_\d{6}-", "", fragment.name)
+    """By the file in it: of two folders of one second W&B calls the later one ...-1."""
+    file = next(fragment.glob("run-*.wandb"), None)
+    return re.sub(r"^(offline-)?run-\d{8}_\d{6}-", "", fragment.name) if file is None else file.stem.removeprefix("run-")
+
+
+def is_tracked(folder: Path) -> bool:
+    """Whether a folder, of a run, a study or a suite, holds something of W&B."""
+    return any((folder / "wandb").glob("*run-*"))
 
 
 def with_trials(study: Path) -> list[Path]:
     """The study and the runs of its trials, those that hold something of W&B; ConfigError where none does."""
     trials = sorted((study / "trials").glob("*"))
-    found = [folder for folder in (study, *trials) if any((folder / "wandb").glob("*run-*"))]
+    found = [folder for folder in (study, *trials) if is_tracked(folder)]
     if not found:
         raise ConfigError(f"{shown_path(study)}: holds nothing of W&B; it was run with --tracking off")
     return found
 
 
 def sync(run_dir: Path, dry_run: bool = False) -> None:
-    """Upload a run as one run.
+    """Upload a run as one run, or the tables of a suite.
 
     Raises:
         ConfigError: there is nothing to upload.
         UnavailableError: nobody is logged in; or W&B could not upload everything, and has said why.
     """
-    command = sync_command(run_dir, dry_run)
+    commands = sync_commands(run_dir, dry_run)
     if not (dry_run or _may_have_login()):  # W&B would say so in three lines
         raise UnavailableError(f"{shown_path(run_dir)}: nobody is logged in to W&B: `wandb login`; what is here stays here")
-    if subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode:  # nothing is asked
+    # stdin: nothing is asked. A list, as the others go up where one does not.
+    if any([subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode for command in commands]):
         raise UnavailableError(f"{shown_path(run_dir)}: W&B could not upload everything; what is here stays here")
 
 

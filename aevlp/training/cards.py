@@ -50,9 +50,11 @@ class Card:
         encoder = getattr(config.labeler, "encoder", None)
         slow_views = FLOAT32 if getattr(encoder, "precision", None) == "fp32" else 1
         network, decode = self.tera * 1e12 * TRAINING / slow, DECODE_SECONDS / CORES
+        step = max(found.work.step / network, STEP_SECONDS, config.trainer.batch_size * decode)
         return replace(
             found,
-            step_seconds=max(found.work.step / network, STEP_SECONDS, config.trainer.batch_size * decode),
+            step_seconds=step,
+            linear_step_seconds=step * found.linear_step_seconds / found.step_seconds,
             evaluate_seconds=max(found.work.evaluate / network, decode),
             view_seconds=found.work.view * slow_views / (self.tera * 1e12 * ENCODING),
         )

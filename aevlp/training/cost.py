@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,6 @@ import torch
 
 from aevlp import ranks
 from aevlp.reading import number
-from aevlp.training.memory import peak_memory_mb
 
 SECONDS, CPU_SECONDS, GPU_MEMORY = "perf/seconds", "perf/cpu_seconds", "perf/gpu_memory_peak_mb"
 PEAK = "perf/memory_peak_mb"
@@ -65,3 +65,15 @@ def cpu_seconds() -> float:
             continue  # it ended between the two calls
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process plus what its children hold now, in MB (2^20 bytes)."""
+    children = 0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            children += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue  # it ended between the two calls
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + children) / 2**20

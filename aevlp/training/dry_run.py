@@ -27,10 +27,11 @@ from aevlp.terminal import Terminal
 from aevlp.text import duration
 from aevlp.tracking import Trackers
 from aevlp.training.cards import Work
-from aevlp.training.memory import peak_memory_mb
+from aevlp.training.cost import peak_memory_mb
 from aevlp.training.model_inputs import count_features, encode_features
 from aevlp.training.run import build_trainer, check_data
 from aevlp.training.signals import StopFlag
+from aevlp.training.task import looks_back
 from aevlp.training.trainer import Trainer
 
 UNCOUNTED = "and what labeler {} has to encode, which it does not count"
@@ -66,13 +67,18 @@ class Rehearsal:
     checkpoint_mb: float
     table_mb: float
     """What the labeler wants to keep in memory for the whole training set."""
+    linear_step_seconds: float = 0.0
+    """A step in which the backbone stands still, where there are such (`trainer.linear_epochs`)."""
+    look_backs: int = 0
+    """Epochs after which the loss looks at all training images once more."""
     work: Work | None = None
     """Counted, where that was asked for."""
 
     def training_seconds(self, settings: TrainerConfig) -> float:
         """All epochs of a run that nothing stops early."""
-        steps = -(-self.num_train // settings.batch_size)
-        return settings.epochs * (self.step_seconds * steps + self.evaluate_seconds * self.num_val)
+        steps, linear = -(-self.num_train // settings.batch_size), min(settings.linear_epochs, settings.epochs)
+        train = steps * (linear * self.linear_step_seconds + (settings.epochs - linear) * self.step_seconds)
+        return train + self.evaluate_seconds * (settings.epochs * self.num_val + self.look_backs * self.num_train)
 
     @property
     def encoding_seconds(self) -> float:
@@ -115,24 +121,27 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
             views = encode_features(config, short.train, task.device)
             encode = time.perf_counter() - began - encode
         task.model.train()
+        dear = min(settings.linear_epochs + 1, settings.epochs)  # the first epoch in which the backbone learns
         step_work = []
         first, *rest = trainer.loader.epoch(1)
         for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
             began = time.perf_counter()
             with counting(count and number == 0) as counted:  # which takes time: the second is the one that is timed
-                loss = float(task.step(batch, epoch=1, step=number))
+                loss = float(task.step(batch, epoch=dear, step=number))
             step_work.append(counted)
             step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
+        linear = _seconds(lambda: float(task.step(batch, epoch=1, step=1))) if settings.linear_epochs else 0.0
         val = trainer.data.val  # with features, where the model takes those
         with counting(count) as evaluate_work:
             trainer.predict(first_images(val, 1), "validate")
         evaluate = _seconds(lambda: trainer.predict(val, "validate")) / len(val)
+        look_backs = sum(looks_back(task.loss, epoch) for epoch in range(1, settings.epochs + 1))
         size = _save_and_reload(trainer)
     return Rehearsal(
         loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
-        len(data.train), len(data.val), peak_memory_mb(), size, task.labeler.table_mb(len(data.train)),
+        len(data.train), len(data.val), peak_memory_mb(), size, task.labeler.table_mb(len(data.train)), linear, look_backs,
         Work(step_work[0](), evaluate_work(), encode_work() / max(warm_views, 1)) if count else None,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from aevlp.config import registry
 from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import from_dict
 from aevlp.config.schema import ExperimentConfig
@@ -16,7 +17,7 @@ from aevlp.training.cards import Card
 from aevlp.training.dry_run import UNCOUNTED, Rehearsal, count_views, rehearse
 
 _COSTLY = ("batch_size", "eval_batch_size", "optimizer", "precision", "channels_last", "compile", "num_workers", "threads",
-           "ema_decay", "image_cache")  # fmt: skip
+           "ema_decay", "image_cache", "linear_epochs")  # fmt: skip
 CHECKPOINTS = 3
 """Kept of a run, at most."""
 VIEW_MB = 0.001
@@ -127,8 +128,10 @@ def costs_alike(first: ExperimentConfig, second: ExperimentConfig) -> bool:
 
 
 def _cost(values: dict[str, Any]) -> str:
-    """What the time of a step and of an image hangs on."""
-    return json.dumps([_images(values), values["model"], {name: values["trainer"][name] for name in _COSTLY}], sort_keys=True)
+    """What the time of a step and of an image hangs on, and how often a loss looks back."""
+    loss = values["loss"] if hasattr(registry.get("losses", values["loss"]["name"]).build, "on_epoch_end") else None
+    trainer = {name: values["trainer"][name] for name in _COSTLY}
+    return json.dumps([_images(values), values["model"], trainer, loss], sort_keys=True)
 
 
 def _encoding(config: ExperimentConfig) -> str:

@@ -41,6 +41,17 @@ def by_known_labels(config: ExperimentConfig, data: SPMLData) -> bool:
     return data.val.targets is None or config.selection.labels == "observed"
 
 
+def takes_last(config: ExperimentConfig, data: SPMLData) -> bool:
+    """Whether all epochs are trained and the last is kept: as `selection.epoch` says; auto goes by the labels there are."""
+    choice = config.selection.epoch
+    return choice == "last" or (choice == "auto" and by_known_labels(config, data) and num_assumed_absent(data.val) > 0)
+
+
+def num_assumed_absent(split: Split) -> int:
+    """Classes whose unknown labels count as absent in mAP by known labels, as no photo of theirs is known to be without them."""
+    return num_occurring(split.observed) - int(judged_where_known(split.observed).sum())
+
+
 def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarray | None = None) -> Figures:
     """mAP by full and by known labels, and `known_label_quality`, of logits (N,C); `pseudo` is what a labeler says."""
     observed = mean_over_classes(observed_average_precision_per_class(split.observed, logits))
@@ -88,18 +99,19 @@ def require_choice(config: ExperimentConfig, data: SPMLData) -> None:
 def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
     """What has to be said of the figures before they come."""
     found = []
-    last = config.selection.epoch == "last"
+    last = takes_last(config, data)
     if last:
-        found.append("selection.epoch=last: all epochs are trained, and the last is taken")
+        found.append(f"selection.epoch={config.selection.epoch}: all epochs are trained, and the last is taken")
     if by_known_labels(config, data):
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
-        assumed = num_occurring(data.val.observed) - int(judged_where_known(data.val.observed).sum())
+        assumed = num_assumed_absent(data.val)
         bound = (
             ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
         )
         measured = f"val mAP (known labels){bound}"
         if last:
-            found.append(f"{why}: epochs are measured by {measured}")
+            other = "; selection.epoch=best lets it choose the epoch" if config.selection.epoch == "auto" else ""
+            found.append(f"{why}: epochs are measured by {measured}{other}")
         else:
             found.append(f"{why}: the epoch is chosen by {measured}; selection.epoch=last takes the last instead")
     for title, split in (("validation", data.val), ("test", data.test)):

@@ -19,8 +19,7 @@ from aevlp.data.dataset import Split
 from aevlp.labelers import Labeler
 from aevlp.labelers._calibrate import calibrate
 from aevlp.labelers._forecast import Forecast, forecast
-from aevlp.labelers._hiding import hide
-from aevlp.metrics.hidden_labels import Hidden
+from aevlp.metrics.hidden_labels import Hidden, hide
 from aevlp.reading import read_json
 from aevlp.runs.folder import RunFolder
 from aevlp.training.figures import Figures
@@ -105,7 +104,7 @@ def find_settings(config: ExperimentConfig, split: Split, labeler: Labeler, tell
     rows, hidden = hide(split.observed, config.seed, calibrated_on(config))
     trial = labeler.trial(split, rows) if len(rows) else None
     if trial is not None:
-        found = calibrate(trial, hidden, unknown_positives(config, hidden))
+        found = calibrate(trial, hidden, unknown_positives(config, split, hidden))
         labeler.settle({"temperature": found.temperature, "threshold": found.threshold})
         tell(
             f"labeler.calibrate: temperature {found.temperature:g}, threshold {found.threshold:g}, "
@@ -119,7 +118,7 @@ def foretell(config: ExperimentConfig, split: Split, labeler: Labeler) -> Foreca
     """What the labels of the training images are probably worth; None where there is nothing to tell it by."""
     rows, hidden = hide(split.observed, config.seed, PHOTOS)
     trial = labeler.trial(split, rows) if len(rows) else None
-    return None if trial is None else forecast(trial, hidden, unknown_positives(config, hidden))
+    return None if trial is None else forecast(trial, hidden, unknown_positives(config, split, hidden))
 
 
 def require_known(config: ExperimentConfig, split: Split) -> None:
@@ -128,18 +127,22 @@ def require_known(config: ExperimentConfig, split: Split) -> None:
     if wanted and not (split.observed > 0).any():
         raise ConfigError(
             f"labeler.calibrate: {wanted} looks for labels that are known to be there, and no training photo has one; "
-            "give some a label, or set labeler.temperature and labeler.threshold yourself"
+            "give some a label, or set labeler.calibrate=0, and temperature and threshold yourself"
         )
 
 
-def unknown_positives(config: ExperimentConfig, hidden: Hidden) -> float | None:
+def unknown_positives(config: ExperimentConfig, split: Split, hidden: Hidden) -> float | None:
     """Positives that are not known in all these photos together, by loss.expected_positives; None where it does not tell.
 
-    It does not where a share of all labels is drawn: photos of which a positive is known have more positives than others then.
+    That is a mean over all photos, also those without any positive (22 % of NUS-WIDE), none of which is among these. In a table
+    of one's own photos nothing known may as well mean not asked. It does not tell where a share of all labels is drawn: photos
+    of which a positive is known have more positives than others then.
     """
     expected = getattr(config.loss, "expected_positives", None)
     if expected is None or getattr(config.dataset.known, "share", None) is not None:
         return None
+    if config.dataset.name != "folder":
+        expected /= float((split.observed > 0).any(axis=1).mean())  # where a label is hidden, one is known
     unknown = expected * len(hidden.column) - int((hidden.observed > 0).sum())
     return unknown if unknown > 0 else None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor
 
@@ -192,7 +192,10 @@ def build_trainer(
     seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
     loader = _loader(config, small)
     precision, reason = decide(config, model, device, folder)
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
+    # A loss that leaves outputs alone leaves the layers behind them without a gradient, which ranks would wait for.
+    unused = set(config.model.gives_outputs) - set(config.loss.needs_outputs)
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=bool(unused))
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[ddp])
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
     labeler = build_labeler(config, data, accelerator.device, notify=notify)
     kept = labels_worth.settle_as_kept(labeler, folder)
@@ -220,6 +223,7 @@ def build_trainer(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
+        takes_last=figures.takes_last(config, data),
     ))  # fmt: skip
     decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
     for note in data.notes + known_notes(data.train) + figures.notes(config, data) + cached + decided:

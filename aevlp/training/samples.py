@@ -11,10 +11,10 @@ from aevlp.data.dataset import blind
 from aevlp.data.image_cache import uncached
 from aevlp.data.images import jpeg, picture_of
 from aevlp.data.npz import read_npz
-from aevlp.data.random import generator
 from aevlp.data.rows import take_rows
 from aevlp.metrics.mistakes import most_mistaken
 from aevlp.metrics.thresholds import sigmoid
+from aevlp.random import generator
 from aevlp.training.trainer import Trainer
 
 MAX_IMAGES = 32

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aevlp import ranks
-from aevlp.batch_mean import weight_of_share
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch
@@ -22,9 +21,15 @@ from aevlp.labelers import Labeler
 from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
+from aevlp.whole_batch import share_of_batch
 
 TOO_FEW_VALUES = "more than 1 value per channel"
 """What torch says of a batch that batch norm cannot take the spread of."""
+
+
+def looks_back(loss: nn.Module, epoch: int) -> bool:
+    """Whether the loss looks at all training images after this epoch: it has an `on_epoch_end`, and `looks_back` allows it."""
+    return hasattr(loss, "on_epoch_end") and bool(getattr(loss, "looks_back", lambda epoch: True)(epoch))
 
 
 def synchronised(model: nn.Module) -> nn.Module:
@@ -88,8 +93,9 @@ class Task:
         with _standing_still(backbone if self.num_ranks == 1 else None):
             logits, auxiliary = self._training_outputs(batch.image)
         further = {"auxiliary": auxiliary} if auxiliary else {}
-        weight = self._weight_of_share(step)
-        with weight_of_share(weight):
+        own, size = self._share(step)
+        weight = own / size
+        with share_of_batch(own, size):
             loss = self.loss(logits, observed, pseudo, epoch=epoch, num_epochs=self.config.epochs, index=index, **further)
         require_scalar(self.loss, loss)
         self.optimizer.zero_grad()
@@ -103,12 +109,12 @@ class Task:
             self.average.update_parameters(self._plain())
         return ranks.add_up(loss.detach() * weight)
 
-    def _weight_of_share(self, step: int) -> float:
-        """This rank's part of the images of a batch; 0 where it got a stand-in."""
+    def _share(self, step: int) -> tuple[int, int]:
+        """How many images of a batch are this rank's, 0 where it got a stand-in; and how many it has."""
         batch_size = self.config.batch_size
         size = min(batch_size, len(self.pseudo) - step % self.steps_per_epoch * batch_size)
         own = ranks.share(size)
-        return (own.stop - own.start) / size
+        return own.stop - own.start, size
 
     def _training_outputs(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # The last batch of an epoch has a shape of its own, which is not worth another minute of compilation.

@@ -25,10 +25,19 @@ from aevlp.runs.folder import RunFolder
 from aevlp.text import listed
 from aevlp.tracking import Tracker
 from aevlp.training.cost import Cost
-from aevlp.training.figures import UNKNOWN, Figures, by_known_labels, lost_classes, of_best_epoch, pseudo_figures, split_figures
+from aevlp.training.figures import (
+    UNKNOWN,
+    Figures,
+    by_known_labels,
+    lost_classes,
+    of_best_epoch,
+    pseudo_figures,
+    split_figures,
+    takes_last,
+)
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
-from aevlp.training.task import Task
+from aevlp.training.task import Task, looks_back
 
 MAX_TEST_SCORES = 20_000_000  # bytes of logits: those of the 60,260 test photos of NUS-WIDE are 19.5 MB
 _REMEDY = "nothing was saved since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
@@ -140,7 +149,7 @@ class Trainer:
         figures = split_figures("val", self.data.val, logits, self.labeler_on_val)
         by_known = by_known_labels(self.config, self.data)
         selected = float(figures["val/mAP_observed" if by_known else "val/mAP"])
-        last = self.config.selection.epoch == "last"  # each epoch takes the place of the one before, so no rule ends the run
+        last = takes_last(self.config, self.data)  # each epoch takes the place of the one before, so no rule ends the run
         improved = last or progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
@@ -243,8 +252,7 @@ class Trainer:
 
     def call_epoch_hook(self, epoch: int) -> None:
         """Let a loss with an `on_epoch_end(predict, epoch)` look at the training set, unless its `looks_back(epoch)` is false."""
-        hook = getattr(self.task.loss, "on_epoch_end", None)
-        if hook is None or not getattr(self.task.loss, "looks_back", lambda epoch: True)(epoch):
+        if not looks_back(self.task.loss, epoch):
             return
         # Before the hook begins: a stop in here must not leave it half done.
         logits = torch.from_numpy(self.predict(self.seen(epoch)[0].train, "look back"))
@@ -253,6 +261,7 @@ class Trainer:
             for index in torch.arange(len(logits)).split(self.config.trainer.eval_batch_size):
                 yield index.to(self.task.device), torch.sigmoid(logits[index]).to(self.task.device)
 
+        hook: Any = self.task.loss.on_epoch_end
         hook(predict, epoch)
 
     def merge_ranks(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
+from aevlp.verbs._flags import add_set, changes
 
 HELP = "time and memory of every stage, beside a plain baseline, on this machine"
 
@@ -16,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=16, metavar="N", help="photos of the real two epochs (default: 16)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where both sides compute (default: cuda where there is one)")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
-                        help="change values of the experiment coco_gpr, for both sides")  # fmt: skip
+    add_set(parser, "change values of the experiment coco_gpr, for both sides")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write everything as JSON")
 
 
@@ -25,6 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     if not 2 <= arguments.batch_size <= arguments.images:
         raise ConfigError("bench: --batch-size must be at least 2 and at most --images")
+    if arguments.plugin:
+        raise ConfigError("bench: measures parts of the package alone; leave --plugin out")
+    words = changes(arguments)
     from aevlp.output import output_file
 
     with contextlib.nullcontext() if arguments.output is None else output_file(arguments.output) as aside:
@@ -34,4 +37,4 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError("bench: no CUDA device here; leave --device out")
         from aevlp.bench.compare import bench
 
-        bench(arguments.images, arguments.batch_size, aside, arguments.overrides, arguments.device)
+        bench(arguments.images, arguments.batch_size, aside, words, arguments.device)

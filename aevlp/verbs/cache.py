@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.text import counted, say
-from aevlp.verbs._experiment import add_experiment, given_experiment
-from aevlp.verbs._shard import add_shard, given_shard
+from aevlp.verbs._flags import add_experiment, add_shard, given_experiment, given_shard
 from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("verify", help="look at every checksum").set_defaults(act=verify)
     clearing = actions.add_parser("clear", help="remove stores", allow_abbrev=False)
     clearing.add_argument("keys", nargs="*", metavar="KEY", help="as `cache list` prints it, or how it begins")
-    clearing.add_argument("--older-than", type=float, metavar="DAYS", help="only what no run has used for this long")
+    clearing.add_argument("--older-than", type=_days, metavar="DAYS", help="only what no run has used for this long")
     clearing.add_argument("--all", action="store_true", help="everything")
     clearing.set_defaults(act=clear)
 
@@ -64,10 +64,15 @@ def show(_: argparse.Namespace) -> None:
         precision = meta["precision"] + (" imagenet" if meta["normalization"] == "imagenet" else "")
         size, used = _megabytes(folder), _last_used(folder)
         rows.append([folder.name, meta["encoder"], precision, part, str(store.count), there, size, used])
-    if not rows:
+    pictures = _decoded()
+    if not rows and not pictures:
         console.tell(f"{cache_root()}: nothing is cached")
         return
-    console.table(Sheet("", list(COLUMNS), rows, text=("encoder", "precision", "part", "last used"), wraps={1: " "}))
+    if rows:
+        console.table(Sheet("", list(COLUMNS), rows, text=("encoder", "precision", "part", "last used"), wraps={1: " "}))
+    if pictures:
+        there = f"{counted(len(pictures), 'file')}, {sum(map(_size, pictures)) / 2**20:.1f} MB"
+        console.tell(f"decoded pictures: {there}; `cache clear --all` removes them, too")
     console.tell(f"in {cache_root()}")
 
 
@@ -108,16 +113,18 @@ def clear(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"cache clear: no store begins with {key!r} (see `{COMMAND} cache list`)")
     if arguments.keys:
         chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]
+    pictures = [] if arguments.keys else _decoded()
     if arguments.older_than is not None:
         limit = datetime.datetime.now().timestamp() - 86_400 * arguments.older_than
-        chosen = [folder for folder in chosen if _used(folder) < limit]
-    size = sum(_size(folder) for folder in chosen)
+        chosen, pictures = ([path for path in paths if _used(path) < limit] for paths in (chosen, pictures))
+    size = sum(map(_size, chosen + pictures))
     try:
-        for folder in chosen + leftovers():
-            discard(folder)
+        for path in chosen + pictures + leftovers():
+            discard(path)
     except OSError as error:
         raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    say(f"{counted(len(chosen), 'store')} removed, {size / 2**20:.1f} MB")
+    also = f" and {counted(len(pictures), 'file')} of decoded pictures" if pictures else ""
+    say(f"{counted(len(chosen), 'store')}{also} removed, {size / 2**20:.1f} MB")
 
 
 def _encode(config: ExperimentConfig, shard: Shard) -> None:
@@ -176,9 +183,26 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
         "shards are not yet")  # fmt: skip
 
 
-def _used(folder: Path) -> float:
+def _days(word: str) -> float:
     try:
-        return (folder / "meta.json").stat().st_mtime
+        days = float(word)
+    except ValueError:
+        days = math.nan
+    if not days >= 0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0, is {word!r}")
+    return days
+
+
+def _decoded() -> list[Path]:
+    """Files of decoded pictures, as `aevlp.data.image_cache` names them, which imports torch."""
+    from aevlp.vision_language.embedding_cache import cache_root
+
+    return sorted((cache_root() / "images").glob("*.u8"))
+
+
+def _used(path: Path) -> float:
+    try:
+        return (path / "meta.json" if path.is_dir() else path).stat().st_mtime
     except OSError:
         return 0.0
 
@@ -187,8 +211,8 @@ def _last_used(folder: Path) -> str:
     return datetime.datetime.fromtimestamp(_used(folder)).strftime("%Y-%m-%d %H:%M")
 
 
-def _size(folder: Path) -> int:
-    return sum(512 * path.stat().st_blocks for path in folder.iterdir())
+def _size(path: Path) -> int:
+    return sum(512 * file.stat().st_blocks for file in (path.iterdir() if path.is_dir() else [path]))
 
 
 def _megabytes(folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aevlp.verbs._forms import add_forms
+from aevlp.verbs._flags import add_baseline, add_forms
 
 HELP = "finished runs side by side: means and 95 %% intervals over seeds, differences, classes, settings"
 
@@ -13,7 +13,7 @@ HELP = "finished runs side by side: means and 95 %% intervals over seeds, differ
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or ids, or folders of runs; all if none is named")
-    parser.add_argument("--baseline", metavar="EXPERIMENT", help="what differences are taken against; else the one with loss an")
+    add_baseline(parser)
     add_forms(parser)
 
 

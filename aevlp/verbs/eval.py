@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+from aevlp.config.errors import ConfigError
 from aevlp.text import say
-from aevlp.verbs._experiment import add_experiment, overrides
+from aevlp.verbs._flags import add_experiment, overrides
 
 HELP = "mAP, and precision, recall and F1 at thresholds, of a run, an export or a published checkpoint"
 
@@ -25,14 +27,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Score, and print the tables."""
     from aevlp.inference.sources import find_trained
 
-    source = str(find_trained(arguments.source, overrides(arguments), arguments.exp))
+    words, folder = overrides(arguments), None if arguments.output is None else Path(arguments.output)
+    source = str(find_trained(arguments.source, words, arguments.exp))
+    there = None if folder is None else next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if there is not None and not there.is_dir():
+        raise ConfigError(f"-o {folder}: {there} is no folder; name another one")
     from aevlp.inference.evaluate import evaluate
     from aevlp.inference.evaluation_tables import print_evaluation, write_evaluation
     from aevlp.inference.open import open_trained
 
-    trained = open_trained(source, overrides(arguments), arguments.exp)
+    trained = open_trained(source, words, arguments.exp)
     found = evaluate(trained, arguments.split)
     print_evaluation(found, trained.source)
-    if arguments.output is not None:
-        for path in write_evaluation(found, Path(arguments.output)):
+    if folder is not None:
+        for path in write_evaluation(found, folder):
             say(f"written  {path}")

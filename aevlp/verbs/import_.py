@@ -15,6 +15,7 @@ from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.validation import validate_model
 from aevlp.text import counted, say
+from aevlp.verbs._flags import add_set
 
 if TYPE_CHECKING:
     from aevlp.data.imports._base import ImportConfig
@@ -44,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="write over a table that says something else")
     for name, text in SETTINGS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", dest="overrides",
-                        help="further settings of a converter")  # fmt: skip
+    add_set(parser, "further settings of a converter", form="key=value")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
-from aevlp.verbs._experiment import add_experiment, given_experiment
-from aevlp.verbs._labels_file import add_labels_file, given_labels_file
-from aevlp.verbs._shard import add_shard, given_shard
+from aevlp.verbs._flags import (
+    add_experiment,
+    add_labels_file,
+    add_shard,
+    given_experiment,
+    given_labels_file,
+    given_shard,
+)  # fmt: skip
 from aevlp.vision_language.shards import WHOLE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import counted, say
-from aevlp.verbs._labels_file import add_labels_file, given_labels_file
+from aevlp.verbs._flags import add_labels_file, given_labels_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

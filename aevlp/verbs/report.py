@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError
 from aevlp.text import say
+from aevlp.verbs._flags import add_baseline
 
 HELP = "one HTML page of runs: ranking, curves, classes, thresholds, images; opens without a network"
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders or ids, or folders of runs; all if none is named")
     parser.add_argument("-o", "--output", metavar="FILE", help="the page (default: report.html)")
     parser.add_argument("--bundle", metavar="FILE", help="instead, one zip archive to send: settings and figures, no photos")
-    parser.add_argument("--baseline", metavar="EXPERIMENT", help="what differences are taken against; else the one with loss an")
+    add_baseline(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

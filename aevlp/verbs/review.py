@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.text import counted, say
-from aevlp.verbs._experiment import add_experiment
+from aevlp.verbs._flags import add_changed, changes
 
 if TYPE_CHECKING:
+    from aevlp.inference.trained import Trained
     from aevlp.review.questions import Questions
 
 HELP = "one page that asks a person for the labels worth most: yes or no, a key each; opens without a network"
@@ -33,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulate", action="store_true", help="answer from the full labels, where they are known, to measure an order"
     )
-    add_experiment(parser)
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="another draw of what is asked by chance, as by --complete (default: 0)"
+    )
+    add_changed(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,19 +76,42 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     """Questions, what is written beside each answer, and how the answers are taken in."""
     from aevlp.inference.sources import find_trained
 
-    found = str(find_trained(arguments.source, arguments.overrides, arguments.exp))
+    words = changes(arguments)
+    found = str(find_trained(arguments.source, words, arguments.exp))
     from aevlp.inference.open import open_trained
     from aevlp.review.questions import questions
 
-    trained = open_trained(found, arguments.overrides, arguments.exp)
+    trained = open_trained(found, words, arguments.exp)
     asked = questions(
         trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
         seed=_seed(arguments),
     )  # fmt: skip
     dataset = trained.config.dataset
-    root = getattr(dataset, "root", None) if dataset.name == "folder" else None
-    again = f"{COMMAND} --exp {trained.config.name} --set dataset.answers=answers.csv"
-    return asked, Path(trained.source).name, again if root is None else _import(root)
+    # Answers are written into labels.csv with the photos beside it; another table or folder of photos is not touched.
+    adds = dataset.name == "folder" and {getattr(dataset, place, None) for place in ("table", "images")} == {None}
+    root = getattr(dataset, "root", None) if adds else None
+    if root is None and arguments.complete:
+        raise ConfigError(
+            "--complete: makes a split of photos in a table, dataset.root/labels.csv with the photos beside it; "
+            f"{trained.config.name} has none"
+        )
+    if root is not None:
+        return asked, Path(trained.source).name, _import(root)
+    if dataset.answers is not None:
+        asked.notes.append(f"{dataset.answers} has earlier answers: the page saves only new ones, whose lines go to its end")
+    return asked, Path(trained.source).name, _again(trained, arguments.exp, words)
+
+
+def _again(trained: Trained, experiment: str | None, words: list[str]) -> str:
+    """The run once more, with the answers beside those that it knows already."""
+    folder, known = Path(trained.source), trained.config.dataset.answers
+    if folder.is_dir():
+        experiment = str(folder / "config.yaml")
+    if known is None:
+        words = [*words, "dataset.answers=answers.csv"]
+    first = "" if known is None else f"tail -n +2 answers.csv >> {shlex.quote(known)} && "
+    changed = f" --set {shlex.join(words)}" if words else ""
+    return f"{first}{COMMAND} --exp {shlex.quote(experiment or trained.config.name)}{changed}"
 
 
 def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from aevlp.config.errors import ConfigError
 from aevlp.layout import NONE, Sheet
 from aevlp.terminal import Terminal
-from aevlp.verbs._experiment import add_experiment, load_parts, overrides
+from aevlp.verbs._flags import add_experiment, load_parts, overrides
 
 HELP = "a resolved experiment, and where each value came from"
 

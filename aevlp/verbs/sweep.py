@@ -10,6 +10,7 @@ from typing import Any
 from aevlp.config.errors import ConfigError
 from aevlp.masking import STORAGE_VARIABLE
 from aevlp.text import say
+from aevlp.verbs._flags import add_set, add_tracking, add_workers, overrides, require_positive
 
 HELP = "search for better settings: run a study, look at it, save its best"
 
@@ -20,19 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_ = _action(actions, "run", "begin or continue a study", "name of a file in sweeps/, or a YAML file")
     run_.add_argument("--trials", type=int, metavar="N", help="trials in all, those already done included")
     run_.add_argument("--timeout", type=float, metavar="MINUTES", help="begin no trial after this time")
-    run_.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="trials at a time; cores and GPUs are shared among them"
-    )
-    run_.add_argument("--gpus", metavar="0,1", help="CUDA devices, one a worker in turn; all visible ones if left out")
+    add_workers(run_, "trials")
     run_.add_argument("--in-process", action="store_true", help="no process for each trial: for tiny ones")
     run_.add_argument("--name", metavar="STUDY", help="name of the study, if not that of its file")
     run_.add_argument("--new-study-from", metavar="STUDY", help="take over the trials of another study that fit this one")
     run_.add_argument("--keep-checkpoints", action="store_true", help="also those of trials that are not the best")
     run_.add_argument("--no-confirm", action="store_true", help="take the best of the search, without runs on fresh seeds")
     run_.add_argument("--dry-run", action="store_true", help="train nothing: trials that are left, their hours and memory")
-    run_.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", dest="overrides",
-                      help="change the base experiment of all trials")  # fmt: skip
-    run_.add_argument("--tracking", choices=("online", "offline", "off"), help="Weights & Biases")
+    add_set(run_, "change the base experiment of all trials")
+    add_tracking(run_)
     show = _action(actions, "show", "best trials, importances, plots")
     show.add_argument("--limit", type=int, default=20, metavar="N", help="trials in the table")
     show.add_argument("--html", type=Path, metavar="FILE", help="write all plots into one page")
@@ -60,12 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    for flag, value in (("--trials", arguments.trials), ("--timeout", arguments.timeout), ("--workers", arguments.workers)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"{flag} {value:g}: must be above 0")
+    require_positive(trials=arguments.trials, timeout=arguments.timeout, workers=arguments.workers)
     if arguments.in_process and arguments.workers > 1:
         raise ConfigError("--in-process runs one trial at a time; leave --workers out")
-    tracking = [f"tracking.mode={arguments.tracking}"] if arguments.tracking else []
+    words = overrides(arguments)
     from aevlp.machine import Machine
     from aevlp.sweeps.run import run_study
     from aevlp.sweeps.study_file import load_study
@@ -75,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> None:
     run_study(
         arguments.study, name=arguments.name, storage=arguments.storage, trials=arguments.trials, timeout=arguments.timeout,
         machine=Machine.of(arguments.workers, arguments.gpus), in_process=arguments.in_process, new_from=arguments.new_study_from,
-        words=(*arguments.overrides, *tracking), keep_checkpoints=arguments.keep_checkpoints,
+        words=words, keep_checkpoints=arguments.keep_checkpoints,
         rehearse=arguments.dry_run, confirm=not arguments.no_confirm,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config.errors import ConfigError
-from aevlp.verbs._experiment import add_experiment, add_name, given_experiment
+from aevlp.verbs._flags import add_experiment, add_name, given_experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -83,7 +83,7 @@ class Embedder:
         if scale is None or not 0 < scale < math.inf:
             raise ConfigError(
                 f"labeler.temperature: encoder takes the logit scale of the model, and {self.title} has none; "
-                "give a number, or let labeler.calibrate choose one"
+                "give a number; labeler.calibrate=1000 then chooses a better one"
             )
         return 1 / scale
 

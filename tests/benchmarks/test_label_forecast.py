@@ -11,9 +11,8 @@ from aevlp import load_experiment
 from aevlp.config import registry
 from aevlp.data.build import build_dataset
 from aevlp.labelers._calibrate import calibrate, estimate_unknown
-from aevlp.labelers._hiding import hide
 from aevlp.metrics import pseudo_label_quality
-from aevlp.metrics.hidden_labels import weigh, worth
+from aevlp.metrics.hidden_labels import hide, weigh, worth
 from aevlp.training.labels_worth import PHOTOS, unknown_positives
 
 TEMPERATURES, THRESHOLDS = (0.05, 0.07, 0.1, 0.14, 0.2), (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -45,7 +44,7 @@ def test_forecast_beside_truth(digits, said, capsys):
     config, train, labeler = digits
     rows, hidden = hide(train.observed, 0, PHOTOS)
     trial = labeler.trial(train, rows)
-    total = unknown_positives(config, hidden) if said else estimate_unknown(trial, hidden)
+    total = unknown_positives(config, train, hidden) if said else estimate_unknown(trial, hidden)
     lines, far = [], []
     for temperature in TEMPERATURES:
         weighed = weigh(trial.scores(temperature), hidden, total)
@@ -73,7 +72,7 @@ def test_calibrated_beside_chosen_by_hand(digits, photos, said, capsys):
     by_hand = truth(digits, config.labeler.temperature, config.labeler.threshold)
     for seed in SEEDS:
         rows, hidden = hide(train.observed, seed, photos)
-        found = calibrate(labeler.trial(train, rows), hidden, unknown_positives(config, hidden) if said else None)
+        found = calibrate(labeler.trial(train, rows), hidden, unknown_positives(config, train, hidden) if said else None)
         true = truth(digits, found.temperature, found.threshold)
         with capsys.disabled():
             print(

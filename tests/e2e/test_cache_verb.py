@@ -113,7 +113,7 @@ def test_clear_asks_what_and_removes_no_more(run):
 
 @pytest.mark.parametrize("override", ["labeler=none", "labeler.encoder.cache=false"])
 def test_build_without_anything_to_cache_is_a_usage_error(capsys, override):
-    assert build(override) == 2
+    assert main(["cache", "build", "--exp", "digits_gpr", "--set", *FEW[:3], override]) == 2
     assert "caches nothing" in capsys.readouterr().err
 
 
@@ -189,7 +189,7 @@ def uncounting(tmp_path):
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.labelers import Labeler
-from aevlp.vision_language.encoder import EncoderConfig
+from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig as EncoderConfig
 
 class UncountingConfig(ComponentConfig):
     encoder: EncoderConfig = EncoderConfig(source="bundled")
@@ -218,3 +218,15 @@ def test_a_labeler_that_takes_no_part_refuses_a_shard_in_a_line(uncounting, tmp_
         "error: --shard 0/2: labeler Uncounting takes no part of the images, as its encode and count_missing have no argument "
         "rows; leave --shard out\n"
     )
+
+
+def test_decoded_pictures_are_listed_and_removed_with_all_and_by_age(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path))
+    file = tmp_path / "images/abc.u8"
+    file.parent.mkdir()
+    file.write_bytes(bytes(2**20))
+    assert "decoded pictures: 1 file, 1.0 MB" in run("list")[1]
+    assert "0 stores removed" in run("clear", "--older-than", "1")[1]
+    assert file.exists()
+    assert run("clear", "--all")[1] == "0 stores and 1 file of decoded pictures removed, 1.0 MB\n"
+    assert not file.exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aevlp.cli import build_parser, main
+from aevlp.command import _call
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {
@@ -46,7 +47,7 @@ FLAGS = {
     "sync": {"--help", "--plugin", "runs", "--dry-run"},
     "watch": {"--help", "--plugin", "run_name"},
     "review": {"--help", "--plugin", "source", "--output", "--count", "--order", "--complete", "--becomes", "--simulate"}
-    | {"--exp", "--set", "--seed", "--tracking"},
+    | {"--exp", "--set", "--seed"},
     "dashboard": {"--help", "--plugin", "--entity", "--project", "--dry-run"},
     "suite": {
         "--help",
@@ -82,6 +83,8 @@ EARLY = {
     "predict photo.png photo.png -o x": "error: photo.png: is a file; predict takes a run",
     "eval absent": NO_RUN,
     "eval run --exp digits_gpr": "error: --exp goes with a published checkpoint file",
+    "eval run -o photo.png": "error: -o photo.png: photo.png is no folder; name another one",
+    "eval run -o photo.png/deep": "error: -o photo.png/deep: photo.png is no folder; name another one",
     "eval run --set loss=an": "error: --set loss=an: of a trained model only dataset.* and ",
     "export absent -o x": NO_RUN,
     "import absent": "error: absent: no such file or folder",
@@ -241,6 +244,33 @@ def test_a_wrong_command_says_what_is_wrong_on_stderr(refused, words, message):
     assert message in refused(*words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--exp digits_gpr --set", "show --exp digits_gpr --set", "label --exp digits_gpr -o x.csv --set", "review latest --set",
+        "eval latest --set", "bench --set", "suite table1 --dataset digits --set", "sweep run digits_gpr --set",
+    ],
+)  # fmt: skip
+def test_a_value_that_a_later_word_takes_back_is_told(refused, words):
+    for earlier, later in (
+        ("trainer.epochs=3", "trainer=probe"), ("loss.beta[1]=8", "loss=an"), ("loss.rho=.5", "loss.name=an"),
+        ("labeler.encoder.source=x", "labeler.encoder.name=open_clip"), ("loss.beta[1]=8", "loss.beta=[1, 2, 3, 4]"),
+    ):  # fmt: skip
+        told = f"error: --set {earlier} is undone by --set {later}; put it behind\n"
+        assert refused(*words.split(), "seed=1", earlier, "--set", later) == told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer=probe", "trainer.epochs=3"], ["trainer.epochs=3", "trainer.epochs=4"], ["loss=an", "loss=gpr", "loss.rho=.5"],
+        ["tracking.mode=off", "tracking.name=x"], ["trainer.epochs=3", "trainer=probe", "trainer.epochs=3"],
+    ],
+)  # fmt: skip
+def test_words_that_take_nothing_back_may_follow_each_other(words, capsys):
+    assert main(["show", "--exp", "digits_gpr", "--set", *words]) == 0
+
+
 def test_each_of_several_errors_has_its_line(refused):
     lines = refused("--exp", "digits_gpr", "--set", "loss.rho=2", "trainer.epochs=0").splitlines()
     assert [line.split(": ")[:3:2] for line in lines] == [["error", "loss.rho"], ["error", "trainer.epochs"]]
@@ -274,6 +304,7 @@ def test_a_flag_before_a_verb_that_does_not_take_it_is_refused(capsys):
     for words, flag in (
         ("--exp digits_gpr suite table1 --dataset digits", "--exp"), ("--seed 3 suite table1 --dataset digits", "--seed"),
         ("--dry-run list losses", "--dry-run"), ("--dry-run sweep show x", "--dry-run"), ("--resume latest report", "--resume"),
+        ("--name foo watch", "--name"), ("--tracking off review latest", "--tracking"),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
             main(words.split())
@@ -293,11 +324,58 @@ def test_a_flag_before_a_verb_that_does_not_take_it_is_refused(capsys):
             {"tracking": "offline", "overrides": ["a=1", "b=2"]},
         ),
         ("--exp one eval latest", {"exp": "one", "overrides": []}),
+        ("--name X sweep run S", {"name": "X", "study": "S", "run_name": None}),
+        ("--name X sweep run S --name Y", {"name": "Y"}),
+        ("watch", {"run_name": "latest"}),
+        ("--seed 3 review latest", {"seed": 3}),
     ],
 )
 def test_a_flag_before_a_verb_counts_as_one_behind_it(words, expected):
     arguments = vars(build_parser().parse_args(words.split()))
     assert {name: arguments[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("written", [repr, str])  # by versions of Python until, and from, 3.12.8
+def test_a_misspelt_word_is_told_what_there_is_whatever_argparse_says(written, monkeypatch, capsys):
+    def check(_, action, value):
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(written, action.choices))
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r} (choose from {known})")
+
+    monkeypatch.setattr(argparse.ArgumentParser, "_check_value", check)
+    for words, told in (
+        ("shw", "error: unknown 'shw'; did you mean 'show'"),
+        ("list lossess", "error: unknown 'lossess'; did you mean 'losses'?"),
+        ("zzz", "error: unknown 'zzz'; known: bench, cache, "),
+        ("--tracking loud", "error: argument --tracking: unknown 'loud'; known: off, offline, online\n"),
+        ("review latest --order x", "error: argument --order: unknown 'x'; known: confident, random, value\n"),
+        ("loss.rho=1", "error: 'loss.rho=1' is no value on its own; write --set loss.rho=1\n"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit, match="2"):
+            main(words.split())
+        assert told in capsys.readouterr().err
+
+
+def test_review_says_what_its_seed_draws(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["review", "--help"])
+    assert "--set seed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "-inf", "a week"])
+def test_stores_older_than_no_time_at_all_are_not_removed(days, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "clear", f"--older-than={days}"])
+    assert f"error: argument --older-than: must be a number from 0, is {days!r}\n" in capsys.readouterr().err
+
+
+def test_advice_is_a_command_that_can_be_typed_where_one_is(tmp_path):
+    for program, folder in (("run.py", ROOT), (str(ROOT / "run.py"), tmp_path)):
+        done = subprocess.run([sys.executable, program, "--exp", "nope"], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.stderr == f"error: unknown experiment 'nope' (see `python {program} list experiments`)\n"
+    assert _call(tmp_path / "a b/run.py", tmp_path / "a b") == f"python '{tmp_path}/a b/run.py'"
+    assert _call(tmp_path / "own/run.py", tmp_path) == "python run.py"
+    assert _call(tmp_path / "own/run.py", None) == "aevlp"
 
 
 def test_an_output_that_is_full_or_closed_is_told_in_a_line():

@@ -10,6 +10,7 @@ from aevlp import load_experiment
 from aevlp.cli import main
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.training import dry_run as module
+from aevlp.training.estimate import costs_alike
 from aevlp.training.task import Task
 
 
@@ -124,3 +125,23 @@ def test_labels_that_stand_far_down_are_found(small, monkeypatch):
         split.observed[:-2] = 0
     monkeypatch.setattr(module, "build_dataset", lambda _: replace(whole, train=hidden[0], val=hidden[1]))
     assert main(["--exp", "digits_gpr", "--dry-run", "--set", *small, "trainer.batch_size=4", "trainer.eval_batch_size=4"]) == 0
+
+
+def test_the_epoch_that_costs_most_is_rehearsed_and_cheaper_ones_and_passes_are_counted_apart(small, monkeypatch):
+    epochs, step = [], Task.step
+
+    def counted(self, batch, *, epoch, **more):
+        epochs.append(epoch)
+        return step(self, batch, epoch=epoch, **more)
+
+    monkeypatch.setattr(Task, "step", counted)
+    words = [*small, "trainer.epochs=5", "trainer.linear_epochs=2"]
+    found = module.rehearse(load_experiment("digits_an", words))
+    assert epochs == [3, 3, 1]
+    config = load_experiment("digits_em_apl", [*words, "loss.warmup=3"])
+    looks = module.rehearse(config)
+    assert (found.look_backs, looks.look_backs) == (0, 3)
+    fixed = replace(looks, step_seconds=3.0, linear_step_seconds=1.0, evaluate_seconds=0.5, num_train=32, num_val=10)
+    assert fixed.training_seconds(config.trainer) == 2 * (2 * 1 + 3 * 3) + 0.5 * (5 * 10 + 3 * 32)
+    assert not costs_alike(config, load_experiment("digits_an", words))
+    assert not costs_alike(load_experiment("digits_an", words), load_experiment("digits_an", words[:-1]))

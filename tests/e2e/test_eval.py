@@ -167,6 +167,18 @@ def test_output_that_cannot_be_a_folder_is_refused(trained_run, tmp_path):
         write_evaluation(found, tmp_path / "file" / "below")
 
 
+def test_an_output_that_is_a_file_is_told_before_the_work(trained_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aevlp.inference.evaluate.evaluate", None)
+    (tmp_path / "file").touch()
+    assert main(["eval", str(trained_run), "-o", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"error: -o {tmp_path}/file: {tmp_path}/file is no folder; name another one\n"
+
+
+def test_words_given_once_are_read_whole(trained_run):
+    trained = open_trained(str(trained_run), (word for word in ["dataset.num_test=7", "trainer.threads=1"]))
+    assert (trained.config.dataset.num_test, trained.config.trainer.threads) == (7, 1)
+
+
 def broken(run):
     """Take away what makes the checkpoints whole."""
     for manifest in (run / "checkpoints").glob("*/manifest.json"):

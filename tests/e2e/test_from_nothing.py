@@ -35,7 +35,7 @@ def steps(tmp_path, monkeypatch, capsys):
         server.offer(monkeypatch, "voc", ("VOC.tar", packed(release, "VOC.tar", tmp_path), ("VOCdevkit/VOC2012",)))
         root = tmp_path / "data/voc"
         suite = ["suite", "table1", "--dataset", "voc", "--seeds", "1", "--rows", *rows, "--tracking", "off"]
-        suite += ["--set", f"dataset.root={root}", *COMMON, *sets]
+        suite += ["--set", f"dataset.root={root}", *sets, *COMMON]
         printed = []
         for words in (
             ["prepare", "voc", "--root", str(root), "--download"], [*suite, "--dry-run", "--card", "H100"], suite,

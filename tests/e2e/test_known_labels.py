@@ -100,7 +100,7 @@ def test_figures_beside_those_of_the_best_epoch_are_of_it_too(tmp_path, encoder,
 
     monkeypatch.setattr(Task, "step", spoiled_at_the_end)
     root = photos(tmp_path / "photos")
-    words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
+    words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2", "selection.epoch=best"]
     assert main(["--exp", "folder_gpr", "--set", *words]) == 0
     output, run = capsys.readouterr().out, only_run()
     summary = json.loads((run / "summary.json").read_text())
@@ -141,14 +141,16 @@ def test_the_terminal_says_once_what_the_figures_are(tmp_path, encoder, capsys):
     words = [*WORDS, f"dataset.root={root}", f"labeler.encoder.source={encoder}", "labeler.threshold=0.2"]
     assert main(["--exp", "folder_gpr", "--set", *words]) == 0
     output = capsys.readouterr().out
+    assert "selection.epoch=auto: all epochs are trained, and the last is taken" in output
     assert (
-        output.count("not all labels of the validation images are known: the epoch is chosen by val mAP (known labels), a") == 1
+        output.count("not all labels of the validation images are known: epochs are measured by val mAP (known labels), a") == 1
     )
     header = next(line for line in output.splitlines() if line.strip().startswith("epoch"))
     assert re.split(r"  +", header.strip()) == ["epoch", "loss val mAP (known labels)", "pseudo-labels", "images/s", "time"]
     assert len(header) <= 80
     assert re.search(r"\n  test mAP \(known labels\) +\d+\.\d\d  a lower bound", output)
-    assert re.search(r"\n  best val mAP \(known labels\) +\d+\.\d\d  at epoch \d, a lower bound", output)
+    assert re.search(r"\n  val mAP \(known labels\) +\d+\.\d\d  at epoch 2, a lower bound", output)
+    assert "best" not in output.partition("finished")[0].partition("epoch  ")[2]  # none is marked
     assert re.search(r"\n  agreement +\d", output)
 
 

@@ -137,5 +137,10 @@ def test_the_schema_accepts_what_experiments_may_be_and_refuses_unknown_keys(out
     texts = ["base: digits_gpr\nloss: {rho: .5}", "loss: an\ntrainer: digits\ntracking: {mode: off}"]
     for text in [*texts, *(path.read_text() for path in EXPERIMENTS.values())]:
         assert list(validator.iter_errors(read_yaml(text, "x.yaml")[0])) == []
+    for backbone in ("resnet50", "timm:resnet18", "null", "{name: resnet, depth: 101}", "{name: timm, backbone: resnet18}"):
+        assert list(validator.iter_errors(read_yaml(f"model: {{name: probe, backbone: {backbone}}}", "x.yaml")[0])) == []
+    for backbone in ("3", "{name: mime}", "{name: small_cnn, depth: 50}", "{boos: 1}"):
+        for model in ("probe", "mime", "smile"):
+            assert list(validator.iter_errors(read_yaml(f"model: {{name: {model}, backbone: {backbone}}}", "x.yaml")[0]))
     for text in ("los: an", "loss: {rh: 1}", "loss: {name: an, rho: 1}", "trainer: {epochs: 0}", "seed: a"):
         assert list(validator.iter_errors(read_yaml(text, "x.yaml")[0]))

@@ -100,7 +100,9 @@ def test_a_loss_with_parameters_memory_and_hook_is_the_same_on_two_ranks(monkeyp
     assert found["task"]["loss"]["hook_calls"] == 2
 
 
-@pytest.mark.parametrize("words", [("loss=role", "trainer.optimizer=sgd"), ("loss=em_apl", "loss.warmup=1")])
+@pytest.mark.parametrize(
+    "words", [("loss=role", "trainer.optimizer=sgd"), ("loss=em_apl", "loss.warmup=1"), ("loss=ll_cp", "trainer.optimizer=sgd")]
+)
 def test_a_published_loss_with_a_memory_is_the_same_on_two_ranks(monkeypatch, tmp_path, words):
     expected = one_process(monkeypatch, tmp_path / "alone", *words)
     many_ranks.on_ranks(2, tmp_path, lambda: train(*words), joined=False)
@@ -109,6 +111,16 @@ def test_a_published_loss_with_a_memory_is_the_same_on_two_ranks(monkeypatch, tm
     for name, value in expected["task"]["loss"].items():
         assert value.any()
         torch.testing.assert_close(found["task"]["loss"][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_that_the_loss_leaves_alone_stop_no_rank(tmp_path):
+    words = [*runs.FAST, "loss=an", "dataset.num_train=32", "trainer.epochs=1", "trainer.threads=1"]
+
+    def of_smile() -> float:
+        return aevlp.train(aevlp.load_experiment("digits_smile", words)).test_map
+
+    first, second = many_ranks.on_ranks(2, tmp_path, of_smile, joined=False)
+    assert first == second > 0
 
 
 def test_a_head_on_features_is_the_same_on_two_ranks(monkeypatch, tmp_path):

@@ -10,11 +10,12 @@ import hand_made
 import numpy as np
 import pytest
 from scipy import stats
+from workspaces import metrics, panels
 
 import aevlp
 from aevlp.cli import main
 from aevlp.config.describe import flatten
-from aevlp.reporting.dashboard import BY_EXPERIMENT, metrics, panels
+from aevlp.reporting.dashboard import BY_EXPERIMENT
 from aevlp.runs.collect import read_run
 from aevlp.tracking import read_metrics
 

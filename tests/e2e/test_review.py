@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import browser
@@ -205,6 +207,34 @@ def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_pat
     assert "other.csv:1: is no CSV file that `predict` wrote" in capsys.readouterr().err
     assert main(["review", "gone.csv"]) == 1
     assert capsys.readouterr().err == "error: gone.csv: no such file\n"
+
+
+def test_answers_are_taken_in_by_the_run_once_more_with_its_own_settings(trained_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = aevlp.load_experiment(trained_run / "config.yaml").to_dict()
+
+    def take_in(*words):
+        assert main(["review", str(trained_run), "--count", "5", *words]) == 0
+        out, err = capsys.readouterr()
+        return shlex.split(out.splitlines()[-1].removeprefix("and ")), err
+
+    (*_, flag, experiment, set_, word), err = take_in()
+    assert (flag, set_, word, err) == ("--exp", "--set", "dataset.answers=answers.csv", "")
+    before["dataset"]["answers"] = str(tmp_path / "answers.csv")
+    assert aevlp.load_experiment(experiment, [word]).to_dict() == before
+    assert main(["review", str(trained_run), "--count", "5", "--simulate", "-o", "first.csv"]) == 0
+    known = ["--set", "dataset.answers=first.csv"]
+    assert main(["review", str(trained_run), "--count", "5", "--simulate", *known]) == 0
+    first = Path("first.csv").read_text().splitlines()
+    capsys.readouterr()
+    words, err = take_in(*known)
+    told = f"{tmp_path}/first.csv has earlier answers: the page saves only new ones, whose lines go to its end"
+    assert err.splitlines()[-1] == told
+    assert words[-3:] == [str(trained_run / "config.yaml"), *known]
+    subprocess.run(["sh", "-c", " ".join(words[: words.index("&&")])], check=True)
+    assert Path("first.csv").read_text().splitlines() == first + Path("answers.csv").read_text().splitlines()[1:]
+    assert len(set(Path("first.csv").read_text().splitlines())) == 11
+    build_dataset(aevlp.load_experiment(words[-3], words[-1:]).dataset)
 
 
 def test_answers_are_taken_in_whatever_else_lies_in_the_folder(tmp_path, capsys):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import suite_runs as suites
@@ -21,6 +22,8 @@ from aevlp.cli import main
 from aevlp.config.errors import TrainingError
 from aevlp.folders import runs_root
 from aevlp.runs import child
+from aevlp.runs.lock import RunLock
+from aevlp.suites import runner, tune
 from aevlp.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -101,8 +104,6 @@ def test_a_failed_row_stops_no_other_and_is_tried_again(suite, monkeypatch, caps
 @pytest.fixture
 def studies(monkeypatch):
     """Studies run in this process; names put into it fail."""
-    from aevlp.suites import tune
-
     run, failing = tune.run_study, []
 
     def run_in_process(file, *, name, **more):
@@ -143,6 +144,48 @@ def test_a_row_that_cannot_be_tuned_stops_no_other(suite, studies, monkeypatch, 
     assert "AN: not tuned: no trial came to its end" in output.out
     assert "1 failed: AN (tuning); the same command tries again" in output.err
     assert "tuned" in output.out
+
+
+def test_a_row_whose_study_another_process_has_the_rest_of_is_not_tuned_yet(suite, studies, monkeypatch, capsys):
+    suites.InThisProcess(monkeypatch)
+    run = tune.run_study
+    words = ("--rows", "AN", "--tune", "2")
+    assert suites.run(suite, *words[:2], seeds=1) == 0
+    capsys.readouterr()
+    assert suites.run(suite, *words, "--table", seeds=1) == 1
+    output = capsys.readouterr()
+    assert "AN: not tuned: its study has not been begun yet" in output.out
+    assert "1 failed: AN (tuning); the same command without --table tries again" in output.err
+    monkeypatch.setattr(tune, "run_study", lambda file, *, trials, **more: run(file, trials=1, **more))
+    for more in ((), ("--table",)):
+        assert suites.run(suite, *words, *more, seeds=1) == 1
+        assert "AN: not tuned: its study is not at its end" in capsys.readouterr().out
+    monkeypatch.setattr(tune, "run_study", run)
+    assert suites.run(suite, *words, seeds=1) == 0
+
+
+def test_a_run_that_another_suite_began_at_the_same_moment_is_waited_for(suite, monkeypatch, capsys):
+    """The other's process was the first to take the lock: the one that was begun here ends with an error."""
+    processes = suites.InThisProcess(monkeypatch, fails=["digits_an"])
+    start, locks = processes.start, []
+
+    def come_second(path, environment):
+        locks.append(RunLock(path))
+        assert locks[0].take()
+        return start(path, environment)
+
+    def finish_the_other(seconds):
+        if locks and seconds == runner.WAIT_SECONDS:
+            (path,) = runs_root().glob("digits_an-*")
+            locks.pop().release("finished")
+            processes.fails = ()
+            start(path, {})
+
+    monkeypatch.setattr(child, "start", come_second)
+    monkeypatch.setattr(runner, "time", SimpleNamespace(sleep=finish_the_other, monotonic=time.monotonic))
+    assert suites.run(suite, "--rows", "AN", seeds=1) == 0
+    assert len(folders()) == 1
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_runs_that_fail_alike_are_not_all_begun(suite, monkeypatch, capsys):

@@ -42,10 +42,10 @@ def fragment(run_dir, stamp, kind="offline-run"):
 
 def test_fragments_of_a_resumed_run_go_up_together_oldest_first(run_dir):
     late, early = fragment(run_dir, "20260102_000000"), fragment(run_dir, "20260101_000000")
-    command = wandb_commands.sync_command(run_dir)
+    (command,) = wandb_commands.sync_commands(run_dir)
     assert command == [sys.executable, "-m", "wandb", "sync", "--id", "digits-1", str(early), str(late)]
     online = fragment(run_dir, "20260101_120000", "run")
-    assert wandb_commands.sync_command(run_dir)[4:] == [
+    assert wandb_commands.sync_commands(run_dir)[0][4:] == [
         "--include-online",
         "--id",
         "digits-1",
@@ -113,3 +113,23 @@ def test_a_study_goes_up_with_its_trials_each_under_its_own_id(run_dir, monkeypa
         shutil.rmtree(folder)
     assert main(["sync", "tiny"]) == 2
     assert "holds nothing of W&B" in capsys.readouterr().err
+
+
+def test_the_tables_of_a_suite_go_up_from_its_folder_each_under_its_own_id(run_dir, monkeypatch, capsys):
+    suite = run_dir.parent / "suites" / "table1-digits"
+    parts = [
+        suite / "wandb" / f"offline-run-2026010{day}_000000-table1-digits-{name}" for day, name in ((1, "a"), (2, "b"), (3, "a"))
+    ]
+    for part in parts:
+        part.mkdir(parents=True)
+    calls, codes = [], iter([1, 0])
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+
+    def call(command, **_):
+        calls.append(command[command.index("--id") + 1 :])
+        return subprocess.CompletedProcess(command, next(codes))
+
+    monkeypatch.setattr(subprocess, "run", call)
+    assert main(["sync", str(suite)]) == 1  # the first does not, and the second goes up all the same
+    assert calls == [["table1-digits-a", str(parts[0]), str(parts[2])], ["table1-digits-b", str(parts[1])]]
+    assert "W&B could not upload everything" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from aevlp.bench.baseline import masked_gpr_loss, pillow_views
 from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
+from aevlp.config.errors import AevlpError
 from aevlp.data.formats.arrays import read_names
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.data.protocol import split_train_val
@@ -191,6 +192,35 @@ def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
     assert main(["bench", "--images", "4", "--batch-size", "8"]) == 2
     assert main(["bench", "-o", str(tmp_path / "absent/bench.json")]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--set", "loss.roh=1"], "--set loss.roh=1: loss.roh: unknown key; did you mean 'rho'?"),
+        (["--set", "loss=an"], "bench: the baseline is of loss gpr, not an; leave --set loss=an out"),
+        (["--set", "labeler=vlpl"], "bench: the baseline is of labeler damp, not vlpl; leave --set labeler=vlpl out"),
+        (["--set", "dataset=digits"], "bench: the baseline is of dataset arrays, not digits; leave --set dataset=digits out"),
+    ],
+)
+def test_what_the_baseline_cannot_do_is_told_before_anything_is_written(words, told, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "write_photos", None)
+    assert main(["bench", "--device", "cpu", *words]) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_a_plugin_is_not_measured(tmp_path, capsys):
+    (tmp_path / "mine.py").touch()
+    assert main(["bench", "--plugin", str(tmp_path / "mine.py")]) == 2
+    assert "leave --plugin out" in capsys.readouterr().err
+
+
+def test_a_side_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with pytest.raises(AevlpError) as raised:
+        compare._measure("no_side", tmp_path, 2, [], "cpu")
+    assert "KeyError: 'no_side'" in str(raised.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

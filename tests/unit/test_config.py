@@ -126,6 +126,27 @@ def test_the_package_wins_over_the_working_folder(experiment):
     assert files("experiments")["digits_an"] == ROOT / "experiments/digits/an.yaml"
 
 
+def test_an_experiment_that_the_package_hides_is_not_ignored_but_told(experiment, tmp_path):
+    experiment(BASE, name="digits_an")
+    told = "experiments/digits_an.yaml here is hidden by the shipped one; rename it, or give its path"
+    assert error("digits_an") == told
+    experiment("base: digits_an\n")
+    assert error("mine") == f"experiments/mine.yaml:1: {told}"
+    assert load_experiment("experiments/digits_an.yaml").loss.name == "gpr"
+    (tmp_path / "experiments/digits_an.yaml").write_bytes((ROOT / "experiments/digits/an.yaml").read_bytes())
+    assert load_experiment("digits_an").loss.name == "an"  # says the same
+
+
+def test_a_fragment_that_the_package_hides_is_told_where_it_is_asked_for(experiment):
+    experiment("name: an\n", name="an", folder="configs/loss")
+    assert load_experiment("digits_gpr").loss.name == "gpr"
+    told = "configs/loss/an.yaml here is hidden by the shipped one; rename it"
+    with pytest.raises(ConfigError, match=f"--set loss=an: {told}$"):
+        load_experiment("digits_gpr", ["loss=an"])
+    experiment("base: digits_gpr\nloss: an\n")
+    assert error("mine") == f"experiments/mine.yaml:2: {told}"
+
+
 def test_a_base_that_loops_is_refused(experiment):
     experiment("base: other\n")
     experiment("base: mine\n", name="other")

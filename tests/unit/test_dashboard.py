@@ -3,11 +3,12 @@
 import sys
 
 import pytest
+from workspaces import panels
 
 from aevlp.cli import main
 from aevlp.config.finding import files
 from aevlp.config.loading import read_mapping
-from aevlp.reporting.dashboard import build, panels, specification
+from aevlp.reporting.dashboard import build, specification
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

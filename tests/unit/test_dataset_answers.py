@@ -76,3 +76,8 @@ def test_answers_that_do_not_fit_are_refused_with_file_and_line(line, message, t
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(DataError, match=r"a\.csv: no such file"):
         built(f"dataset.answers={tmp_path / 'a.csv'}")
+
+
+def test_answers_that_make_a_split_are_refused_as_they_would_be_trained_on(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv:2: image 1 is to become one of split test; only `import` does that"):
+        answered(tmp_path / "a.csv", "image 1,one,yes,test,x")

@@ -1,5 +1,6 @@
 """Photos of one's own: what labels.csv may say, what it may not, and what a run knows from it."""
 
+import collections
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -15,6 +16,7 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.schema import Known
+from aevlp.data import advice
 from aevlp.data.duplicates import DISTANCE, alike
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.data.prepare import prepare
@@ -382,3 +384,28 @@ def test_prepare_says_how_a_class_gets_validated(folder, capsys):
     output = capsys.readouterr().out
     assert "no validation photo of " in output
     assert "is not measured there; give some val in the column split, or label more\n" in output
+
+
+@pytest.mark.parametrize("cell", ["cat, dog", "cat;dog", "['cat', 'dog']"])
+def test_labels_that_are_separated_otherwise_are_refused(tmp_path, cell):
+    (tmp_path / "labels.csv").write_text(f'image,label\na.jpg,cat\nb.jpg,"{cell}"\n')
+    with pytest.raises(DataError, match=r"labels\.csv:3: .* are several labels; separate them by \|: cat\|dog"):
+        read_table(tmp_path / "labels.csv")
+
+
+def test_a_photo_that_a_table_writes_in_two_ways_is_one(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label,split\na.jpg,cat,train\n./a.jpg,dog,val\n")
+    with pytest.raises(DataError, match=r"a\.jpg is in split val, and in split train by line 2"):
+        read_table(tmp_path / "labels.csv")
+
+
+@given(st.lists(st.text("abc", min_size=4, max_size=6), min_size=2, max_size=30))
+def test_misspellings_are_all_pairs_one_slip_apart(words):
+    counts = collections.Counter({word: 9 if i % 2 else 1 for i, word in enumerate(words)})
+    pairs = [
+        f"{rare!r} (1) of {often!r} (9)" for rare in sorted(counts) for often in sorted(counts)
+        if (counts[rare], counts[often]) == (1, 9) and advice._is_one_slip(rare, often)
+    ]  # fmt: skip
+    told = " ".join(advice._misspelt(counts))
+    assert all(pair in told for pair in pairs[: advice.SHOWN])
+    assert bool(told) == bool(pairs)

@@ -1,16 +1,18 @@
 """What pseudo-labels are worth, estimated by hidden known labels: against loops, and against the truth where it is made."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aevlp.data.dataset import Split
 from aevlp.labelers._forecast import Forecast
-from aevlp.labelers._hiding import hide
 from aevlp.metrics import pseudo_label_quality
-from aevlp.metrics.hidden_labels import Hidden, Worth, weigh, worth
+from aevlp.metrics.hidden_labels import Hidden, Worth, hide, weigh, worth
+from aevlp.training.labels_worth import unknown_positives
 
 
 def quantile(values, share):
@@ -194,3 +196,19 @@ def test_where_no_label_is_given_calibration_is_advised_only_if_it_has_not_chose
     (line,) = Forecast(Worth(0.0, 0.0, 0, 0.0, 0.0), 60, 1.0, estimated=True).lines(calibrated)
     assert line.startswith("pseudo-labels: none in 60 photos; ")
     assert ("labeler.calibrate=1000 chooses one" in line) != calibrated
+
+
+@pytest.mark.parametrize("empty", [0.0, 0.25])
+def test_a_mean_over_all_photos_counts_those_without_any_positive(empty):
+    """As of NUS-WIDE, 22 % of whose photos have none; each of the others has two."""
+    count = 400
+    observed = np.zeros((count, 10), dtype=np.int8)
+    observed[: round(count * (1 - empty)), 0] = 1
+    _, hidden = hide(observed, 0, 100)
+    config = SimpleNamespace(
+        loss=SimpleNamespace(expected_positives=2 * (1 - empty)), dataset=SimpleNamespace(known="single", name="nuswide")
+    )
+    assert unknown_positives(config, Split(None, observed, None), hidden) == pytest.approx(100)
+    config.dataset.name = "folder"  # where nothing known of a photo may as well mean that nobody was asked
+    mine = unknown_positives(config, Split(None, observed, None), hidden)
+    assert mine == pytest.approx(100 * (2 * (1 - empty) - 1))

@@ -11,8 +11,8 @@ from aevlp.data.dataset import Split
 from aevlp.data.image_cache import CachedImages
 from aevlp.data.images import ArrayImages, ImageFiles, resize
 from aevlp.data.loaders import TrainBatch, TrainLoader, eval_loader
-from aevlp.data.random import IMAGE_FLIP, VIEW_FLIP, flips
 from aevlp.data.rows import take_rows
+from aevlp.random import IMAGE_FLIP, VIEW_FLIP, flips
 
 COUNT, SIZE = 23, 12
 

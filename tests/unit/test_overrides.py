@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
 from aevlp.config.loading import resolve
+from aevlp.data.prepare import _settings
 
 
 def changed(*overrides: str, name: str = "digits_gpr") -> dict:
@@ -50,6 +54,30 @@ def test_one_entry_of_a_list_is_edited():
 
 def test_one_entry_of_a_list_that_no_file_sets_is_edited():
     assert changed("labeler.prompts[0]=a scan of a {}.")["labeler"]["prompts"] == ["a scan of a {}."]
+
+
+def test_one_entry_of_a_list_is_edited_in_a_section_that_is_no_component():
+    assert load_experiment("digits_gpr", ["trainer.stop_signals[1]=HUP"]).trainer.stop_signals == ("HUP", "HUP", "USR2")
+    assert error("tracking.tags[0]=a") == "--set tracking.tags[0]=a: [0] does not exist; the value is a list of 0"
+
+
+@pytest.mark.parametrize("name", ["set #2", "# 2", "2024 #2", "a  b", "it's"])
+def test_a_word_is_a_name_as_it_stands_since_a_shell_has_its_own_comments(name):
+    assert changed(f"tracking.notes= {name} ")["tracking"]["notes"] == name
+
+
+@pytest.mark.parametrize("name", ["2024", "a: b", "set #2", "it's", "null", "[a", "*a", "café 🐦", "plain", '"a"', "a/b c"])
+def test_a_printed_command_means_the_folder_that_was_prepared(name, monkeypatch):
+    monkeypatch.delenv("AEVLP_DATA", raising=False)
+    _, *words = shlex.split(_settings("folder", Path(name), Path(f"{name} out")))
+    dataset = load_experiment("coco_an", words).dataset
+    assert (dataset.root, dataset.arrays) == (str(Path(name).absolute()), str(Path(f"{name} out").absolute()))
+
+
+def test_what_is_no_word_is_read_as_in_a_file():
+    values = changed("tracking.tags=[a, b] # both", "tracking.notes=null", "tracking.group='set # 2' # quoted", "seed= 3 ")
+    assert (values["tracking"]["tags"], values["tracking"]["notes"], values["tracking"]["group"]) == (["a", "b"], None, "set # 2")
+    assert values["seed"] == 3
 
 
 def test_a_list_is_replaced_whole():

@@ -110,3 +110,10 @@ def test_without_its_package_it_is_named(root, monkeypatch, capsys):
     assert main(["import", str(root), "--table", "labels.parquet", "--from", "imagefolder", "--replace"]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert errors == ["error: .parquet needs pyarrow: pip install 'aevlp[parquet]', or use a .csv file"] * 2
+
+
+def test_spaces_around_the_name_of_a_column_are_none_of_it(root):
+    columns = {"image": ["0.png", "1.png"], "label": ["cat", "dog"], " split": ["train", "val"], "Absent ": ["dog", ""]}
+    parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
+    rows = read_table(root / "labels.parquet").rows
+    assert [(row.known, row.absent, row.split) for row in rows] == [(("cat",), ("dog",), "train"), (("dog",), (), "val")]

@@ -274,3 +274,13 @@ def test_names_that_lead_out_of_the_image_folder_are_refused(tmp_path, capsys):
         np.save(root / "own_images.npy", names)
         (root / "own_images.npy").rename(root / "formatted_train_images.npy")
         assert "row 2 holds" in refused(capsys, "prepare", "nuswide", "--root", root)
+
+
+def test_arrays_of_other_photos_are_not_overwritten(tmp_path, capsys):
+    out = tmp_path / "out"
+    prepare("voc", make_voc(tmp_path / "voc"), out, check=False)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    root = MAKE["folder"](tmp_path / "mine")
+    said = refused(capsys, "prepare", "folder", "--root", root, "--out", out)
+    assert f"{out / 'formatted_train_images.npy'}: is there already, of other photos; move it away" in said
+    assert {file: file.read_bytes() for file in out.iterdir()} == before

@@ -12,12 +12,12 @@ from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
 from aevlp.data.loaders import TrainLoader, eval_loader
-from aevlp.data.random import IMAGE_FLIP, flips
 from aevlp.data.rows import take_rows
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
 from aevlp.models._features import FeatureStore
+from aevlp.random import IMAGE_FLIP, flips
 from aevlp.training.model_inputs import count_features
 from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped

@@ -12,13 +12,12 @@ import torch
 from loss_params import PARAMS
 
 from aevlp import ranks
-from aevlp.batch_mean import weight_of_share
 from aevlp.cli import main
-from aevlp.data.random import epoch_order
 from aevlp.losses import build
-from aevlp.losses._terms import batch_mean
+from aevlp.random import epoch_order
 from aevlp.training.run import registry
 from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.whole_batch import batch_mean, share_of_batch
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="forked ranks cannot use a GPU")
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
@@ -83,9 +82,9 @@ def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path
     pseudo = torch.randint(-1, 2, (7, 5), dtype=torch.int8)
     loss = build("gpr", num_classes=5, num_samples=7, regularizer=3.0, expected_positives=1.5)
 
-    def loss_and_gradient(rows: slice, weight: float) -> dict[str, torch.Tensor]:
-        own = logits.clone().requires_grad_()
-        with weight_of_share(weight):
+    def loss_and_gradient(rows: slice) -> dict[str, torch.Tensor]:
+        own, weight = logits.clone().requires_grad_(), (rows.stop - rows.start) / 7
+        with share_of_batch(rows.stop - rows.start, 7):
             value = loss(own[rows], observed[rows], pseudo[rows], epoch=2, num_epochs=8)
         (value * weight * ranks.count()).backward()
         return {
@@ -94,44 +93,44 @@ def test_loss_and_gradient_are_those_of_one_process_whatever_the_shares(tmp_path
             "table": ranks.assemble(own.detach()[rows] > 0, rows, 7),
         }
 
-    def share() -> dict[str, torch.Tensor]:
-        rows = ranks.share(7)
-        return loss_and_gradient(rows, (rows.stop - rows.start) / 7)
-
-    expected = loss_and_gradient(slice(0, 7), 1.0)
-    for found in many_ranks.on_ranks(3, tmp_path, share):
+    expected = loss_and_gradient(slice(0, 7))
+    for found in many_ranks.on_ranks(3, tmp_path, lambda: loss_and_gradient(ranks.share(7))):
         torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-6, atol=0)
         torch.testing.assert_close(found["gradient"], expected["gradient"], rtol=1e-5, atol=1e-8)
         assert torch.equal(found["table"], logits > 0)
 
 
+SUMS = {f"{name} sum": {"reduction": "sum"} for name in ("asl", "hill", "splc")}
+
+
 @pytest.mark.processor
-def test_every_loss_is_that_of_one_process_whatever_is_known(tmp_path):
-    """But for LL-R, LL-Ct and LL-Cp, which look for suspects in the share of each rank."""
+@pytest.mark.parametrize("images", [7, 2])
+def test_every_loss_is_that_of_one_process_whatever_is_known(tmp_path, images):
+    """Of two images one of three ranks has none, and gets a stand-in."""
     numbers = torch.Generator().manual_seed(0)
     logits, pseudo = torch.randn(7, 5, generator=numbers), torch.randint(-1, 2, (7, 5), generator=numbers, dtype=torch.int8)
     observed = torch.randint(-1, 2, (7, 5), generator=numbers, dtype=torch.int8)
     observed[0], observed[3], observed[6] = 0, -1, 1
 
-    def values(rows: slice, weight: float) -> dict[str, torch.Tensor]:
-        found = {}
-        for name in registry.names("losses"):
+    def values(rows: slice) -> dict[str, torch.Tensor]:
+        found, size = {}, rows.stop - rows.start
+        read = rows if size else slice(0, 1)
+        for name in [*registry.names("losses"), *SUMS]:
             torch.manual_seed(0)
-            loss = build(name, num_classes=5, num_samples=7, **PARAMS.get(name, {}))
+            loss = build(name.split()[0], num_classes=5, num_samples=7, **PARAMS.get(name, SUMS.get(name, {})))
             own = logits.clone().requires_grad_()
-            with weight_of_share(weight):
-                value = loss(own[rows], observed[rows], pseudo[rows], epoch=2, num_epochs=8, index=torch.arange(7)[rows])
-            (value * weight * ranks.count()).backward()
-            found[f"{name} value"] = ranks.add_up(value.detach() * weight)
+            with share_of_batch(size, images):
+                value = loss(own[read], observed[read], pseudo[read], epoch=2, num_epochs=8, index=torch.arange(7)[read])
+            (value * size / images * ranks.count()).backward()
+            found[f"{name} value"] = ranks.add_up(value.detach() * size / images)
             found[f"{name} gradient"] = ranks.add_up(own.grad / ranks.count())
-        return {key: value for key, value in found.items() if not key.startswith("ll_")}
+            if name == "ll_cp":
+                found["ll_cp flipped"] = ranks.add_up(loss.flipped.float())
+        return found
 
-    def share() -> dict[str, torch.Tensor]:
-        rows = ranks.share(7)
-        return values(rows, (rows.stop - rows.start) / 7)
-
-    expected = values(slice(0, 7), 1.0)
-    for found in many_ranks.on_ranks(2, tmp_path, share):
+    expected = values(slice(0, images))
+    assert expected["ll_cp flipped"].any()
+    for found in many_ranks.on_ranks(3, tmp_path, lambda: values(ranks.share(images))):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")

@@ -11,7 +11,7 @@ from aevlp.reporting.details import (
     SCALE,
     THRESHOLDS,
     Images,
-    best_thresholds,
+    best_from_counts,
     pseudo_positives,
     samples,
     scored,
@@ -43,7 +43,7 @@ def test_a_threshold_counts_what_reaches_it(judged):
 
 def test_the_best_threshold_has_the_largest_f1_and_lies_nearest_to_a_half(judged):
     probabilities, targets = judged
-    best = best_thresholds(*threshold_counts(probabilities, targets), targets.sum(axis=0))
+    best = best_from_counts(*threshold_counts(probabilities, targets), targets.sum(axis=0))
     for j in range(4):
         scores = [f1_score(targets[:, j], probabilities[:, j] >= threshold, zero_division=0) for threshold in THRESHOLDS]
         tied = [k for k, score in enumerate(scores) if score == pytest.approx(max(scores), abs=1e-12)]
@@ -88,6 +88,13 @@ def test_without_full_labels_pseudo_positives_are_counted_and_not_judged(tmp_pat
     np.savez(tmp_path / "pseudo_labels.npz", pseudo=np.array([[1, -1, 0], [1, 0, 1], [1, 0, 0]], np.int8), epoch=3)
     found = pseudo_positives(run)
     assert (found["classes"], found["assigned"], found["correct"], found["actual"]) == (["a", "b", "c"], [[3, 0, 1]], None, None)
+
+
+@pytest.mark.parametrize("pseudo", [np.array([["a", "b"]]), np.ones(3, np.int8), np.array([[0.5, 1.0]])])
+def test_pseudo_labels_that_are_none_are_left_out_and_end_no_report(tmp_path, pseudo):
+    run = stored(tmp_path)
+    np.savez(tmp_path / "pseudo_labels.npz", pseudo=pseudo, epoch=3)
+    assert pseudo_positives(run) is None
 
 
 def stored(folder, **changes):

@@ -5,6 +5,8 @@ import json
 import hand_made
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from aevlp.cli import main
@@ -12,6 +14,7 @@ from aevlp.reporting.page import render
 from aevlp.reporting.report import report_data
 from aevlp.reporting.statistics import rank_correlation
 from aevlp.reporting.studies import CONFIRMED, study
+from aevlp.sweeps.ledger import SURPLUS
 
 CONFIG = "name: {name}\nseed: 0\nloss: {{name: gpr}}\ntrainer: {{epochs: 1}}\n"
 
@@ -145,6 +148,7 @@ def test_a_study_alone_makes_a_page_and_is_found_by_its_name(folder, tmp_path, m
         (b"", "trials.csv is empty"),
         (b"\xff\xfe\x00trial", "trials.csv cannot be read"),
         (b"a,b,c\n1,2,3\n", "other columns than expected"),
+        (b"trial,state,std,epoch,seconds,reason,retried_as,imported_from,runs\n0,complete,,8,1,,,,r0\n", "other columns"),
         (b"trial,state,best/val_mAP,std,epoch,seconds,reason,retried_as,imported_from,runs\n", None),
         (b"trial,state,best/val_mAP,std,epoch,seconds,reason,retried_as,imported_from,runs\n0,comp", "1 rows cannot be read"),
         (b"trial,state,best/val_mAP,std,epoch,seconds,reason,retried_as,imported_from,runs\n0,complete,nan,,,x,,,,\n", None),
@@ -160,6 +164,49 @@ def test_a_damaged_study_is_shown_with_what_is_wrong(folder, content, problem):
     assert found["best"] == []
     assert [problem in line for line in found["problems"]] == ([] if problem is None else [True])
     assert render(data)
+
+
+@pytest.mark.parametrize("words", ["1", "{a: b}", "word"])
+def test_changes_that_are_no_list_are_named_as_damaged(folder, words):
+    (folder / "study.yaml").write_text(f"base: digits_gpr\nset: {words}\n")
+    found = study(folder)
+    assert (found["changes"], found["problems"]) == ([], ["study.yaml: set is no list"])
+
+
+OF_BASE = {"trainer.max_drop": None, "trainer.patience": 2, "loss.beta": "[0, 2, -2, -2]"}
+CHOICES = {"trainer.max_drop": [None, 2.0], "trainer.patience": [1, 2], "loss.beta": ["[0, 2, -2, -2]", "[0, 10, -2, -8]"]}
+
+
+def chosen(value, **codes):
+    found = {path: codes.get(path.rpartition(".")[2], code) for path, code in OF_BASE.items()}
+    distributions = {path: CategoricalDistribution(CHOICES[path]) for path in found}
+    return create_trial(value=value, params=found, distributions=distributions)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_base_trial_is_found_by_what_choices_mean(tmp_path, older):
+    """null is a choice like another, and [0, 2] is [0.0, 2.0]; an older trials.csv tells nothing of null."""
+    others = [chosen(75.0, max_drop=2.0), chosen(76.0, patience=1), chosen(77.0, beta="[0, 10, -2, -8]")]
+    hand_made.study(tmp_path / "s", [*others, chosen(80.0)])
+    loss, trainer = "loss: {name: gpr, beta: [0.0, 2.0, -2.0, -2.0]}", "trainer: {max_drop: null, patience: 2}"
+    (tmp_path / "s" / "base.yaml").write_text(f"{loss}\n{trainer}\n")
+    file = tmp_path / "s" / "trials.csv"
+    assert file.read_text().count(",null,") == 3
+    if older:
+        file.write_text(file.read_text().replace(",null,", ",,"))
+    found = study(tmp_path / "s")
+    assert found["base_trial"]["number"] == 3
+    assert found["problems"] == []
+    (tmp_path / "s" / "base.yaml").write_text(f"{loss}\n{trainer.replace('null', '2.0')}\n")
+    if not older:
+        assert study(tmp_path / "s")["base_trial"]["number"] == 0
+
+
+def test_a_trial_that_was_one_too_many_is_not_told_of(folder):
+    surplus = create_trial(state=TrialState.FAIL, user_attrs={SURPLUS: True})
+    hand_made.study(folder.parent / "more", [*hand_made.searched(), surplus])
+    found = study(folder.parent / "more")
+    assert (found["failed"], found["counts"]) == ([], study(folder)["counts"])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import graphlib
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 from exports import class_folders, make_photos
 
-from aevlp.cli import main
 from aevlp.config import registry
-from aevlp.config.moved import MOVED
 from aevlp.config.settings import settings_class
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +65,12 @@ def test_nothing_knows_of_what_is_above():
     assert upwards == []
 
 
+@pytest.mark.parametrize("room_of_parts", ["losses", "metrics"])
+def test_parts_that_get_tensors_know_nothing_of_data(room_of_parts):
+    known = {(module, other) for module, others in GRAPH.items() for other in others if room(module) == room_of_parts}
+    assert [(module, other) for module, other in known if room(other) == "data"] == []
+
+
 def test_the_walk_sees_imports_inside_functions_and_of_modules():
     assert "aevlp.training.run" in GRAPH["aevlp.verbs.train"]
     assert "aevlp.config.registry" in GRAPH["aevlp.config.loading"]
@@ -108,20 +111,11 @@ for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--exp", "folde
     assert (tmp_path / "page.html").is_file()
 
 
-def test_every_module_that_moved_has_gone_and_is_found():
-    for old, new in MOVED.items():
-        assert old not in FILES
-        assert importlib.import_module(new).__name__ == new
-
-
-@pytest.mark.parametrize("line", ["from aevlp.training.run_folder import RunFolder", "from aevlp.training import run_folder"])
-def test_a_plugin_is_told_where_a_module_is_now(line, tmp_path, capsys):
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(f"import torch\n{line}\n")
-    assert main(["list", "losses", "--plugin", str(plugin)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: --plugin {plugin}, line 2: ")
-    assert error.endswith("; aevlp.training.run_folder is now aevlp.runs.folder\n")
+@pytest.mark.parametrize("name", ["data", "inference", "reporting", "review", "runs", "suites", "sweeps", "training"])
+def test_a_room_is_there_once_the_package_is_imported(name):
+    program = f"import aevlp; print(aevlp.{name}.__name__)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout == f"aevlp.{name}\n"
 
 
 def test_settings_read_before_torch_was_imported_build_the_same_parts(tmp_path):

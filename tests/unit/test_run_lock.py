@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -67,6 +68,19 @@ def test_to_look_from_the_process_that_holds_it_does_not_end_the_lock(tmp_path):
     assert in_another_process(lambda: not RunLock(tmp_path).take())
     lock.release("stopped")
     assert in_another_process(lambda: RunLock(tmp_path).take())
+
+
+def test_on_a_full_disk_the_lock_is_taken_and_given_back_without_its_note(tmp_path):
+    def on_a_full_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        lock = RunLock(tmp_path)
+        taken = lock.take()
+        lock.release("failed")
+        return taken and lock._file is None
+
+    assert in_another_process(on_a_full_disk)
+    assert look(tmp_path) == ("unfinished", None)
+    assert RunLock(tmp_path).take()
 
 
 @linux

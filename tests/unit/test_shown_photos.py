@@ -115,6 +115,16 @@ def test_folders_and_predict_show_photos_and_prepare_counts_them(tmp_path, capsy
         assert isinstance(images, Photos)
 
 
+def test_heic_is_read_by_its_content_whatever_its_name_and_whatever_was_read_before(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(picture()).save(tmp_path / "x.heic", quality=95)
+    (tmp_path / "x.heic").rename(tmp_path / "x.jpg")
+    decoding.knows_heic()  # so that Pillow knows it once this is over
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind not in ("HEIF", "HEIC")])
+    decoding.knows_heic.cache_clear()
+    assert Photos(tmp_path, ["x.jpg"]).problem(0) is None
+
+
 def test_heic_is_read_with_its_package_and_named_without(tmp_path, monkeypatch):
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.from_pillow(picture()).save(tmp_path / "x.HEIC", quality=95)

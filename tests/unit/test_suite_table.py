@@ -70,6 +70,18 @@ def test_columns_that_say_nothing_are_left_out_and_text_is_not_right_aligned(pla
     assert as_csv(measure(plan)).count("\n") == 5
 
 
+def test_without_the_data_at_hand_the_runs_tell_that_known_labels_alone_chose_them(plan):
+    assert plan.jobs[0].data is None
+    for job in plan.jobs:
+        summary = json.loads((job.path / "summary.json").read_text())
+        known = {"val/mAP": None, "test/mAP": None, "val/mAP_observed": summary["test/mAP"], "best/val_mAP": summary["test/mAP"]}
+        (job.path / "summary.json").write_text(json.dumps(summary | known))
+    data = measure(plan)
+    assert (data["metric"], data["known_labels"]) == ("best/val_mAP_observed", True)
+    assert [row["rank"] for row in data["rows"]] == [None, None, 1, 2]
+    assert sheet(data).rows[2][2] == "96.0 ± 1.3"
+
+
 def tell(plan, title, seed, **figures):
     """Add figures to the summary of a run of the plan."""
     (job,) = [job for line in plan.lines if line.title == title for job in line.jobs if job.config.seed == seed]

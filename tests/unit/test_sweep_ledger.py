@@ -63,6 +63,19 @@ def test_the_trial_of_a_dead_process_fails_and_goes_on_with_its_values_at_most_t
     assert said[-1] == "trial 3: its process died; given up"
 
 
+def test_of_two_machines_that_find_a_dead_process_at_once_one_tries_its_trial_again(tmp_path, monkeypatch):
+    study, said = new_study(sampler="random"), []
+    ask(study, owner=this_process())
+
+    def seen_by_both(owner, seen):
+        ledger.try_again(study, study.trials[0], "its process died", is_retry=True)
+        return True
+
+    monkeypatch.setattr(ledger, "is_dead", seen_by_both)
+    assert (ledger.reap(study, tmp_path, said.append, is_alone=False), said) == (0, [])
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
 def test_a_trial_without_an_owner_is_left_alone_unless_nobody_else_is_there(tmp_path):
     study = new_study(sampler="random")
     study.ask()
@@ -94,6 +107,26 @@ def test_of_several_machines_that_ask_at_once_the_last_gives_its_trial_back():
         ask(study)
     study.enqueue_trial({}, user_attrs={ledger.RETRY_OF: 0})
     assert [ledger.is_surplus(study.trials, number, wanted=2) for number in range(4)] == [False, False, True, False]
+
+
+def test_what_was_queued_twice_is_tried_once_and_what_is_not_yet_marked_takes_no_place():
+    study = new_study(sampler="random")
+    for number in (0, 0, 1, 1, 2, 2):
+        study.enqueue_trial({"x": number})
+    for _ in range(6):
+        study.ask()
+    assert [ledger.is_surplus(study.trials, number, wanted=3) for number in range(6)] == [False, True] * 3
+    study.enqueue_trial({"x": 0}, user_attrs={ledger.RETRY_OF: 0})
+    assert not ledger.is_surplus(study.trials, study.ask().number, wanted=3)
+
+
+def test_killed_while_it_chooses_a_trial_is_tried_again_with_all_it_was_queued_with(tmp_path):
+    study = new_study(sampler="random")
+    study.enqueue_trial({"a": 1, "b": 2})
+    study.ask().suggest_categorical("a", [1, 2])
+    ledger.reap(study, tmp_path, print, is_alone=True)
+    again = study.ask()
+    assert [again.suggest_categorical(name, [1, 2]) for name in "ab"] == [1, 2]
 
 
 def draw(name, continued_at=None):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 import sweep_runs as sweeps
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
+from aevlp.sweeps.ledger import IMPORTED_FROM
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import UnfitError, by_name
-from aevlp.sweeps.study import open_study, study_folder
+from aevlp.sweeps.study import num_wanted, open_study, study_folder
 from aevlp.sweeps.study_file import load_study
 
 SPACE = """
@@ -169,3 +171,18 @@ def test_another_protocol_of_known_labels_is_another_study(tmp_path):
         with pytest.raises(ConfigError, match=r"base\.dataset\.known"):
             open_study(second, name, None, told.append)
     assert folder.exists()
+
+
+def test_of_a_grid_no_more_is_wanted_than_no_other_study_has_tried(tmp_path, said):
+    """Of a dry run as of the run itself."""
+    text = "base: digits_gpr\nsampler: grid\nspace: {loss.rho: {choice: [0.5, 0.7, 0.9]}}\n"
+    plan, study = Plan.load(sweeps.write(tmp_path, text)), optuna.create_study()
+    assert [num_wanted(plan, None, trials, said.append) for trials in (None, 2, 3)] == [3, 2, 3]
+    distributions = {parameter.name: parameter.distribution for parameter in plan.space.parameters}
+    study.add_trial(optuna.trial.create_trial(
+        value=1.0, params={"loss.rho": 0.7}, distributions=distributions, user_attrs={IMPORTED_FROM: "other/0"},
+    ))  # fmt: skip
+    assert [num_wanted(plan, study, trials, said.append) for trials in (None, 1, 2)] == [2, 1, 2]
+    assert said == []
+    assert num_wanted(plan, study, 3, said.append) == 2
+    assert said == ["the grid has 2 combinations to try: no more than that are"]

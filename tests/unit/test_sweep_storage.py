@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import optuna
@@ -12,6 +14,7 @@ import pytest
 from optuna.storages.journal import _file
 
 from aevlp.config.errors import ConfigError
+from aevlp.sweeps import storage
 from aevlp.sweeps.storage import open_storage
 
 
@@ -89,6 +92,41 @@ def test_sqlite_serves_and_a_database_with_other_tables_is_refused(tmp_path, sai
     assert (tmp_path / "other.db").read_bytes() == before
     shutil.copy(tmp_path / "s.db", tmp_path / "again.db")
     assert open_storage(f"sqlite:///{tmp_path}/again.db", said.append).get_all_studies()[0].study_name == "s"
+
+
+def test_two_processes_that_begin_on_one_empty_database_both_open_it(tmp_path):
+    begin = (
+        "import sys, time\nfrom aevlp.sweeps.storage import open_storage\n"
+        "import optuna.storages._rdb.models, sqlalchemy\n"
+        "print(flush=True); sys.stdin.readline()\n"
+        "for n in range(4): open_storage(f'sqlite:///{sys.argv[1]}/{n}.db', print)"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", begin, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                         stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]  # fmt: skip
+    for one in both:
+        one.stdout.readline()
+    for one in both:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    assert [(one.communicate()[1], one.returncode) for one in both] == [("", 0)] * 2
+
+
+def test_tables_of_which_another_process_makes_the_rest_are_waited_for(tmp_path, said, monkeypatch):
+    optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/whole.db", said.append), study_name="s")
+    place = tmp_path / "s.db"
+    with sqlite3.connect(place) as other:
+        other.execute("create table studies (study_id integer)")
+    monkeypatch.setattr(storage, "time", SimpleNamespace(sleep=lambda _: shutil.copy(tmp_path / "whole.db", place)))
+    assert open_storage(f"sqlite:///{place}", said.append).get_all_studies()[0].study_name == "s"
+    place.unlink()
+    with sqlite3.connect(place) as other:
+        other.execute("create table studies (study_id integer)")
+    monkeypatch.setattr(storage, "time", SimpleNamespace(sleep=lambda _: None))
+    with pytest.raises(ConfigError, match=r"holds tables that are not Optuna's \(studies\)"):
+        open_storage(f"sqlite:///{place}", said.append)
 
 
 def test_what_cannot_be_reached_is_named_without_its_password(tmp_path, said):

@@ -247,7 +247,7 @@ def test_a_given_name_is_the_name_and_parts_what_would_be_one(finished):
 
 def test_the_flag_names_a_run_whatever_yaml_makes_of_the_word():
     from aevlp.cli import build_parser
-    from aevlp.verbs._experiment import overrides
+    from aevlp.verbs._flags import overrides
 
     for word in ("first try", "1e3", "null", "[a]", 'a "b"', "x: y"):
         words = overrides(build_parser().parse_args(["--exp", "digits_gpr", "--name", word]))

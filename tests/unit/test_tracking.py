@@ -34,7 +34,7 @@ from aevlp.tracking import (
 )
 from aevlp.tracking import wandb as wandb_module
 from aevlp.tracking.build import build_trackers
-from aevlp.tracking.wandb_commands import sync_command
+from aevlp.tracking.wandb_commands import sync_commands
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = {"test/mAP": 91.5, "best/val_mAP": 92.25, "best/epoch": 2, "val/mAP": 92.25, "pseudo/positive/recall": None}
@@ -533,7 +533,14 @@ class TestWandb:
         parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
         assert len(parts) == 2
         assert dict(tracker.closing_lines())["sync"] == "python run.py sync run"
-        assert sync_command(tmp_path / "run")[3:] == ["sync", "--id", "digits-1", *map(str, parts)]
+        assert sync_commands(tmp_path / "run")[0][3:] == ["sync", "--id", "digits-1", *map(str, parts)]
+
+    def test_two_parts_of_one_second_are_of_one_run(self, tmp_path):
+        for name in ("offline-run-20260101_000000-digits-1", "offline-run-20260101_000000-digits-1-1"):
+            (tmp_path / "wandb" / name).mkdir(parents=True)
+            (tmp_path / "wandb" / name / "run-digits-1.wandb").touch()
+        (command,) = sync_commands(tmp_path)
+        assert command[3:6] == ["sync", "--id", "digits-1"]
 
     def test_without_a_login_it_is_offline_and_says_so(self, home, tmp_path):
         texts, _ = self.run_and_check(tmp_path / "run")
@@ -607,7 +614,7 @@ class TestWandb:
         assert "finish failed" in texts[0]
         assert "is kept in run" in texts[0]
         assert lines["sync"] == "python run.py sync run"
-        assert "--include-online" in sync_command(tmp_path / "run")
+        assert "--include-online" in sync_commands(tmp_path / "run")[0]
 
     def test_a_server_that_goes_silent_in_mid_run(self, logged_in_to, tmp_path):
         server = FakeServer("well")
@@ -619,7 +626,7 @@ class TestWandb:
         assert len(texts) == 1
         assert "finish failed" in texts[0]
         assert lines["sync"] == "python run.py sync run"
-        assert "--include-online" in sync_command(tmp_path / "run")
+        assert "--include-online" in sync_commands(tmp_path / "run")[0]
 
     def test_the_first_failure_is_told_and_then_it_is_quiet(self, home, tmp_path):
         tracker, notes = WandbTracker("offline"), Notes()

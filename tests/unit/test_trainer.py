@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,12 +15,13 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.schema import TrainerConfig
 from aevlp.data.loaders import TrainBatch, TrainLoader
-from aevlp.data.random import epoch_order
 from aevlp.metrics import mean_average_precision
+from aevlp.random import epoch_order
 from aevlp.runs.folder import RunFolder
 from aevlp.tracking import Trackers, read_metrics
 from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training import figures as figures_module
+from aevlp.training.figures import takes_last
 from aevlp.training.run import build_trainer, registry
 from aevlp.training.signals import StopFlag
 from aevlp.training.task import Task, build_optimizer
@@ -111,6 +113,25 @@ def test_where_the_last_epoch_is_asked_for_no_rule_ends_the_run_and_its_weights_
     assert "selection.epoch=last: all epochs are trained, and the last is taken" in told
     assert "epochs are measured by val mAP (known labels)" in told
     assert "early stop" not in told
+
+
+@pytest.mark.parametrize(("labels", "best_epoch"), [("clean", 1), ("observed", 4)])
+def test_auto_takes_the_best_epoch_by_full_labels_and_the_last_by_known_ones(monkeypatch, capsys, labels, best_epoch):
+    both = [value for m in (50.0, 40.0, 10.0, 20.0) for value in (m, m)]
+    setting = ("selection.epoch=auto", f"selection.labels={labels}", "trainer.patience=2", "trainer.max_drop=null")
+    result = train_with_maps(monkeypatch, both, *setting)
+    assert result.best_epoch == best_epoch
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("selection.epoch=best lets it choose the epoch" in told) == (labels == "observed")
+    assert ("early stop after epoch 3" in told) == (labels == "clean")
+
+
+def test_known_absences_let_auto_choose_as_nothing_unknown_counts_as_absent():
+    data, config = make_trainer().data, runs.config("selection.epoch=auto", "selection.labels=observed")
+    assert takes_last(config, data)
+    val = dataclasses.replace(data.val, observed=np.where(data.val.targets > 0, 1, -1).astype(np.int8))
+    assert not takes_last(config, dataclasses.replace(data, val=val))
+    assert takes_last(runs.config("selection.epoch=last"), dataclasses.replace(data, val=val))
 
 
 def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):

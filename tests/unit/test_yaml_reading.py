@@ -134,6 +134,12 @@ def test_an_impossible_character_escape_is_refused():
     assert error('a: "\\UFFFFFFFF"').startswith("x.yaml: not valid YAML: ")
 
 
+def test_a_letter_written_as_two_halves_is_one_and_half_of_one_is_refused():
+    assert read_yaml(json.dumps({"a 🐦": "b 🐦"}), "x.yaml")[0] == {"a 🐦": "b 🐦"}
+    for half in (r"\ud83d", r"\udc26", r"\udc26\ud83d"):
+        assert error(f'a: "{half}"') == "x.yaml, line 1: holds a zero byte, or half of a letter"
+
+
 def test_an_empty_document_is_none_and_a_byte_order_mark_is_skipped():
     assert read_yaml("# nothing\n", "x.yaml") == (None, {})
     assert read_yaml("\ufeffa: 1", "x.yaml")[0] == {"a": 1}

@@ -23,12 +23,12 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     """
     from aevlp.data.formats.arrays import read_class_names  # which imports torch
 
-    before = read_table(table)
+    before = _with_validation_split(read_table(table), table, report)
     listed = table.with_name("classes.txt")
     names = read_class_names(listed) if os.path.lexists(listed) else sorted({word for row in before.rows for word in row.words})
     rows = itertools.chain(_as_found(table, before), _of_known_classes(found, names, table))
     misfits = Report()  # what it notes of photos and their mentions is known of the table
-    collected = collect(rows, source, photos, misfits)
+    collected = collect(rows, source, photos, misfits, kept={row.image for row in before.rows})
     for why in set(photos.problems.values()):  # of the folder, such as a dead link that neither table nor answers name
         misfits.left_out.counts.pop(why, None)
     for line in misfits.left_out.lines():
@@ -39,6 +39,22 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     ]
     report.sentences.append(f"new labels: {', '.join(gains)}")
     return collected
+
+
+def _with_validation_split(before: Table, table: Path, report: Report) -> Table:
+    """The table, with the fifth that validates written down where no row says so: new labels would draw another one."""
+    from aevlp.data.formats.folder import divide
+
+    if any(row.split == "val" for row in before.rows):
+        return before
+    try:
+        chosen = {row.image for row in divide(before.rows, table)["val"]}
+    except DataError:  # too few labels to be divided
+        return before
+    report.sentences.append(
+        f"split val is written down for the {len(chosen)} photos that validate so far, so that they stay the same"
+    )
+    return replace(before, rows=[replace(row, split="val") if row.image in chosen else row for row in before.rows])
 
 
 def kept_names(table: Path) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,10 @@ class Collected:
     classes: list[str]
 
 
-def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report, *, partial: bool = False) -> Collected:
+def collect(
+    found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report, *, partial: bool = False,
+    kept: Container[str] = (),
+) -> Collected:  # fmt: skip
     """The rows of all photos that were found; what has no place in a table is told to the report.
 
     Args:
@@ -40,20 +43,23 @@ def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Re
         photos: those below the root.
         report: of the import.
         partial: photos that are absent are no fault.
+        kept: names that stay as they are and are not looked for, as a table has them already.
 
     Raises:
         DataError: rows contradict each other, a class has a name that a table cannot hold, or nothing is left.
     """
     by_photo: dict[str, Found] = {}
     words: dict[str, str] = {}
+    used: set[str] = set()
     places = _Places(photos, report, report.notes if partial else report.left_out)
     for one in found:
         for word in one.row.words:
             if word not in words:
                 words[word] = _fit_for_a_table(word, one.where)
-        photo = places.photo(one)
+        photo = one.row.image if one.row.image in kept else places.photo(one)
         if photo is None:
             continue
+        used.update(one.row.words)
         row = _renamed(one.row, photo, words)
         require_agreement(one.where, row)
         before = by_photo.get(photo)
@@ -63,11 +69,11 @@ def collect(found: Iterable[Found], source: Path, photos: PhotoIndex, report: Re
                 before = replace(before, row=replace(before.row, split=row.split))
             row = _sorted(merged(before.row, row, one.where, before.where))
             report.notes.add(TWICE, photo)
-        by_photo[photo] = Found(one.file, row)
+        by_photo[photo] = Found(before.file if before else one.file, row)  # that of the row's number
     _tell_of_photos(photos, by_photo, places.unfit, report)
     if not by_photo:
         raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
-    classes = set(words.values())
+    classes = {words[word] for word in used}
     for name in classes:
         if parts := several_in_one(name, classes):
             alone = next(part for part in parts if part in classes)

@@ -59,6 +59,9 @@ def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iter
     names = {
         _at(path, "categories", i, one, "id"): str(_at(path, "categories", i, one, "name")) for i, one in enumerate(categories)
     }
+    for i, one in enumerate(categories):
+        if str(one["name"]) != (other := names[one["id"]]):
+            raise DataError(f"{path}: categories[{i}] has the id {one['id']} of another, {other!r}; each needs its own")
     labels: dict[Any, dict[str, None]] = {_at(path, "images", i, one, "id"): {} for i, one in enumerate(images)}
     if len(labels) < len(images):
         raise DataError(f"{path}: {len(images)} images have {len(labels)} ids; each needs its own")
@@ -97,6 +100,8 @@ def _list(path: Path, data: Any, key: str) -> list[Any]:
 def _at(path: Path, where: str, number: int, one: Any, key: str) -> Any:
     """A number or a word of an entry."""
     value = one.get(key) if isinstance(one, dict) else None
+    if isinstance(value, float) and value.is_integer():  # as tables write numbers where one is absent
+        value = int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise DataError(f"{path}: {where}[{number}] has no {key}; it is {json.dumps(one, ensure_ascii=False)[:80]}")
     return value

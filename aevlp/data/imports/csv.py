@@ -65,11 +65,13 @@ def _columns(config: CSVImport, source: Path, header: list[str]) -> dict[str, in
     """Which of the columns is which."""
     names = [name.strip().casefold() for name in header]
     columns = {}
+    said = {column: given.strip().casefold() for column in COMMON if (given := getattr(config, column)) is not None}
     for column, common in COMMON.items():
-        given = getattr(config, column)
-        if given is not None and given.strip().casefold() not in names:
+        if column in said and said[column] not in names:
+            given = getattr(config, column)
             raise ConfigError(f"--{column} {given}: {source} has no such column{suggest(given, header)}")
-        found = next((name for name in ([given.strip().casefold()] if given else common) if name in names), None)
+        guesses = [name for name in common if name not in said.values()]  # what was said to be one thing is no other
+        found = next((name for name in ([said[column]] if column in said else guesses) if name in names), None)
         if found is not None:
             if names.count(found) > 1:
                 raise DataError(f"{source}:1: column {found!r} is named twice")

@@ -42,7 +42,8 @@ def read_imagefolder(config: ImageFolderImport, *, source: Path, report: Report)
     listing = look_below(source)
     photos = [name.split("/") for name in filter(is_photo, listing.files)]
     # A class may be called train; it then stands beside others.
-    divided = all(len(words) > 1 and split_of(words[0]) for words in photos) and any(len(words) > 2 for words in photos)
+    inside = [words for words in photos if len(words) > 1]  # a logo beside the folders says nothing of them
+    divided = all(split_of(words[0]) for words in inside) and any(len(words) > 2 for words in inside)
     level = 1 if divided else 0
     classes = {words[level] for words in photos if len(words) > level + 1}
     if not classes:
@@ -50,7 +51,7 @@ def read_imagefolder(config: ImageFolderImport, *, source: Path, report: Report)
     if len(classes) == 1:
         report.sentences.append(f"all photos are of one class, {min(classes)}: is it {source / min(classes)} that is meant?")
     for words in photos:
-        name, split = "/".join(words), split_of(words[0]) or "" if divided else ""
+        name, split = "/".join(words), (split_of(words[0]) or "") if divided and len(words) > 1 else ""
         if len(words) > level + 2:
             report.notes.add("deeper than in the folder of their class, whose name is the label", name)
         yield Found(source, Row(0, name, (words[level],) if len(words) > level + 1 else (), split=split))

@@ -5,7 +5,7 @@ const isWhole = (run) => Boolean(run.curves);
 const curve = (run, metric) => (isWhole(run) ? run.curves[metric] : []);
 
 function curveSeries(metric, visible) {
-  return data.groups.flatMap((group, i) => (visible.has(i) ? [{ name: group.name, colour: colour(i), dashed: group.place >= MAX_LINES, ...overRuns(group.runs.map((run) => data.runs[run]), metric) }] : []));
+  return data.groups.flatMap((group, i) => (visible.has(i) ? [{ name: group.name, colour: colour(i), dashed: group.place >= MAX_LINES, ...overRuns(group.drawn.map((run) => data.runs[run]), metric) }] : []));
 }
 
 // Those of one table at a time: what is measured on other images belongs on another axis.
@@ -18,7 +18,7 @@ function curveCharts(metrics) {
 
 // What is measured by known labels tells something where there are no others.
 function tableCharts({ groups, by_known: byKnown }, wanted) {
-  const has = (i, metric) => data.groups[i].runs.some((run) => curve(data.runs[run], metric)?.some(known));
+  const has = (i, metric) => data.groups[i].drawn.some((run) => curve(data.runs[run], metric)?.some(known));
   const metrics = wanted.filter(([, metric, settings]) => (byKnown || !settings?.byKnown) && groups.some((i) => has(i, metric))), shown = groups.filter((i) => metrics.some(([, metric]) => has(i, metric)));
   if (!shown.length) return null;
   const visible = new Set(shown.slice(0, MAX_LINES)), charts = el("div", { class: "charts" });

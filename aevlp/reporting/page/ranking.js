@@ -1,8 +1,8 @@
 // Headline and leaderboards, one for each set of images and labels that experiments were judged on.
 const TEST = "test/mAP", VAL = "best/val_mAP", VAL_KNOWN = "best/val_mAP_observed";
-// What a table is ranked by: the first of these that is known.
-const deciding = (one) => [[TEST, "test mAP"], ["test/mAP_observed", "test mAP (known labels)"], [VAL, "validation mAP"], [VAL_KNOWN, "validation mAP (known labels)"]]
-  .find(([metric]) => one.groups.some((i) => data.groups[i].metrics[metric])) ?? [TEST, "test mAP"];
+const RANKED_BY = { [TEST]: "test mAP", [VAL]: "validation mAP", "test/mAP_observed": "test mAP (known labels)", [VAL_KNOWN]: "validation mAP (known labels)" };
+// What a table is ranked by, and how it is called.
+const deciding = (one) => [one.ranked_by, RANKED_BY[one.ranked_by]];
 
 // Paired over common seeds, with the half width of the 95 % interval; as `paired_difference` of reporting/statistics.py.
 function difference(metric, i, j) {

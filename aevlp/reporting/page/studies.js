@@ -1,6 +1,8 @@
 // Studies: how the search went, the best trials against the base, what the objective goes along with.
 const digits4 = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))).replace("-", MINUS) : value === null ? NONE : String(value));
-const sameCode = (a, b) => (known(a) && known(b) ? Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) : a === b);
+const sameCode = (a, b) => (known(a) && known(b) ? Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b)) : a === b || (a !== null && meant(a) === meant(b)));
+// The list that a text stands for, in one form: [0, 2] is [0.0, 2.0].
+const meant = (code) => { try { return JSON.stringify(JSON.parse(code)); } catch { return code; } };
 
 function studyFacts(one) {
   const { complete, pruned, failed } = one.counts, ended = complete + pruned + failed;

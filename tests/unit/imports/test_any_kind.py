@@ -13,6 +13,7 @@ from miniatures import draw
 
 from aevlp.cli import main
 from aevlp.config import registry
+from aevlp.data.formats.folder import divide
 from aevlp.data.imports import _base
 from aevlp.data.imports._base import Found, Report, Tally
 from aevlp.data.imports._collect import collect
@@ -309,3 +310,34 @@ def test_prepare_names_the_command_for_a_folder_with_annotations(kind, photos, c
     assert error == f"error: {photos}/labels.csv: no such file, but annotations that it can be made of: {command}\n"
     assert main(command.split()[2:]) in (0, 1)
     assert main(["prepare", "folder", "--root", str(photos)]) == 0
+
+
+ANSWER = "image,class,answer,split,source\n"
+
+
+def test_answers_keep_the_photos_that_validate_and_rows_of_photos_that_are_gone(tmp_path, run):
+    rows = [f"{i}.jpg,{'cat' if i % 2 else 'dog'}" for i in (9, 1, 7, 3, 5, 2, 8, 4, 6, 0)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *rows, "gone.jpg,dog"]) + "\n")
+    for i in range(10):
+        draw(tmp_path / f"{i}.jpg", i)
+    before = {row.image for row in divide(read_table(tmp_path / "labels.csv").rows, tmp_path)["val"]}
+    (tmp_path / "answers.csv").write_text(f"{ANSWER}1.jpg,dog,no,,x\n./2.jpg,cat,yes,,x\n")
+    code, out, err = run(tmp_path / "answers.csv", "--root", tmp_path)
+    assert (
+        code,
+        f"split val is written down for the {len(before)} photos that validate so far" in " ".join(f"{out}{err}".split()),
+    ) == (0, True)
+    table = read_table(tmp_path / "labels.csv").rows
+    assert {row.image for row in divide(table, tmp_path)["val"]} == before
+    assert {row.image: row.known for row in table}["gone.jpg"] == ("dog",)
+    assert {row.image: row.known for row in table}["2.jpg"] == ("cat", "dog")
+
+
+def test_what_contradicts_a_table_names_the_line_of_each(tmp_path, run):
+    draw(tmp_path / "a.jpg", 1)
+    draw(tmp_path / "b.jpg", 2)
+    (tmp_path / "labels.csv").write_text("image,label,split\nb.jpg,dog,\na.jpg,cat,val\n")
+    (tmp_path / "answers.csv").write_text(f"{ANSWER}a.jpg,dog,yes,,x\na.jpg,cat,yes,test,x\n")
+    code, _, err = run(tmp_path / "answers.csv", "--root", tmp_path)
+    assert code == 1
+    assert f"{tmp_path / 'answers.csv'}:3: a.jpg is in split test, and in split val by {tmp_path / 'labels.csv'}:3" in err

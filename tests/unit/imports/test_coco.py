@@ -3,6 +3,8 @@
 import pytest
 from exports import row
 
+from aevlp.cli import main
+
 CATEGORIES = [{"id": 5, "name": "cat"}, {"id": 9, "name": "dog"}]
 
 
@@ -61,3 +63,17 @@ def test_one_split_alone_is_all_there_is(put, imported):
 def test_what_is_wrong_with_coco_is_told_with_its_place(content, message, put, refused):
     source = put(**{"x.json": content, "1.jpg": None})
     assert refused(source / "x.json", "--from", "coco", root=source).startswith(f"{source}/x.json: {message}")
+
+
+def test_ids_are_whole_numbers_however_they_are_written_and_each_category_has_its_own(put, imported, capsys):
+    whole = coco(["a.jpg", "b.jpg"], [(0, 5), (1, 9)])
+    floats = {
+        key: [{k: float(v) if isinstance(v, int) else v for k, v in one.items()} for one in some] for key, some in whole.items()
+    }
+    source = put(**{"i.json": floats, "a.jpg": None, "b.jpg": None})
+    assert imported(source / "i.json", root=source)[0] == [row("a.jpg", labels=["cat"]), row("b.jpg", labels=["dog"])]
+    capsys.readouterr()
+    twice = whole | {"categories": [*CATEGORIES, {"id": 5, "name": "cow"}]}
+    source = put(**{"i.json": twice})
+    assert main(["import", str(source / "i.json"), "--root", str(source), "--replace"]) == 1
+    assert "i.json: categories[0] has the id 5 of another, 'cow'; each needs its own" in capsys.readouterr().err

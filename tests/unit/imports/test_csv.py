@@ -115,3 +115,24 @@ def test_a_line_of_another_length_is_told_as_in_any_file(line, put, refused):
 def test_a_row_that_contradicts_itself_begins_no_table(line, message, put, refused):
     source = put(**{"mine.csv": f"image,label,labels,absent\n{line}\n", "a.jpg": None})
     assert refused(source / "mine.csv", root=source) == f"{source}/mine.csv:2: {message}"
+
+
+@pytest.mark.parametrize(
+    ("header", "words", "expected"),
+    [
+        ("photo,tags", ["--image", "photo", "--label", "tags"], row("a.jpg", ["cat"])),
+        ("photo,category", ["--image", "photo", "--labels", "category"], row("a.jpg", labels=["cat"])),
+        ("photo,set", ["--image", "photo", "--label", "set"], row("a.jpg", ["cat"])),
+    ],
+)
+def test_a_column_that_was_said_to_be_one_thing_is_no_other(header, words, expected, put, imported):
+    source = put(**{"m.csv": f"{header}\na.jpg,cat\n", "a.jpg": None})
+    assert imported(source / "m.csv", "--from", "csv", *words, root=source)[0] == [expected]
+
+
+def test_a_photo_that_is_written_in_two_ways_is_one(put, imported):
+    source = put(**{"m.csv": "image,label\n./a.jpg,cat\nx/../b.jpg,cat\nx//c.jpg,dog\na.jpg,dog\n", "a.jpg": None, "b.jpg": None,
+                    "x/c.jpg": None})  # fmt: skip
+    rows, told = imported(source / "m.csv", root=source)
+    assert rows == [row("a.jpg", ["cat", "dog"]), row("b.jpg", ["cat"]), row("x/c.jpg", ["dog"])]
+    assert "not named" not in told

@@ -1,5 +1,7 @@
 """Photos in folders named after their class."""
 
+import unicodedata
+
 from exports import row
 
 
@@ -34,3 +36,15 @@ def test_photos_of_a_split_may_lie_in_it_without_a_label(put, imported):
     rows, told = imported(source)
     assert rows == [row("test/1.jpg", split="test"), row("train/cat/1.jpg", ["cat"]), row("train/dog/1.jpg", ["dog"])]
     assert told == ""
+
+
+def test_a_photo_beside_the_folders_of_splits_says_nothing_of_them(put, imported):
+    source = put(**{"train/cat/1.jpg": None, "val/dog/2.jpg": None, "logo.png": None})
+    rows, _ = imported(source)
+    assert rows == [row("logo.png"), row("train/cat/1.jpg", ["cat"]), row("val/dog/2.jpg", ["dog"], split="val")]
+
+
+def test_one_word_in_two_unicode_forms_is_told(put, imported):
+    one, two = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    _, told = imported(put(**{f"{one}/1.jpg": None, f"{two}/2.jpg": None, "x/3.jpg": None}))
+    assert f"the same word to most: {two!r} and {one!r}" in told

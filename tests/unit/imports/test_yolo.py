@@ -75,3 +75,21 @@ def test_yolo_without_names_asks_for_them(put, refused, imported, tmp_path):
     )
     (tmp_path / "mine.names").write_text("cat\n")
     assert imported(source, "--from", "yolo", "--names", str(tmp_path / "mine.names"))[0] == [row("images/1.jpg", labels=["cat"])]
+
+
+@pytest.mark.parametrize("above", ["..", ".", "{root}", "/elsewhere/of/another/machine"])
+def test_folders_that_data_yaml_names_divide_by_the_longest_end_that_fits(above, put, imported, tmp_path):
+    above = above.format(root=tmp_path / "source")
+    data = f"train: {above}/a_train/images\nval: {above}/a_val/images\nnames: [cat, dog]\n"
+    source = put(
+        **{"data.yaml": data, "a_train/images/1.jpg": None, "a_val/images/2.jpg": None},
+        **{"a_train/labels/1.txt": f"0{BOX}", "a_val/labels/2.txt": f"1{BOX}"},
+    )
+    rows, _ = imported(source)
+    assert [(image, split) for image, *_, split in rows] == [("a_train/images/1.jpg", "train"), ("a_val/images/2.jpg", "val")]
+
+
+def test_a_folder_that_two_splits_share_divides_nothing(put, imported):
+    data = "train: /x/images\nval: /y/images\nnames: [cat, dog]\n"
+    source = put(**{"data.yaml": data, "images/1.jpg": None, "labels/1.txt": f"0{BOX}"})
+    assert imported(source)[0] == [row("images/1.jpg", labels=["cat"])]
