@@ -1,7 +1,7 @@
 """Make the pictures of README and manual (needs chromium and chromedriver, and selenium).
 
 python docs/screens.py [NAME,NAME...] RUNS...        all that these runs have something to show for, or those of these names;
-                                                     those of a suite (components, grids, epochs) only by name
+                                                     those of a suite (components, grids, epochs, shares) only by name
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SCREENS = (
     ("grids", 1280, 520, "light", "by-setting"),
     ("epochs", 1280, 520, "light", "by-setting"),
 )
-SUITES = ("components", "grids", "epochs")
+SUITES = ("components", "grids", "epochs", "shares")
 
 
 def main(names: list[str], runs: list[Path]) -> None:

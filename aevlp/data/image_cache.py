@@ -218,7 +218,8 @@ class _File(_Store):
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if self._opened_by != os.getpid():  # each worker opens the file for itself
-            self._descriptor = os.open(self.path, os.O_RDWR)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)  # `cache clear` may have removed it
+            os.truncate(self._descriptor, max(os.fstat(self._descriptor).st_size, self.count * (self.bytes + 4)))
             lines = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, self.bytes + 4))
             self._rows, self._checks = lines[:, 4:], lines[:, :4].view(np.uint32)[:, 0] if self.count else np.empty(0)
             self._opened_by = os.getpid()  # last: the labeler's threads come at once, and two may open it

@@ -240,9 +240,14 @@ def require_agreement(where: str, row: Row) -> None:
 
 
 def several_in_one(word: str, names: Container[str]) -> list[str]:
-    """The parts of labels separated otherwise, as `a, b` or `['a', 'b']`: one of them is a name by itself too. Empty for one."""
-    parts = [part.strip().strip("'\"") for part in re.split("[,;]", word.strip("[]()"))]
-    return parts if len(parts) > 1 and any(part in names for part in parts) else []
+    """The parts of labels separated otherwise: as `a, b` where one is a name itself, or `a; b` and `['a', 'b']` where all are."""
+    is_list = word[:1] + word[-1:] in ("[]", "()")
+    text = word[1:-1] if is_list else word
+    parts = [part.strip() for part in re.split("[,;]", text)]
+    if is_list:
+        parts = [part.strip("'\"") for part in parts]
+    enough = any if ";" not in text and not is_list else all
+    return parts if len(parts) > 1 and enough(part in names for part in parts) else []
 
 
 def _refuse_commas(path: Path, rows: list[Row]) -> None:

@@ -1,6 +1,6 @@
 """A trained model as a folder that stands alone: weights, a description, how to load them; ONNX on request.
 
-model.safetensors   weights of the best epoch, the average where there was one
+model.safetensors   weights of the epoch that is kept, the average where there was one
 model.json          architecture, preprocessing, class names, thresholds, metrics, identity of the run
 config.yaml         the whole experiment, for `eval`
 encoder/            of a head on features of an encoder: the files of that

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -14,7 +14,7 @@ from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
 from aevlp.runs import child
 from aevlp.sweeps.confirmation import Confirmation
-from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_surplus, reap, try_again
+from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_own, is_surplus, params_of, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.repeat import Repeat
 from aevlp.sweeps.study import num_wanted
@@ -106,6 +106,7 @@ class Runner:
 
     def _ask(self) -> bool:
         """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""
+        put_back: list[dict[str, Any]] = []
         while True:
             trials = self._trials()
             ended, running = len(ended_for_good(trials)), sum(trial.state == TrialState.RUNNING for trial in trials)
@@ -120,6 +121,12 @@ class Runner:
                 return self._begin(Trial(self.plan, asked, self.folder, self._machine_words))
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
+            values = self._trials()[asked.number].system_attrs.get("fixed_params")
+            if values and not any(params_of(trial) == values for trial in self._trials() if is_own(trial)):
+                if values in put_back:  # all that was queued has been looked at
+                    return False
+                put_back.append(values)
+                self.study.enqueue_trial(values)  # for a later sitting that wants more, behind the trial that is tried again
 
     @property
     def _machine_words(self) -> tuple[str, ...]:

@@ -124,15 +124,16 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
         dear = min(settings.linear_epochs + 1, settings.epochs)  # the first epoch in which the backbone learns
         step_work = []
         first, *rest = trainer.loader.epoch(1)
-        for number, batch in enumerate((*rest, first) if rest else (first, first)):  # a whole one last
+        places = [*enumerate(rest, 1), (0, first)] if rest else [(0, first)] * 2  # of the two batches, a whole one last
+        for number, (place, batch) in enumerate(places):
             began = time.perf_counter()
             with counting(count and number == 0) as counted:  # which takes time: the second is the one that is timed
-                loss = float(task.step(batch, epoch=dear, step=number))
+                loss = float(task.step(batch, epoch=dear, step=place))
             step_work.append(counted)
             step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
-        linear = _seconds(lambda: float(task.step(batch, epoch=1, step=1))) if settings.linear_epochs else 0.0
+        linear = _seconds(lambda: float(task.step(first, epoch=1, step=0))) if settings.linear_epochs else 0.0
         val = trainer.data.val  # with features, where the model takes those
         with counting(count) as evaluate_work:
             trainer.predict(first_images(val, 1), "validate")

@@ -134,14 +134,14 @@ def require_known(config: ExperimentConfig, split: Split) -> None:
 def unknown_positives(config: ExperimentConfig, split: Split, hidden: Hidden) -> float | None:
     """Positives that are not known in all these photos together, by loss.expected_positives; None where it does not tell.
 
-    That is a mean over all photos, also those without any positive (22 % of NUS-WIDE), none of which is among these. In a table
-    of one's own photos nothing known may as well mean not asked. It does not tell where a share of all labels is drawn: photos
+    That is a mean over all photos, also those without any positive (22 % of NUS-WIDE), none of which is among these. Where labels
+    are given, nothing known may as well mean not asked. It does not tell where a share of all labels is drawn: photos
     of which a positive is known have more positives than others then.
     """
     expected = getattr(config.loss, "expected_positives", None)
     if expected is None or getattr(config.dataset.known, "share", None) is not None:
         return None
-    if config.dataset.name != "folder":
+    if config.dataset.name != "folder" and config.dataset.known != "given":
         expected /= float((split.observed > 0).any(axis=1).mean())  # where a label is hidden, one is known
     unknown = expected * len(hidden.column) - int((hidden.observed > 0).sum())
     return unknown if unknown > 0 else None

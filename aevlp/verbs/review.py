@@ -82,36 +82,35 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     from aevlp.review.questions import questions
 
     trained = open_trained(found, words, arguments.exp)
-    asked = questions(
-        trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
-        seed=_seed(arguments),
-    )  # fmt: skip
     dataset = trained.config.dataset
     # Answers are written into labels.csv with the photos beside it; another table or folder of photos is not touched.
     adds = dataset.name == "folder" and {getattr(dataset, place, None) for place in ("table", "images")} == {None}
     root = getattr(dataset, "root", None) if adds else None
-    if root is None and arguments.complete:
+    if arguments.complete and not (root or arguments.simulate):
         raise ConfigError(
             "--complete: makes a split of photos in a table, dataset.root/labels.csv with the photos beside it; "
             f"{trained.config.name} has none"
         )
+    asked = questions(
+        trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
+        seed=_seed(arguments),
+    )  # fmt: skip
     if root is not None:
         return asked, Path(trained.source).name, _import(root)
     if dataset.answers is not None:
-        asked.notes.append(f"{dataset.answers} has earlier answers: the page saves only new ones, whose lines go to its end")
+        asked.notes.append(f"{dataset.answers} has earlier answers: add the new lines to it, and do not write over it")
     return asked, Path(trained.source).name, _again(trained, arguments.exp, words)
 
 
 def _again(trained: Trained, experiment: str | None, words: list[str]) -> str:
     """The run once more, with the answers beside those that it knows already."""
-    folder, known = Path(trained.source), trained.config.dataset.answers
+    folder = Path(trained.source)
     if folder.is_dir():
         experiment = str(folder / "config.yaml")
-    if known is None:
+    if trained.config.dataset.answers is None:
         words = [*words, "dataset.answers=answers.csv"]
-    first = "" if known is None else f"tail -n +2 answers.csv >> {shlex.quote(known)} && "
     changed = f" --set {shlex.join(words)}" if words else ""
-    return f"{first}{COMMAND} --exp {shlex.quote(experiment or trained.config.name)}{changed}"
+    return f"{COMMAND} --exp {shlex.quote(experiment or trained.config.name)}{changed}"
 
 
 def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]:

@@ -388,9 +388,15 @@ def test_prepare_says_how_a_class_gets_validated(folder, capsys):
 
 @pytest.mark.parametrize("cell", ["cat, dog", "cat;dog", "['cat', 'dog']"])
 def test_labels_that_are_separated_otherwise_are_refused(tmp_path, cell):
-    (tmp_path / "labels.csv").write_text(f'image,label\na.jpg,cat\nb.jpg,"{cell}"\n')
+    (tmp_path / "labels.csv").write_text(f'image,label\na.jpg,cat\nb.jpg,"{cell}"\nc.jpg,dog\n')
     with pytest.raises(DataError, match=r"labels\.csv:3: .* are several labels; separate them by \|: cat\|dog"):
         read_table(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("name", ["keyboard (computer, instrument)", "bass (fish; instrument)", "TV; radio", "[draft] cat"])
+def test_names_with_brackets_and_semicolons_are_names(tmp_path, name):
+    (tmp_path / "labels.csv").write_text(f'image,label\na.jpg,instrument\nb.jpg,"{name}"\nc.jpg,radio\n')
+    assert read_table(tmp_path / "labels.csv").rows[1].known == (name,)
 
 
 def test_a_photo_that_a_table_writes_in_two_ways_is_one(tmp_path):

@@ -209,6 +209,7 @@ def test_a_mean_over_all_photos_counts_those_without_any_positive(empty):
         loss=SimpleNamespace(expected_positives=2 * (1 - empty)), dataset=SimpleNamespace(known="single", name="nuswide")
     )
     assert unknown_positives(config, Split(None, observed, None), hidden) == pytest.approx(100)
-    config.dataset.name = "folder"  # where nothing known of a photo may as well mean that nobody was asked
-    mine = unknown_positives(config, Split(None, observed, None), hidden)
-    assert mine == pytest.approx(100 * (2 * (1 - empty) - 1))
+    for name, known in (("folder", "single"), ("arrays", "given")):  # where nothing known may as well mean not asked
+        config.dataset = SimpleNamespace(name=name, known=known)
+        mine = unknown_positives(config, Split(None, observed, None), hidden)
+        assert mine == pytest.approx(100 * (2 * (1 - empty) - 1))

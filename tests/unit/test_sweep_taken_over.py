@@ -121,3 +121,19 @@ def test_a_grid_that_two_processes_queued_at_once_is_tried_whole_and_each_combin
     assert "FAIL" in sweeps.states()
     assert (study_folder("tiny") / "trials.csv").read_text().count("complete") == 2
     assert "failed" not in (study_folder("tiny") / "trials.csv").read_text()
+
+
+def test_a_trial_that_is_tried_again_costs_a_grid_none_of_its_combinations(tmp_path):
+    text = sweeps.STUDY.replace("sampler: random", "sampler: grid").replace("trials: 3\n", "")
+    text = text.replace("[0.0, 0.01]", "[0.0, 0.01, 0.02, 0.03]").replace(
+        "{float: [0.0001, 0.01], log: true}", "{choice: [0.001]}"
+    )
+    path = sweeps.write(tmp_path, text)
+    assert sweeps.run(path, "--trials", "1") == 0
+    study = sweeps.load()
+    take_over(study, study.ask().number)
+    for trials in ("2", "4"):
+        assert sweeps.run(path, "--trials", trials) == 0
+        complete = [one.params["trainer.weight_decay"] for one in sweeps.load().trials if one.state.name == "COMPLETE"]
+        assert len(complete) == int(trials)
+    assert sorted(complete) == [0.0, 0.01, 0.02, 0.03]

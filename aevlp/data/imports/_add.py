@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aevlp.config.errors import DataError, suggest
+from aevlp.data.as_called import as_called
 from aevlp.data.imports._base import Found, Report
 from aevlp.data.imports._collect import Collected, collect
 from aevlp.data.locate import PhotoIndex
@@ -23,7 +24,9 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     """
     from aevlp.data.formats.arrays import read_class_names  # which imports torch
 
-    before = _with_validation_split(read_table(table), table, report)
+    found = list(found)
+    before = as_called(read_table(table), table, photos.root)
+    before = _with_validation_split(before, found, table, report)
     listed = table.with_name("classes.txt")
     names = read_class_names(listed) if os.path.lexists(listed) else sorted({word for row in before.rows for word in row.words})
     rows = itertools.chain(_as_found(table, before), _of_known_classes(found, names, table))
@@ -41,19 +44,21 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     return collected
 
 
-def _with_validation_split(before: Table, table: Path, report: Report) -> Table:
-    """The table, with the fifth that validates written down where no row says so: new labels would draw another one."""
+def _with_validation_split(before: Table, found: list[Found], table: Path, report: Report) -> Table:
+    """The table, with the fifth that validates written down where no row says so: new labels would draw another one.
+
+    Nothing is written down where what is found has photos that validate, and never of a photo that it gives a split.
+    """
     from aevlp.data.formats.folder import divide
 
-    if any(row.split == "val" for row in before.rows):
+    told = {one.row.image: one.row.split for one in found if one.row.split}
+    if "val" in told.values() or any(row.split == "val" for row in before.rows):
         return before
     try:
-        chosen = {row.image for row in divide(before.rows, table)["val"]}
+        chosen = {row.image for row in divide(before.rows, table)["val"]} - told.keys()
     except DataError:  # too few labels to be divided
         return before
-    report.sentences.append(
-        f"split val is written down for the {len(chosen)} photos that validate so far, so that they stay the same"
-    )
+    report.sentences.append(f"split val is written down for the {len(chosen)} photos that validate so far, so that they stay")
     return replace(before, rows=[replace(row, split="val") if row.image in chosen else row for row in before.rows])
 
 

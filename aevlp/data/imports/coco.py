@@ -60,7 +60,7 @@ def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iter
         _at(path, "categories", i, one, "id"): str(_at(path, "categories", i, one, "name")) for i, one in enumerate(categories)
     }
     for i, one in enumerate(categories):
-        if str(one["name"]) != (other := names[one["id"]]):
+        if str(_at(path, "categories", i, one, "name")) != (other := names[one["id"]]):
             raise DataError(f"{path}: categories[{i}] has the id {one['id']} of another, {other!r}; each needs its own")
     labels: dict[Any, dict[str, None]] = {_at(path, "images", i, one, "id"): {} for i, one in enumerate(images)}
     if len(labels) < len(images):

@@ -43,6 +43,6 @@ function mistakes() {
   }
   choose(have[0][0]);
   const key = [...(judged ? [["wrong", "false"]] : []), ["missed", "missed"], ["right", "right"], ...(full ? [] : [["unknown", "predicted, not known"]])].map(([kind, text]) => el("span", { class: `chip ${kind}` }, text));
-  return section("mistakes", title, `Validation images that the trained model is most wrong about, the surest first, with its probabilities at the best epoch. ${full ? "A class is predicted from the threshold of its highest F1." : "Only known labels are judged, at 50\u00a0%: a label that nobody gave may well be there."}`,
+  return section("mistakes", title, `Validation images that the trained model is most wrong about, the surest first, with its probabilities at the epoch that is kept. ${full ? "A class is predicted from the threshold of its highest F1." : "Only known labels are judged, at 50\u00a0%: a label that nobody gave may well be there."}`,
     el("div", { class: "controls" }, picker("Experiment", have, choose, have[0][0]), judged ? choice("Mistakes shown", ["All", "False", "Missed"], (i) => { filter = i; draw(); }) : null, byClass, about, run), el("div", { class: "samples" }, key), cards, el("p", {}, more));
 }

@@ -45,7 +45,7 @@ function thresholds() {
     run.replaceChildren("scores of ", named(group.scored.run), `, ${grouped(group.scored.images)} images`);
   }
   draw();
-  return section("thresholds", title, "On the validation images, at the best epoch. Choosing a threshold on the images it is judged by flatters it; the test images are not used here.",
+  return section("thresholds", title, "On the validation images, at the epoch that is kept. Choosing a threshold on the images it is judged by flatters it; the test images are not used here.",
     el("div", { class: "controls" }, picker("Experiment", have, (i) => { group = data.groups[i]; chosen = Math.min(chosen, group.scored.positives.length - 1); sheet.show(scoresOf(group)); draw(); }, have[0][0]), run),
     el("div", { class: "two" }, chart, sheet));
 }

@@ -341,3 +341,30 @@ def test_what_contradicts_a_table_names_the_line_of_each(tmp_path, run):
     code, _, err = run(tmp_path / "answers.csv", "--root", tmp_path)
     assert code == 1
     assert f"{tmp_path / 'answers.csv'}:3: a.jpg is in split test, and in split val by {tmp_path / 'labels.csv'}:3" in err
+
+
+@pytest.mark.parametrize(("split", "validating"), [("val", {"0.jpg", "1.jpg"}), ("test", None)])
+def test_photos_that_answers_give_a_split_are_of_it_and_of_no_other(split, validating, tmp_path, run):
+    """Whether they validated before or not, and a split of complete photos is not mixed with others."""
+    rows = [f"{i}.jpg,{'cat' if i % 2 else 'dog'}" for i in range(20)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    for i in range(20):
+        draw(tmp_path / f"{i}.jpg", i)
+    before = {row.image for row in divide(read_table(tmp_path / "labels.csv").rows, tmp_path)["val"]}
+    chosen = ["0.jpg", "1.jpg"] if split == "val" else [sorted(before)[0], "1.jpg"]
+    answers = [f"{name},{'dog' if int(name[:-4]) % 2 else 'cat'},no,{split},x\n" for name in chosen]
+    (tmp_path / "answers.csv").write_text(ANSWER + "".join(answers))
+    assert run(tmp_path / "answers.csv", "--root", tmp_path)[0] == 0
+    parts = divide(read_table(tmp_path / "labels.csv").rows, tmp_path)
+    assert {row.image for row in parts["val"]} == (validating or before - set(chosen))
+    assert {row.image for row in parts[split]} >= set(chosen)
+
+
+def test_answers_about_a_photo_that_the_table_writes_otherwise_are_of_its_row(tmp_path, run):
+    for i in range(6):
+        draw(tmp_path / f"{i}.jpg", i)
+    (tmp_path / "labels.csv").write_text("image,label\n0.JPG,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n4.jpg,cat\n5.jpg,dog\n")
+    (tmp_path / "answers.csv").write_text(f"{ANSWER}0.jpg,dog,yes,test,x\n")
+    assert run(tmp_path / "answers.csv", "--root", tmp_path)[0] == 0
+    rows = {row.image: (row.known, row.split) for row in read_table(tmp_path / "labels.csv").rows}
+    assert (len(rows), rows["0.jpg"]) == (6, (("cat", "dog"), "test"))

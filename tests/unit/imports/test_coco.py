@@ -1,5 +1,7 @@
 """COCO's JSON: several files, and what is wrong in one."""
 
+import json
+
 import pytest
 from exports import row
 
@@ -72,6 +74,8 @@ def test_ids_are_whole_numbers_however_they_are_written_and_each_category_has_it
     }
     source = put(**{"i.json": floats, "a.jpg": None, "b.jpg": None})
     assert imported(source / "i.json", root=source)[0] == [row("a.jpg", labels=["cat"]), row("b.jpg", labels=["dog"])]
+    (source / "i.json").write_text(json.dumps(floats | {"categories": [{"id": 5.0, "name": 5.0}, {"id": 9.0, "name": 9.0}]}))
+    assert imported(source / "i.json", "--replace", root=source)[0][0] == row("a.jpg", labels=["5"])
     capsys.readouterr()
     twice = whole | {"categories": [*CATEGORIES, {"id": 5, "name": "cow"}]}
     source = put(**{"i.json": twice})
