@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from aevlp.config.errors import DataError, suggest
-from aevlp.data.as_called import as_called
 from aevlp.data.imports._base import Found, Report
 from aevlp.data.imports._collect import Collected, collect
 from aevlp.data.locate import PhotoIndex
@@ -22,7 +21,8 @@ def added(table: Path, found: Iterable[Found], source: Path, photos: PhotoIndex,
     Raises:
         DataError: what was found names a photo or a class that is not there, or contradicts the table.
     """
-    from aevlp.data.formats.arrays import read_class_names  # which imports torch
+    from aevlp.data.as_called import as_called  # both import torch
+    from aevlp.data.formats.arrays import read_class_names
 
     found = list(found)
     before = as_called(read_table(table), table, photos.root)
