@@ -120,7 +120,8 @@ class ConsoleTracker(Tracker):
             self._columns = columns(metrics)
             titles, above = header(self._columns, marked=not self._takes_last)
             self._print("")
-            self._print(f"[dim]{above}[/dim]")
+            if above.strip():
+                self._print(f"[dim]{above}[/dim]")
             self._print(f"[bold]{titles}[/bold]")
         best = metrics.get("best/epoch") == epoch and not self._takes_last
         time_taken = MISSING if began is None else duration(now - began)

@@ -99,19 +99,21 @@ def require_choice(config: ExperimentConfig, data: SPMLData) -> None:
 def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
     """What has to be said of the figures before they come."""
     found = []
-    last = takes_last(config, data)
-    if last:
-        found.append(f"selection.epoch={config.selection.epoch}: all epochs are trained, and the last is taken")
+    all_trained = "all epochs are trained, and the last is taken"
+    if config.selection.epoch == "last":
+        found.append(f"selection.epoch=last: {all_trained}")
     if by_known_labels(config, data):
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
-        assumed = num_assumed_absent(data.val)
         bound = (
-            ", a lower bound, as labels that are not known count as absent" if assumed else ", on the photos a class is known of"
+            ", a lower bound, as labels that are not known count as absent"
+            if num_assumed_absent(data.val)
+            else ", on the photos a class is known of"
         )
         measured = f"val mAP (known labels){bound}"
-        if last:
-            other = "; selection.epoch=best lets it choose the epoch" if config.selection.epoch == "auto" else ""
-            found.append(f"{why}: epochs are measured by {measured}{other}")
+        if config.selection.epoch == "last":
+            found.append(f"{why}: epochs are measured by {measured}")
+        elif takes_last(config, data):
+            found.append(f"{why}: {all_trained}; they are measured by {measured}; selection.epoch=best lets it choose the epoch")
         else:
             found.append(f"{why}: the epoch is chosen by {measured}; selection.epoch=last takes the last instead")
     for title, split in (("validation", data.val), ("test", data.test)):
