@@ -19,6 +19,11 @@ def checkout() -> Path | None:
     return None if copied else _PACKAGE.parent
 
 
+def python_path() -> str:
+    """PYTHONPATH of a process of one's own, which finds the package of this checkout from any folder."""
+    return os.pathsep.join(str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path)
+
+
 def user_path(path: str | Path, where: str = "") -> Path:
     """The path with `~` and `~name` as home folders; ConfigError, naming `where` it was given, for one that is not known."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def require_new_folder(path: Path) -> None:
         raise ConfigError(f"-o {path}: is there already; name a new folder")
     if not path.parent.is_dir():
         raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it first")
+
+
+def require_folder(path: Path) -> None:
+    """ConfigError where there can be no folder, as what is there of the path is a file."""
+    there = next(part for part in (path, *path.parents) if os.path.lexists(part))
+    if not there.is_dir():
+        raise ConfigError(f"-o {path}: {there} is no folder; name another one")
 
 
 def not_writable(what: str, error: OSError) -> AevlpError:

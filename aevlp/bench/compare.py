@@ -21,7 +21,7 @@ from aevlp.bench.probe import over_a_head
 from aevlp.bench.side import experiment
 from aevlp.config.errors import AevlpError
 from aevlp.data.formats.coco import CLASS_NAMES
-from aevlp.folders import checkout
+from aevlp.folders import python_path
 from aevlp.layout import NONE, Sheet
 from aevlp.runs.snapshot import environment
 from aevlp.terminal import Terminal
@@ -64,8 +64,7 @@ def bench(
 
 def _measure(side: str, material: Path, batch: int, changes: Sequence[str], device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
-    paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
     environment |= {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

@@ -198,9 +198,7 @@ class _File(_Store):
         self.path = path
         self._opened_by: int | None = None
         self._full = False
-        with path.open("ab"):  # made where it is not there
-            pass
-        os.truncate(path, max(path.stat().st_size, count * (self.bytes + 4)))  # takes no space until rows are written
+        os.close(self._descriptor_of_whole())
 
     def write(self, row: int, image: np.ndarray) -> None:
         """Keep a row, unless the disk is full."""
@@ -218,12 +216,17 @@ class _File(_Store):
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if self._opened_by != os.getpid():  # each worker opens the file for itself
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)  # `cache clear` may have removed it
-            os.truncate(self._descriptor, max(os.fstat(self._descriptor).st_size, self.count * (self.bytes + 4)))
+            self._descriptor = self._descriptor_of_whole()
             lines = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, self.bytes + 4))
             self._rows, self._checks = lines[:, 4:], lines[:, :4].view(np.uint32)[:, 0] if self.count else np.empty(0)
             self._opened_by = os.getpid()  # last: the labeler's threads come at once, and two may open it
         return self._rows, self._checks
+
+    def _descriptor_of_whole(self) -> int:
+        """The file, made where it is not there: `cache clear` may have removed it. It takes no space until rows are written."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        os.truncate(descriptor, max(os.fstat(descriptor).st_size, self.count * (self.bytes + 4)))
+        return descriptor
 
     def __getstate__(self) -> dict[str, Any]:
         return {"count": self.count, "bytes": self.bytes, "path": self.path, "_opened_by": None, "_full": self._full}

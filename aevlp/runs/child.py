@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aevlp.config import registry
 from aevlp.config.errors import WORKER_DIED
-from aevlp.folders import checkout
+from aevlp.folders import python_path
 
 OUTPUT = "output.log"
 SAME_FAILURES = 3
@@ -25,12 +25,11 @@ SAME_FAILURES = 3
 def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Begin or continue the run in `run`, whose terminal output goes to its output.log; `environment` comes on top."""
     plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
-    paths = [str(path) for path in (checkout(), os.environ.get("PYTHONPATH")) if path]
     with (run / OUTPUT).open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "aevlp.runs.child", str(os.getpid()), *plugins, "--resume", str(run)],
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=os.environ | environment | {"PYTHONPATH": python_path()},
             start_new_session=True,  # Ctrl-C comes to the parent, which stops the others
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, WORDS
-from aevlp.sweeps.trial import Trial, read_summary
+from aevlp.sweeps.trial import Trial
 
 
 class Repeat(Trial):
@@ -34,9 +34,10 @@ class Repeat(Trial):
         """Take note of an epoch's row."""
         self.epoch, self.latest = int(row["trainer/epoch"]), row.get(self.plan.metrics[0])
 
-    def finish_run(self, path: Path) -> None:
+    def finish_run(self, path: Path) -> dict[str, Any]:
         """Note its value, and by which labels it was judged; NotMeasuredError where it has none."""
-        super().finish_run(path)
-        has_full = read_summary(path).get("val/mAP") is not None
+        summary = super().finish_run(path)
+        has_full = summary.get("val/mAP") is not None
         labels = "full" if has_full and self.plan.base.selection.labels == "clean" else "known"
         self.trial.set_user_attr(LABELS, labels)
+        return summary

@@ -121,8 +121,9 @@ class Runner:
                 return self._begin(Trial(self.plan, asked, self.folder, self._machine_words))
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
-            values = self._trials()[asked.number].system_attrs.get("fixed_params")
-            if values and not any(params_of(trial) == values for trial in self._trials() if is_own(trial)):
+            trials = self._trials()
+            values = trials[asked.number].system_attrs.get("fixed_params")
+            if values and not any(params_of(trial) == values for trial in trials if is_own(trial)):
                 if values in put_back:  # all that was queued has been looked at
                     return False
                 put_back.append(values)

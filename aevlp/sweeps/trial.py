@@ -133,8 +133,8 @@ class Trial:
         self.trial.report(float(np.mean([*(values[0] for values in self._done), value])), step)
         self.pruned = step < epochs * self.plan.study.seeds and self.trial.should_prune()
 
-    def finish_run(self, path: Path) -> None:
-        """Note the values of a finished run; NotMeasuredError where it has none."""
+    def finish_run(self, path: Path) -> dict[str, Any]:
+        """Note the values of a finished run, whose summary is given; NotMeasuredError where it has none."""
         summary = read_summary(path)
         values: list[float] = []
         if not _is_whole(summary, self.plan.metrics):
@@ -145,6 +145,7 @@ class Trial:
                 raise NotMeasuredError(f"{path.name} has no value for {metric}; {_remedy(metric)}")
             values.append(value)
         self._done.append(values)
+        return summary
 
     def result(self) -> Outcome:
         """The outcome once all runs are over: means over the seeds."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from aevlp.config.errors import ConfigError
+from aevlp.output import require_folder
 from aevlp.text import say
 from aevlp.verbs._flags import add_experiment, overrides
 
@@ -29,9 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     words, folder = overrides(arguments), None if arguments.output is None else Path(arguments.output)
     source = str(find_trained(arguments.source, words, arguments.exp))
-    there = None if folder is None else next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if there is not None and not there.is_dir():
-        raise ConfigError(f"-o {folder}: {there} is no folder; name another one")
+    if folder is not None:
+        require_folder(folder)
     from aevlp.inference.evaluate import evaluate
     from aevlp.inference.evaluation_tables import print_evaluation, write_evaluation
     from aevlp.inference.open import open_trained

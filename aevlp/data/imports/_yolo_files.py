@@ -57,12 +57,11 @@ def yolo_splits(photos: PhotoIndex, data: Iterable[dict[str, Any]], labelled: se
 
     def split_by_data(photo: str) -> str:
         """Of the folders that data.yaml names, that of the longest end which lies above the photo, unless two splits share it."""
-        longest: dict[int, set[str]] = {}
+        above = []
         for folder, split in folders.items():
             parts = folder.split("/")
-            fits = next((len(parts) - i for i in range(len(parts)) if f"/{'/'.join(parts[i:])}/" in f"/{photo}"), 0)
-            longest.setdefault(fits, set()).add(split)
-        best = longest[most] if longest and (most := max(longest)) else set()
+            above += [(len(parts) - i, split) for i in range(len(parts)) if f"/{'/'.join(parts[i:])}/" in f"/{photo}"]
+        best = {split for length, split in above if length == max(above)[0]}
         return best.pop() if len(best) == 1 else ""
 
     return lambda photo: listed.get(photo) or split_above(photo) or split_by_data(photo)

@@ -93,3 +93,9 @@ def test_a_folder_that_two_splits_share_divides_nothing(put, imported):
     data = "train: /x/images\nval: /y/images\nnames: [cat, dog]\n"
     source = put(**{"data.yaml": data, "images/1.jpg": None, "labels/1.txt": f"0{BOX}"})
     assert imported(source)[0] == [row("images/1.jpg", labels=["cat"])]
+
+
+def test_photos_below_no_folder_that_data_yaml_names_are_of_no_split_of_it(put, imported):
+    files = {"data.yaml": "val: a/images\nnames: [cat, dog]\n", "a/images/1.jpg": None, "b/images2/2.jpg": None}
+    rows, _ = imported(put(**files, **{"a/labels/1.txt": f"0{BOX}", "b/labels2/2.txt": f"1{BOX}"}), "--from", "yolo")
+    assert [(image, split) for image, *_, split in rows] == [("a/images/1.jpg", "val"), ("b/images2/2.jpg", "train")]
