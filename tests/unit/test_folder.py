@@ -212,8 +212,21 @@ def test_what_a_table_says_is_used_as_it_is_and_one_is_drawn_of_full_labels(fold
     assert drawn.tolist() in ([0, 1, 0], [0, 0, 1])
     expected = [[0, 1, -1], drawn, [-1, 1, 0], [-1, 0, -1], [0, 0, 0], [0, 1, 1]]
     np.testing.assert_array_equal(data.train.observed, expected)
-    np.testing.assert_array_equal(data.val.observed, [[0, 1, -1], [0, 1, 0]])
+    np.testing.assert_array_equal(data.val.observed, [[-1, 1, -1], [0, 1, 0]])
     assert data.train.observed.dtype == data.val.observed.dtype == np.int8
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_of_which_some_rows_tell_all_is_judged_by_all_that_they_tell(folder, split):
+    rows = ("0.png,cat,,", "1.png,cat,,val", "2.png,cat,,test", f"3.png,dog,,{split}")
+    data = load(folder("image,label,labels,split", *rows, *(f"{i}.png,,bird|dog,{split}" for i in (4, 5))))
+    judged = getattr(data, split)
+    assert judged.targets is None
+    np.testing.assert_array_equal(judged.observed[-3:], [[0, 0, 1], [1, -1, 1], [1, -1, 1]])
+    whole = ("0.png,cat,,", "1.png,cat,,val", "2.png,,bird|dog,test", "3.png,,bird|dog,test")
+    one_each = load(folder("image,label,labels,split", *whole))
+    assert one_each.test.targets is not None
+    assert (one_each.test.observed == 1).sum(axis=1).tolist() == [1, 1], "complete, it keeps the one label that is drawn"
 
 
 def test_all_that_a_table_says_is_known_where_that_is_asked_for(folder):

@@ -1,8 +1,8 @@
 """Photos of your own: a folder with images and a table of what is known of each (see `aevlp.data.table`).
 
 Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
-full labels if each of its rows has them; without, it is judged by its known labels. With dataset.known a share, or numbers of
-labels, what is known is drawn from the full labels, which each row then needs.
+full labels if each of its rows has them. Without, it is judged by its known labels, and a row that has full labels gives them all.
+With dataset.known a share, or numbers of labels, what is known is drawn from the full labels, which each row then needs.
 """
 
 from __future__ import annotations
@@ -131,7 +131,10 @@ def build_folder(config: FolderConfig) -> SPMLData:
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
-        observed, targets = label_arrays(parts[name], class_names, config.known, config.draw)
+        mixed = name != "train" and not all(row.tells_all(len(class_names)) for row in parts[name])
+        # One label drawn of a row that tells all is for comparisons; a split that cannot be judged in full takes all it is told.
+        known = "given" if mixed and config.known == "single" else config.known
+        observed, targets = label_arrays(parts[name], class_names, known, config.draw)
         whole = name == "train" and config.train_labels == "full"
         if targets is None and (whole or not isinstance(config.known, str)):
             lacking = next(row for row in parts[name] if not row.tells_all(len(class_names)))
