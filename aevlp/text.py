@@ -34,9 +34,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def listed(words: Sequence[str], most: int) -> str:
-    """The first words, and how many there are beyond them."""
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+def listed(words: Sequence[str], most: int, count: int | None = None, between: str = ", ") -> str:
+    """The first words, and how many of `count`, by default of the words, there are beyond them."""
+    shown = words[:most]
+    more = (len(words) if count is None else count) - len(shown)
+    return between.join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

@@ -20,7 +20,7 @@ from aevlp.command import COMMAND
 from aevlp.data.images import Photos
 from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, UNICODE, Meant, PhotoIndex
 from aevlp.data.table import Row, Table, one_a_photo
-from aevlp.text import are, counted
+from aevlp.text import are, counted, listed
 
 SAME = (CASE, UNICODE, SLASHES, NO_SUFFIX)
 SHOWN = 3
@@ -81,7 +81,8 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
         f"line {row.line}, {row.image} is {names[row.image]} ({meant[row.image].differs})" for row in absent if row.image in names
     ]
     if taken:
-        yield f"{counted(len(taken), 'photo')} {are(len(taken))} called otherwise than the table says: {_some(taken)}"
+        named = listed(taken, SHOWN, between="; ")
+        yield f"{counted(len(taken), 'photo')} {are(len(taken))} called otherwise than the table says: {named}"
     likely = [
         f"line {row.line}, {row.image} may be {meant[row.image].photos[0]} ({meant[row.image].differs})"
         for row in absent if row.image not in names and len(meant[row.image].photos) == 1
@@ -89,8 +90,5 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
     if likely:
         table, folder = (shlex.quote(str(place)) for place in (path, photos))
         command = f"; to take these: {COMMAND} import {table} --root {folder} --replace" if path.suffix == ".csv" else ""
-        yield f"{counted(len(likely), 'name')} {are(len(likely))} of photos elsewhere: {_some(likely)}{command}"
-
-
-def _some(lines: list[str]) -> str:
-    return "; ".join(lines[:SHOWN]) + ("; ..." if len(lines) > SHOWN else "")
+        named = listed(likely, SHOWN, between="; ")
+        yield f"{counted(len(likely), 'name')} {are(len(likely))} of photos elsewhere: {named}{command}"

@@ -20,13 +20,12 @@ from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
 from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of, table_path
 from aevlp.data.images import picture_of
-from aevlp.data.imports._base import some
 from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
 from aevlp.data.table import SPLITS, Row
 from aevlp.layout import Sheet
 from aevlp.terminal import Terminal
-from aevlp.text import are, counted
+from aevlp.text import are, counted, listed
 
 LAYOUT = """
   FOLDER/
@@ -75,7 +74,7 @@ class Survey:
         rows = [self.rows[i] for i in group]
         parts = {self.part_of[row.image] for row in rows}
         leak = f", across splits ({', '.join(sorted(parts))}): what is measured there is memory" if len(parts) > 1 else ""
-        names = ", ".join(f"{row.image} (line {row.line})" for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
+        names = listed([f"{row.image} (line {row.line})" for row in rows], 5)
         return f"{leak}{contradiction(rows)}: {names}"
 
 
@@ -114,15 +113,15 @@ def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
     others = [name for name in photos if name not in named]
     if others:
         count = f"{counted(len(others), 'photo', ',')} {are(len(others))}"
-        yield f"{count} left out, as the table does not name {'it' if len(others) == 1 else 'them'}: {some(others, len(others))}"
+        yield f"{count} left out, as the table does not name {'it' if len(others) == 1 else 'them'}: {listed(others, 3)}"
     heic = [name for name in others if is_heic(name)]
     if heic and not knows_heic():
-        yield f"{some(heic, len(heic))}: {HEIC_NEEDS}"
+        yield f"{listed(heic, 3)}: {HEIC_NEEDS}"
     for name, why in photos.problems.items():
         if name not in named:
             yield f"{name} is left out ({why})"
     if links := photos.listing.links:
-        yield f"links to folders are not followed: {some(links, len(links))}"
+        yield f"links to folders are not followed: {listed(links, 3)}"
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:

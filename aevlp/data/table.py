@@ -36,6 +36,7 @@ from aevlp.data.csv_lines import rows_of
 from aevlp.data.parquet_lines import parquet_rows
 from aevlp.folders import leads_outside
 from aevlp.input import require_file
+from aevlp.text import listed
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "label", "absent", "labels", "split")
@@ -135,8 +136,7 @@ def similar_names(names: set[str]) -> list[str]:
     same = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
     if not same:
         return []
-    more = f", and {len(same) - 5} more" if len(same) > 5 else ""
-    return [f"different classes here, and the same word to most: {', '.join(same[:5])}{more}; write them alike if they are one"]
+    return [f"different classes here, and the same word to most: {listed(same, 5)}; write them alike if they are one"]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -15,7 +15,7 @@ from aevlp.layout import NONE, Sheet
 from aevlp.metrics.thresholds import Quality
 from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal
-from aevlp.text import counted
+from aevlp.text import counted, listed
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 NAMED = 5  # classes without a positive that are named
@@ -56,7 +56,8 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
     if found.split in optimistic:
         console.tell(f"these figures are optimistic: {optimistic[found.split]}")
     if found.unchosen:
-        console.tell(f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {_some(found.unchosen)}")
+        unchosen = listed(found.unchosen, NAMED)
+        console.tell(f"without a positive in validation, so the threshold is {DEFAULT_THRESHOLD}: {unchosen}")
     console.say("")
     _print_classes(found, console)
 
@@ -80,17 +81,13 @@ def _print_classes(found: Evaluation, console: Terminal) -> None:
     console.table(_without_empty(list(CSV_COLUMNS), shown))
     if count > MANY and len(best) < count:
         absent = [found.class_names[j] for j in np.flatnonzero(np.isnan(found.precisions))]
-        console.tell(f"{'known in no image' if found.by_known else 'without an image'}: {_some(absent)}")
+        console.tell(f"{'known in no image' if found.by_known else 'without an image'}: {listed(absent, NAMED)}")
 
 
 def _without_empty(header: list[str], rows: list[list[str]]) -> Sheet:
     """A table without the columns of which nothing is known."""
     kept = [j for j in range(len(header)) if any(row[j] not in ("", NONE) for row in rows)]
     return Sheet("", [header[j] for j in kept], [[row[j] for j in kept] for row in rows])
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _shown(value: float, digits: int) -> str:

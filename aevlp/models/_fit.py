@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from aevlp.text import listed
+
 OTHER_MODEL = "config.yaml was edited, or the model has changed since: open it with the version of aevlp that wrote it"
 """What to do where the weights of a run, or of its export, do not fit."""
 
@@ -15,8 +17,4 @@ def misfit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str
     missing, extra = [name for name in expected if name not in weights], set(weights) - set(expected)
     wrong = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
     found = (("missing", missing), ("unexpected", sorted(extra)), ("of another shape", wrong))
-    return "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in found if names) or None
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return "; ".join(f"{len(names)} {what} ({listed(names, 3)})" for what, names in found if names) or None

@@ -26,8 +26,5 @@ def build_trackers(config: TrackingConfig, run_dir: Path, more: Sequence[Tracker
 
     trackers: list[Tracker] = [JsonlTracker(), ConsoleTracker(next_steps), *more]
     if config.mode != "off":
-        trackers.append(WandbTracker(
-            config.mode, config.project, config.entity, tuple(config.tags), config.group, config.job_type,
-            name=config.name, notes=config.notes, alert=config.alert,
-        ))  # fmt: skip
+        trackers.append(WandbTracker(config))
     return Trackers(trackers)

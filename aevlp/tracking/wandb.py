@@ -12,11 +12,12 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aevlp.command import COMMAND
+from aevlp.config.schema import TrackingConfig
 from aevlp.tracking import wandb_media
 from aevlp.tracking.base import Row, RunInfo, Tracker, shown_path, shown_run
 from aevlp.tracking.jsonl import FILE_NAME
@@ -37,25 +38,14 @@ EPOCH_METRICS = ("train/loss", "val/*", "pseudo/*", "perf/*", "best/*", "test/*"
 
 
 class WandbTracker(Tracker):
-    """Logs to W&B; `mode` is "auto" (online where that works), "online" or "offline".
+    """Logs to W&B as `tracking` says; `mode` is auto (online where that works), online or offline.
 
     Offline data lies in the run folder, to look at and to upload later. Nothing is written outside the run folder.
     """
 
-    def __init__(
-        self, mode: str = "auto", project: str = "aevlp", entity: str | None = None, tags: Sequence[str] = (),
-        group: str | None = None, job_type: str = "train", *, name: str | None = None, notes: str | None = None,
-        alert: bool = False,
-    ) -> None:  # fmt: skip
-        """Check the mode; ValueError for an unknown one."""
-        if mode not in ("auto", "online", "offline"):
-            raise ValueError(f"W&B mode must be auto, online or offline, not {mode!r}")
-        self.mode = mode
-        self.project = project
-        self.entity = entity
-        self.tags = tuple(tags)
-        self.group, self.job_type = group, job_type
-        self.name, self.notes, self.alert = name, notes, alert
+    def __init__(self, config: TrackingConfig) -> None:
+        """Open nothing yet."""
+        self.config = config
         self.online = False
         self._patience = Patience(WAIT_SECONDS)
         self._run: wandb.Run | None = None  # None also after a failure: the tracker is quiet then
@@ -81,9 +71,9 @@ class WandbTracker(Tracker):
         import wandb
 
         settings = wandb.setup().settings
-        if self.mode == "auto" and settings.mode == "disabled":
+        if self.config.mode == "auto" and settings.mode == "disabled":
             return
-        if self.mode == "offline" or (self.mode == "auto" and settings.mode in ("offline", "dryrun")):
+        if self.config.mode == "offline" or (self.config.mode == "auto" and settings.mode in ("offline", "dryrun")):
             self._open("offline")
             return
         earlier = set(folder.glob("run-*"))
@@ -118,14 +108,14 @@ class WandbTracker(Tracker):
 
         info = self._info
         self._run = run = wandb.init(
-            project=self.project,
-            entity=self.entity,
+            project=self.config.project,
+            entity=self.config.entity,
             id=info.run_id,
-            name=self.name or info.run_id,
-            notes=self.notes,
-            group=self.group or info.experiment,
-            job_type=self.job_type,
-            tags=self.tags,
+            name=self.config.name or info.run_id,
+            notes=self.config.notes,
+            group=self.config.group or info.experiment,
+            job_type=self.config.job_type,
+            tags=self.config.tags,
             dir=info.run_dir.absolute(),
             config=info.config | ({"git_commit": commit} if (commit := wandb_media.git_commit(info.run_dir)) else {}),
             mode=mode,
@@ -170,7 +160,7 @@ class WandbTracker(Tracker):
     def finish(self, state: str, summary: dict[str, Any]) -> None:
         """Send what is known at the end, and close the run; waits as long as it has patience, and longer for large weights."""
         run, self._run = self._run, None
-        pruned = state == "stopped" and self.job_type == "sweep-trial"  # or continued later; in neither case a failure
+        pruned = state == "stopped" and self.config.job_type == "sweep-trial"  # or continued later; in neither case a failure
         if run is not None:
             self._guarded("summary", run.summary.update, {name: value for name, value in summary.items() if value is not None})
             silence = None
@@ -178,7 +168,7 @@ class WandbTracker(Tracker):
                 silence = self._sign_of_life(run.settings.base_url) if self.online else None
                 if silence is None:
                     self._send_media(run, summary)
-            if self.alert and not pruned:
+            if self.config.alert and not pruned:
                 self._guarded("alert", self._send_alert, run, state, summary)
             self._guarded("finish", run.finish, exit_code=0 if state == "finished" or pruned else 1)
             if silence is not None and not self._failed:
@@ -193,7 +183,7 @@ class WandbTracker(Tracker):
         """Let W&B tell the user; of an offline run it does when the run is uploaded."""
         told = [f"{name} {value:.2f}" for name in ALERTED if isinstance(value := summary.get(name), int | float)]
         text = ", ".join(told) or f"see {shown_run(self._info.run_dir)}"
-        run.alert(f"{self.name or self._info.run_id}: {state}", text, level="ERROR" if state == "failed" else "INFO")
+        run.alert(f"{self.config.name or self._info.run_id}: {state}", text, level="ERROR" if state == "failed" else "INFO")
 
     def _send_media(self, run: wandb.Run, summary: dict[str, Any]) -> None:
         """Send tables, images and weights; what does not go through in time is told, and costs neither run nor numbers."""

@@ -17,7 +17,8 @@ def log_table(
     summary: dict[str, Any],
 ) -> None:  # fmt: skip
     """Log it and say where it is; a run of this id is continued. Never raises for W&B's sake."""
-    tracker = WandbTracker(settings.mode, settings.project, settings.entity, settings.tags, group=group, job_type=job_type)
+    own = {"group": group, "job_type": job_type, "name": None, "notes": None, "alert": False}
+    tracker = WandbTracker(settings.model_copy(update=own))
     tracker.notify = notify
     tracker.start(RunInfo(
         run_id=run_id, experiment=group, run_dir=folder, config=config,

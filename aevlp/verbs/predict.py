@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
-from aevlp.text import counted, say
+from aevlp.text import counted, listed, say
 from aevlp.verbs._flags import add_labels_file, given_labels_file
 
 if TYPE_CHECKING:
@@ -86,8 +86,6 @@ def _thresholds_told(trained: Trained) -> Iterator[str]:
 
 
 def _passed_over(names: list[str]) -> str:
-    from aevlp.data.imports._base import some
-
     kinds = Counter(os.path.splitext(name)[1].lower() or "none" for name in names).most_common(10)
     told = ", ".join(f"{suffix} {count}" for suffix, count in kinds)
     what = (
@@ -95,4 +93,4 @@ def _passed_over(names: list[str]) -> str:
         if len(names) == 1
         else f"{len(names)} files are passed over, as their names do not end"
     )
-    return f"{what} as those of photos do ({told}): {some(names, len(names))}"
+    return f"{what} as those of photos do ({told}): {listed(names, 3)}"

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from aevlp.cli import main
+from aevlp.config.schema import TrackingConfig
 from aevlp.tracking import RunInfo, WandbTracker, wandb_commands
 from aevlp.tracking import wandb as wandb_module
 
@@ -58,7 +59,7 @@ def test_fragments_of_a_resumed_run_go_up_together_oldest_first(run_dir):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_wandb_takes_the_fragments_of_one_run_and_asks_for_a_login(home, run_dir, capfd):
     for resumed_step in (None, 10):
-        tracker = WandbTracker("offline")
+        tracker = WandbTracker(TrackingConfig(mode="offline"))
         tracker.start(RunInfo("digits-1", "digits", run_dir, {}, 2, 5, resumed_step, ["a"]))
         tracker.log({"trainer/step": 5, "trainer/epoch": 1, "train/loss": 0.5})
         tracker.finish("finished", {"test/mAP": 1.0})

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from aevlp.config.schema import TrackingConfig
 from aevlp.tracking import RunInfo, WandbTracker, patience, wandb_media
 from aevlp.tracking import wandb as wandb_module
 from aevlp.tracking.patience import Patience
@@ -100,7 +101,7 @@ def waited(clock, monkeypatch, tmp_path, server, send):
     monkeypatch.setattr(wandb_media, "send", send)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     began = clock.now
-    tracker = WandbTracker()
+    tracker = WandbTracker(TrackingConfig())
     tracker.notify = lambda text: None
     tracker.start(RunInfo("id", "digits", tmp_path, {}, 1, 1, None, []))
     tracker.finish("finished", {})

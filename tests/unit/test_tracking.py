@@ -419,7 +419,7 @@ class TestWandb:
 
     def run_and_check(self, run_dir, prefix="offline-run-", *, after_start=lambda: None) -> tuple[list[str], dict]:
         """Run, compare what W&B's own tool reads back with what was logged; return messages and closing lines."""
-        tracker, notes = WandbTracker(), Notes()
+        tracker, notes = WandbTracker(TrackingConfig()), Notes()
         both = Trackers([notes, tracker])
         both.start(run_info(run_dir))
         after_start()
@@ -437,20 +437,16 @@ class TestWandb:
 
     def test_disabled_takes_no_wandb(self, home, monkeypatch, tmp_path):
         monkeypatch.setenv("WANDB_MODE", "disabled")
-        tracker = WandbTracker()
+        tracker = WandbTracker(TrackingConfig())
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "wandb", None)  # importing it would raise
             run_a_little(tracker, tmp_path / "run")
         assert tracker.closing_lines() == []
         assert not (tmp_path / "run").exists()
 
-    def test_unknown_mode(self):
-        with pytest.raises(ValueError, match="auto, online or offline, not 'of'"):
-            WandbTracker("of")
-
     def test_offline_holds_every_row_and_nothing_is_left_elsewhere(self, home, tmp_path):
         run_dir = tmp_path / "run"
-        tracker, notes = WandbTracker("offline", tags=("a", "b")), Notes()
+        tracker, notes = WandbTracker(TrackingConfig(mode="offline", tags=("a", "b"))), Notes()
         environment = dict(os.environ)
         rows = run_a_little(Trackers([tracker, notes]), run_dir)
         changed = {name for name in os.environ.keys() | environment if os.environ.get(name) != environment.get(name)}
@@ -475,7 +471,7 @@ class TestWandb:
 
     def test_name_notes_and_alert_are_in_the_run_and_none_is_sent_unasked(self, home, tmp_path):
         for place, settings in (("asked", {"name": "first try", "notes": "why", "alert": True}), ("plain", {})):
-            tracker = WandbTracker("offline", **settings)
+            tracker = WandbTracker(TrackingConfig(mode="offline", **settings))
             tracker.start(run_info(tmp_path / place))
             tracker.finish("failed", {"test/mAP": 91.5})
         files = [next((tmp_path / place / "wandb").glob("offline-run-*/*.wandb")) for place in ("asked", "plain")]
@@ -506,7 +502,7 @@ class TestWandb:
             scores=logits.astype(np.float16), **photos, **{f"val_{name}": array for name, array in photos.items()},
         )  # fmt: skip
         np.savez(run_dir / "val_scores.npz", logits=logits, observed=observed)
-        run_a_little(WandbTracker("offline"), run_dir)
+        run_a_little(WandbTracker(TrackingConfig(mode="offline")), run_dir)
         captured = capfd.readouterr()
         assert not any("do not match" in text for text in (captured.out, captured.err, caplog.text))
         (table,) = (run_dir / "wandb").glob("offline-run-*/files/media/table/val/photos*.json")
@@ -522,13 +518,13 @@ class TestWandb:
         assert [picture.size for picture in pictures] == [(40, 40)] * 6
 
     def test_a_run_among_the_runs_goes_by_its_id(self, home, tmp_path):
-        tracker = WandbTracker("offline")
+        tracker = WandbTracker(TrackingConfig(mode="offline"))
         run_a_little(tracker, tmp_path / "runs" / "digits-1")
         assert dict(tracker.closing_lines())["sync"] == "python run.py sync digits-1"
 
     def test_a_resumed_run_is_synced_in_all_its_parts(self, home, tmp_path):
         for resumed_step in (None, 10):
-            tracker = WandbTracker("offline")
+            tracker = WandbTracker(TrackingConfig(mode="offline"))
             run_a_little(tracker, tmp_path / "run", resumed_step=resumed_step)
         parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
         assert len(parts) == 2
@@ -629,7 +625,7 @@ class TestWandb:
         assert "--include-online" in sync_commands(tmp_path / "run")[0]
 
     def test_the_first_failure_is_told_and_then_it_is_quiet(self, home, tmp_path):
-        tracker, notes = WandbTracker("offline"), Notes()
+        tracker, notes = WandbTracker(TrackingConfig(mode="offline")), Notes()
         both = Trackers([tracker, notes])
         both.start(run_info(tmp_path / "run"))
 

@@ -1,7 +1,7 @@
 """Photos of your own: a folder with images and a table of what is known of each (see `aevlp.data.table`).
 
 Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
-full labels if each of its rows has them. Without, it is judged by its known labels, and a row that has full labels gives them all.
+full labels if each of its rows has them. Without, it is judged by its known labels, and a row with full labels gives them all.
 With dataset.known a share, or numbers of labels, what is known is drawn from the full labels, which each row then needs.
 """
 

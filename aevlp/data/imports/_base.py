@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +12,7 @@ from aevlp.config.errors import DataError
 from aevlp.config.schema import ComponentConfig
 from aevlp.data.table import Row
 from aevlp.reading import open_regular
+from aevlp.text import listed
 
 MAX_BYTES = 1_000_000_000  # of one JSON file: COCO's largest, instances_train2017.json, has 450 million
 AS_KNOWN = "they are taken as known labels, never as all there are"  # what a model guesses
@@ -75,7 +75,7 @@ class Tally:
     def lines(self) -> list[str]:
         """A line for each kind."""
         return [
-            f"{count:,} {_BY_NUMBER.sub(_ONE if count == 1 else _MANY, what)}: {some(self._first[what], count)}"
+            f"{count:,} {_BY_NUMBER.sub(_ONE if count == 1 else _MANY, what)}: {listed(self._first[what], SHOWN, count)}"
             for what, count in self.counts.items()
         ]
 
@@ -87,12 +87,6 @@ class Report:
     left_out: Tally = field(default_factory=Tally)
     notes: Tally = field(default_factory=Tally)
     sentences: list[str] = field(default_factory=list)
-
-
-def some(names: Iterable[str], count: int) -> str:
-    """The first names, and whether there are more."""
-    first = list(names)[:SHOWN]
-    return ", ".join(first) + (", ..." if count > len(first) else "")
 
 
 def split_of(word: str) -> str | None:

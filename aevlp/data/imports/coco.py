@@ -56,12 +56,11 @@ def _files(source: Path) -> list[Path]:
 def _read(path: Path, split: str, used: dict[str, bool], report: Report) -> Iterator[Found]:
     data = read_json(path, MAX_BYTES, _what_is_read)
     images, annotations, categories = (_list(path, data, key) for key in ("images", "annotations", "categories"))
-    names = {
-        _at(path, "categories", i, one, "id"): str(_at(path, "categories", i, one, "name")) for i, one in enumerate(categories)
-    }
+    names: dict[Any, str] = {}
     for i, one in enumerate(categories):
-        if str(_at(path, "categories", i, one, "name")) != (other := names[one["id"]]):
-            raise DataError(f"{path}: categories[{i}] has the id {one['id']} of another, {other!r}; each needs its own")
+        number, name = _at(path, "categories", i, one, "id"), str(_at(path, "categories", i, one, "name"))
+        if (other := names.setdefault(number, name)) != name:
+            raise DataError(f"{path}: categories[{i}] has the id {number} of another, {other!r}; each needs its own")
     labels: dict[Any, dict[str, None]] = {_at(path, "images", i, one, "id"): {} for i, one in enumerate(images)}
     if len(labels) < len(images):
         raise DataError(f"{path}: {len(images)} images have {len(labels)} ids; each needs its own")

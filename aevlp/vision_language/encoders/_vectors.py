@@ -14,7 +14,7 @@ from aevlp.config.errors import ConfigError, DataError, in_one_line
 from aevlp.data.npz import read_npy, read_npz
 from aevlp.data.parquet_lines import require_parquet
 from aevlp.input import open_file
-from aevlp.text import counted
+from aevlp.text import counted, listed
 from aevlp.vision_language.embedding_store import usable
 
 _MOST_BYTES = 1 << 36  # of an .npz: 64 GB are 2 million photos at grid 4, float32 and 512 numbers
@@ -83,7 +83,7 @@ def read_vectors(path: Path, setting: str) -> NamedVectors:
 
 
 def _first(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+    return listed(list(map(repr, names[:3])), 3, len(names))
 
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray]:

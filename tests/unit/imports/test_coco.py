@@ -80,4 +80,4 @@ def test_ids_are_whole_numbers_however_they_are_written_and_each_category_has_it
     twice = whole | {"categories": [*CATEGORIES, {"id": 5, "name": "cow"}]}
     source = put(**{"i.json": twice})
     assert main(["import", str(source / "i.json"), "--root", str(source), "--replace"]) == 1
-    assert "i.json: categories[0] has the id 5 of another, 'cow'; each needs its own" in capsys.readouterr().err
+    assert "i.json: categories[2] has the id 5 of another, 'cat'; each needs its own" in capsys.readouterr().err
