@@ -22,6 +22,7 @@ from aevlp.metrics import (
     mean_over_classes,
     observed_average_precision_per_class,
 )
+from aevlp.metrics.observed import num_assumed_absent
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.models._features import FeatureStore
 from aevlp.runs.folder import score_arrays
@@ -50,7 +51,9 @@ class Evaluation:
     notes: list[str]
     """What has to be told of the data, such as images left out, or that they are others than in training."""
     by_known: bool = False
-    """Whether all figures are by known labels, as the split has no others: mAP is a lower bound, precision and F1 are NaN."""
+    """Whether all figures are by known labels, as the split has no others: precision and F1 are NaN."""
+    assumed: int = 0
+    """Of these, the classes whose unknown labels count as absent; where there are some, mAP is a lower bound."""
     known: dict[str, float] = field(default_factory=dict)
     """`aevlp.metrics.known_label_quality`."""
     scores: dict[str, np.ndarray] = field(default_factory=dict)
@@ -107,7 +110,8 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
         {threshold: _quality(labels, probabilities, threshold, by_known) for threshold in GRID},
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
         _quality(labels, probabilities, thresholds, by_known), chosen_on, notes, by_known,
-        known_label_quality(logits, split.observed, pseudo), score_arrays(split, logits),
+        num_assumed_absent(labels) if by_known else 0, known_label_quality(logits, split.observed, pseudo),
+        score_arrays(split, logits),
     )  # fmt: skip
 
 

@@ -21,9 +21,10 @@ MANY = 30  # classes; of more the table shows the ten best and the ten worst
 NAMED = 5  # classes without a positive that are named
 CSV_COLUMNS = ("class", "positives", "AP", "threshold", "precision", "recall", "F1")
 BY_KNOWN = (
-    "not all labels of these images are known: mAP by the known ones is a lower bound, as the others count as absent; "
-    "recall is that of known labels, and precision and F1 cannot be told"
+    "not all labels of these images are known: mAP by the known ones is {}; recall is that of known labels, and precision and F1 "
+    "cannot be told"
 )
+BOUND, EXACT = "a lower bound, as the others count as absent", "on the images a class is known of"
 
 
 def print_evaluation(found: Evaluation, source: str, console: Terminal | None = None) -> None:
@@ -31,7 +32,8 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
     console = console or Terminal()
     count = len(found.class_names)
     console.tell(f"{source}  {found.split} split, {counted(found.num_images, 'image')}, {count} classes")
-    for note in [*found.notes, *([BY_KNOWN] if found.by_known else [])]:
+    by_known = [BY_KNOWN.format(BOUND if found.assumed else EXACT)] if found.by_known else []
+    for note in [*found.notes, *by_known]:
         console.tell(note)
     over = "" if found.num_occurring == count else f" over {found.num_occurring} of {count} classes"
     console.say(f"mAP{' (known labels)' if found.by_known else ''} {_shown(found.mean_average_precision, 2)}{over}")

@@ -14,6 +14,11 @@ def judged_where_known(observed: ArrayLike) -> np.ndarray:
     return (there > 0) & (absent >= there)
 
 
+def num_assumed_absent(observed: ArrayLike) -> int:
+    """Classes with a known positive whose unknown labels count as absent in mAP by known labels: it is a lower bound then."""
+    return int(((np.asarray(observed) > 0).any(axis=0) & ~judged_where_known(observed)).sum())
+
+
 def observed_average_precision_per_class(observed: ArrayLike, scores: ArrayLike) -> np.ndarray:
     """Average precision of each class against observed labels, (C,) float64, in percent.
 

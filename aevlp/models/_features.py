@@ -100,7 +100,8 @@ class FeatureStore:
         `progress` is called with (images done, images in all) and may raise to stop; without `cached` all are computed.
         """
         before, features = self._embedder.num_images_encoded, torch.empty(0)
-        with torch.random.fork_rng():  # whether they have to be computed shall not change how the head begins
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices):  # whether they have to be computed shall not change how the head begins
             for rows, found in self._embedder.embed(split.images, 0, flip, progress, cached):
                 if not len(features):
                     features = torch.empty(len(split), 1 + flip, found.shape[-1], dtype=found.dtype)

@@ -67,7 +67,7 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run. Keeps the best and the last two."""
+    """The checkpoints of one run. Keeps the last two and the best that each of them knows of, three at most."""
 
     def __init__(self, folder: Path, notify: Callable[[str], None]):
         self.folder, self.notify = folder, notify
@@ -160,7 +160,10 @@ class CheckpointStore:
         if best is not None:
             system.point(self.folder / "best", best)
         found = self._newest_first()
-        kept = {best, *[checkpoint.folder.name for checkpoint in found if checkpoint.manifest][:2]}
+        recent = [checkpoint for checkpoint in found if checkpoint.manifest][:2]
+        # Where the newest turns out to be damaged, the one before takes its place, and needs the best that it knows of. At most
+        # three stay all the same: a best that is newer than the one before is the newest.
+        kept = {best, *(checkpoint.folder.name for checkpoint in recent), *(checkpoint.manifest["best"] for checkpoint in recent)}
         for old in found:
             if old.folder.name not in kept:
                 files.discard(old.folder)

@@ -112,7 +112,7 @@ def _mean(title: str, metric: str, known: bool, summary: dict[str, Any], num_cla
     other = known and summary.get(f"{split}/mAP") is not None  # the number of classes is that of full labels
     classes = None if other else summary.get(f"{split}/mAP_classes")
     remarks = [f"at epoch {summary['best/epoch']}"] if metric.startswith("best/") else []
-    remarks += ["a lower bound"] if known else []
+    remarks += ["a lower bound"] if known and summary.get(f"{split}/mAP_assumed") != 0 else []
     remarks += [f"over {classes} of {num_classes} classes"] if classes is not None and classes < num_classes else []
     return f"{title} {KNOWN_LABELS}" if known else title, number(summary.get(metric), 2), ", ".join(remarks)
 

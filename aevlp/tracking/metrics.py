@@ -10,7 +10,7 @@ _QUALITY = [f"{sign}/{key}" for sign in ("positive", "negative") for key in ("pr
 BY_KNOWN = ("known_recall_1", "known_recall_3", "known_recall_5", "known_rank", "labels_per_image", "agreement")
 """What is told of a split besides mAP: `aevlp.metrics.known_label_quality`."""
 EPOCH_METRICS = (
-    "best/val_mAP", "best/val_mAP_observed", "best/epoch", "val/mAP", "val/mAP_observed", "val/mAP_classes",
+    "best/val_mAP", "best/val_mAP_observed", "best/epoch", "val/mAP", "val/mAP_observed", "val/mAP_classes", "val/mAP_assumed",
     *(f"{prefix}{name}" for prefix in ("best/val_", "val/") for name in BY_KNOWN), "val/labeler_mAP", "train/loss",
     *(f"{prefix}pseudo/{name}" for prefix in ("", "val/") for name in _QUALITY),
     "labeler/temperature", "labeler/threshold",
@@ -20,8 +20,8 @@ EPOCH_METRICS = (
 )  # fmt: skip
 """Not all of every run: see docs/results.md for what each takes."""
 _SMALL_IS_GOOD = (
-    "train/loss", "best/epoch", "best/val_known_rank", "val/known_rank", "perf/data_wait", "perf/memory_peak_mb",
-    "perf/gpu_memory_peak_mb", "perf/seconds", "perf/cpu_seconds", "perf/clip_images_encoded",
+    "train/loss", "best/epoch", "val/mAP_assumed", "best/val_known_rank", "val/known_rank", "perf/data_wait",
+    "perf/memory_peak_mb", "perf/gpu_memory_peak_mb", "perf/seconds", "perf/cpu_seconds", "perf/clip_images_encoded",
 )  # fmt: skip
 
 

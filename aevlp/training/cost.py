@@ -15,7 +15,7 @@ from aevlp import ranks
 from aevlp.reading import number
 
 SECONDS, CPU_SECONDS, GPU_MEMORY = "perf/seconds", "perf/cpu_seconds", "perf/gpu_memory_peak_mb"
-PEAK = "perf/memory_peak_mb"
+PEAK, VIEWS = "perf/memory_peak_mb", "perf/clip_images_encoded"
 
 
 class Cost:
@@ -39,10 +39,13 @@ class Cost:
         if any(number(value) is None for value in self._before.values()):
             raise ValueError("what it took is no number")
 
-    def told(self) -> dict[str, float]:
+    def told(self, views: int = 0) -> dict[str, float]:
         """Collective. Seconds are of all ranks' processes and their loaders, memory is that of this rank.
 
         Time is left out where it is not known of all of the run, GPU memory where no GPU is used.
+
+        Args:
+            views: that this process has encoded, counted from where this was made.
         """
         cpu = float(ranks.add_up(torch.tensor(cpu_seconds() - self._cpu_began, dtype=torch.float64)))
         found = {PEAK: peak_memory_mb()}
@@ -52,7 +55,7 @@ class Cost:
         if self._of_all:
             passed = {SECONDS: time.perf_counter() - self._began, CPU_SECONDS: cpu}
             found |= {name: value + self._before.get(name, 0.0) for name, value in passed.items()}
-        return found
+        return found | {VIEWS: int(ranks.add_up(torch.tensor(views)) + self._before.get(VIEWS, 0))}
 
 
 def cpu_seconds() -> float:

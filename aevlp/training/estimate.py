@@ -131,6 +131,8 @@ def _cost(values: dict[str, Any]) -> str:
     """What the time of a step and of an image hangs on, and how often a loss looks back."""
     loss = values["loss"] if hasattr(registry.get("losses", values["loss"]["name"]).build, "on_epoch_end") else None
     trainer = {name: values["trainer"][name] for name in _COSTLY}
+    if loss is not None or trainer["linear_epochs"]:
+        trainer["epochs"] = values["trainer"]["epochs"]  # of which a rehearsal counts the looks back, and those that are linear
     return json.dumps([_images(values), values["model"], trainer, loss], sort_keys=True)
 
 

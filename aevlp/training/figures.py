@@ -20,7 +20,7 @@ from aevlp.metrics import (
     observed_average_precision_per_class,
     pseudo_label_quality,
 )
-from aevlp.metrics.observed import judged_where_known
+from aevlp.metrics.observed import num_assumed_absent
 from aevlp.text import are, listed
 from aevlp.tracking.metrics import BY_KNOWN
 
@@ -44,12 +44,7 @@ def by_known_labels(config: ExperimentConfig, data: SPMLData) -> bool:
 def takes_last(config: ExperimentConfig, data: SPMLData) -> bool:
     """Whether all epochs are trained and the last is kept: as `selection.epoch` says; auto goes by the labels there are."""
     choice = config.selection.epoch
-    return choice == "last" or (choice == "auto" and by_known_labels(config, data) and num_assumed_absent(data.val) > 0)
-
-
-def num_assumed_absent(split: Split) -> int:
-    """Classes whose unknown labels count as absent in mAP by known labels, as no photo of theirs is known to be without them."""
-    return num_occurring(split.observed) - int(judged_where_known(split.observed).sum())
+    return choice == "last" or (choice == "auto" and by_known_labels(config, data) and num_assumed_absent(data.val.observed) > 0)
 
 
 def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarray | None = None) -> Figures:
@@ -58,6 +53,8 @@ def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarra
     full = None if split.targets is None else mean_average_precision(split.targets, logits)
     labels = split.observed if split.targets is None else split.targets
     found = {"mAP": full, "mAP_observed": observed, "mAP_classes": num_occurring(labels)}
+    if (assumed := num_assumed_absent(split.observed)) < num_occurring(split.observed):
+        found["mAP_assumed"] = assumed
     found |= known_label_quality(logits, split.observed, pseudo)
     return {f"{name}/{key}": value for key, value in found.items() if value is not None and not math.isnan(value)}
 
@@ -106,7 +103,7 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
         bound = (
             ", a lower bound, as labels that are not known count as absent"
-            if num_assumed_absent(data.val)
+            if num_assumed_absent(data.val.observed)
             else ", on the photos a class is known of"
         )
         measured = f"val mAP (known labels){bound}"
@@ -120,7 +117,8 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         if split is None:
             continue
         if title == "test" and split.targets is None:
-            found.append("not all labels of the test images are known: test mAP (known labels) is a lower bound as well")
+            bound = "a lower bound" if num_assumed_absent(split.observed) else "on the images a class is known of"
+            found.append(f"not all labels of the test images are known: test mAP (known labels) is {bound}")
         labels = split.observed if split.targets is None else split.targets
         absent = [data.class_names[j] for j in np.flatnonzero((labels <= 0).all(axis=0))]
         if absent:

@@ -77,7 +77,7 @@ def _faster(config: ExperimentConfig, model: nn.Module, device: torch.device) ->
     size = config.dataset.image_size
     while device.type == "cpu" and batch > 2 and batch * size * size > _TRIAL_PIXELS:
         batch = max(2, batch // 2)
-    with torch.random.fork_rng():  # a trial leaves no trace in the run
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):  # a trial leaves no trace in the run
         layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
         trial = copy.deepcopy(model).to(device).to(memory_format=layout).train()
         images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device).contiguous(memory_format=layout)

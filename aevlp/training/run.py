@@ -238,12 +238,13 @@ def build_trainer(
         if kept is None:
             labels_worth.restore(labeler, folder, trainer.last_row)
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
-            labeler.prepare(seen, _progress(trackers, stop))
+            task.prepare_labeler(seen, _progress(trackers, stop))
         return trainer
     folder.write_class_names(data.class_names)
-    for name in ("summary.json", "samples.npz", "test_scores.npz"):  # of a run that had ended and goes on: no longer true
+    # Of a run that had ended and goes on: no longer true.
+    for name in ("summary.json", "samples.npz", "test_scores.npz", "per_class.csv"):
         folder.remove(name)
-    labeler.prepare(seen, _progress(trackers, stop))
+    task.prepare_labeler(seen, _progress(trackers, stop))
     trainer.of_labeler = labels_worth.of_run(config, seen, labeler, folder, trackers.message)
     if config.trainer.evaluate_labeler:
         on_val, trainer.labeler_on_val = figures.judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))

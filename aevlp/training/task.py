@@ -16,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from aevlp import ranks
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
+from aevlp.data.dataset import Split
 from aevlp.data.loaders import TrainBatch
 from aevlp.labelers import Labeler
+from aevlp.labelers._base import ReportProgress
 from aevlp.models._fit import OTHER_MODEL, misfit
 from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
@@ -53,6 +55,7 @@ class Task:
         accelerator: Accelerator, num_samples: int, num_classes: int, steps_per_epoch: int,
     ):  # fmt: skip
         self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
+        self._labeler_state: dict[str, Any] = {}  # of a checkpoint, until the labeler is prepared
         self.device = accelerator.device
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = model.to(self.device).to(memory_format=self.memory_format)
@@ -189,13 +192,14 @@ class Task:
             "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             "random": _of_all_ranks(torch.get_rng_state()),
             "random_cuda": [_of_all_ranks(torch.cuda.get_rng_state())] if torch.cuda.is_available() else [],
+            "random_mps": [torch.mps.get_rng_state()] if self.device.type == "mps" else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict()`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.loss.load_state_dict(state["loss"])
-        self.labeler.load_state_dict(state["labeler"])
+        self._labeler_state = state["labeler"]
         self.pseudo.copy_(state["pseudo"])
         if self.average is not None:
             self.average.n_averaged.fill_(state["average_steps"])
@@ -206,6 +210,14 @@ class Task:
             torch.set_rng_state(state["random"][ranks.rank()].clone())
             if state["random_cuda"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state(state["random_cuda"][0][ranks.rank()].clone())
+        if state.get("random_mps") and self.device.type == "mps":
+            torch.mps.set_rng_state(state["random_mps"][0])
+
+    def prepare_labeler(self, split: Split, progress: ReportProgress) -> None:
+        """Let the labeler look at the training images, and then give it back what a checkpoint holds of it."""
+        self.labeler.prepare(split, progress)
+        if self._labeler_state:
+            self.labeler.load_state_dict(self._labeler_state)
 
     def merge(self, owners: np.ndarray) -> None:
         """Collective. Put together what each rank knows of its training rows; `owners` (N,) says whose each row is.

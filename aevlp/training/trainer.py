@@ -150,18 +150,18 @@ class Trainer:
         by_known = by_known_labels(self.config, self.data)
         selected = float(figures["val/mAP_observed" if by_known else "val/mAP"])
         last = takes_last(self.config, self.data)  # each epoch takes the place of the one before, so no rule ends the run
-        improved = last or progress.best_map is None or selected > progress.best_map
+        begins = epoch == self.config.trainer.linear_epochs + 1  # what the still backbone reached is where it starts from
+        improved = last or begins or progress.best_map is None or selected > progress.best_map
         if improved:
             progress.best_map, progress.best_epoch, progress.stale_epochs = selected, epoch, 0
             self.folder.write_scores("val_scores.npz", self.data.val, logits, epoch)
         elif epoch > self.config.trainer.linear_epochs:
             progress.stale_epochs += 1
         best = of_best_epoch(figures, "val/") if improved else of_best_epoch(self.last_row, "best/val_")
-        encoded = int(ranks.add_up(torch.tensor(self.task.labeler.num_images_encoded + num_encoded(self.data))))
         row = {
             "trainer/step": progress.step, "trainer/epoch": epoch, "train/loss": progress.loss_sum / len(self.data.train),
             **figures, **self.pseudo_metrics(), **self.of_labeler, **performance,
-            **self.cost.told(), "perf/clip_images_encoded": encoded,
+            **self.took(),
             "best/val_mAP": progress.best_map, "best/epoch": progress.best_epoch,
             **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,
         }  # fmt: skip
@@ -171,6 +171,8 @@ class Trainer:
         self.folder.write_pseudo_labels(self.data, self.task.pseudo.cpu().numpy(), epoch)
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
         self.save(f"epoch-{epoch:03d}")
+        if epoch >= self.config.trainer.linear_epochs:
+            self.linear = None  # COCO's features are 600 MB
         if progress.stopped_early and epoch < self.config.trainer.epochs:
             title = "validation mAP (known labels)" if by_known else "validation mAP"
             self.tracker.message(
@@ -178,10 +180,14 @@ class Trainer:
                 f"{progress.best_map:.2f} in epoch {progress.best_epoch}"
             )
 
+    def took(self) -> Figures:
+        """Collective. Time, memory and views of the run so far."""
+        return self.cost.told(self.task.labeler.num_images_encoded + num_encoded(self.data))
+
     def should_stop(self, selected: float) -> bool:
         """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall.
 
-        Epochs in which the backbone stands still end no run, and do not count.
+        Epochs in which the backbone stands still end no run, and do not count; the best is that of the epochs after them.
         """
         config, best = self.config.trainer, self.progress.best_map
         if self.progress.epochs_done <= config.linear_epochs:
@@ -205,8 +211,8 @@ class Trainer:
                 summary |= split_figures("test", test, self.test_logits)
             else:
                 precisions = average_precision_per_class(test.targets, self.test_logits)
-                mean = mean_over_classes(precisions)
-                summary |= {"test/mAP": number(mean), "test/mAP_classes": num_occurring(test.targets)}
+                mean = number(mean_over_classes(precisions))
+                summary |= {"test/mAP": mean, "test/mAP_classes": num_occurring(test.targets)}
                 self.folder.write_per_class(self.data, precisions)
                 if note := lost_classes(self.data.class_names, test.targets, precisions):
                     self.tracker.message(note)
@@ -217,18 +223,15 @@ class Trainer:
         if logits.nbytes <= MAX_TEST_SCORES:
             self.folder.write_scores("test_scores.npz", test, logits, self.progress.best_epoch)
         else:
-            size = logits.nbytes / 1e6
-            self.tracker.message(f"test scores of {size:,.0f} MB are not kept in the run; `eval -o FOLDER` writes them")
+            self.tracker.message(f"test scores of {logits.nbytes / 1e6:,.0f} MB are not kept; `eval -o FOLDER` writes them")
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
         """Logits (N,C) float32 of a split, images as they are, in row order; each rank scores its share of the rows."""
         settings = self.config.trainer
         loader = eval_loader(
-            split,
-            image_size=self.config.dataset.image_size,
-            batch_size=settings.eval_batch_size,
+            split, image_size=self.config.dataset.image_size, batch_size=settings.eval_batch_size,
             num_workers=settings.num_workers,
-        )
+        )  # fmt: skip
         model = self.task.eval_model.eval()
         rows = ranks.share(len(split))
         chunks = [torch.empty(0, split.observed.shape[1], device=self.task.device)]
@@ -274,8 +277,7 @@ class Trainer:
         progress = self.progress
         best = f"epoch-{progress.best_epoch:03d}" if progress.best_epoch else None
         self.merge_ranks()
-        state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict()}
-        state["cost"] = self.cost.told()
+        state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict(), "cost": self.took()}
         if ranks.is_main():
             self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
         ranks.from_main(None)  # the others read the best one at the end: not before it is there

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import resource
+import shutil
 import stat
 from pathlib import Path
 
@@ -54,6 +56,30 @@ def test_the_best_and_the_last_two_are_kept_and_linked(store):
     assert os.readlink(store.folder / "best") == "epoch-002"
     assert os.readlink(store.folder / "last") == "epoch-005"
     assert store.best().folder.name == "epoch-002"
+
+
+@pytest.mark.parametrize("damaged", ["state.pt", "model.safetensors", "manifest.json"])
+def test_where_the_newest_is_damaged_the_one_before_has_its_best(store, damaged):
+    for epoch, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 5)):
+        save_epoch(store, epoch, best)
+    (store.folder / "epoch-005" / damaged).write_bytes(b"")
+    assert store.latest().folder.name == "epoch-004"
+    assert store.best().folder.name == "epoch-002"
+    store.settle(store.latest())
+    assert os.readlink(store.folder / "best") == "epoch-002"
+    assert store.best().folder.name == "epoch-002"
+
+
+def test_at_most_three_are_kept_whichever_are_best(store):
+    for better in itertools.product((False, True), repeat=5):
+        shutil.rmtree(store.folder, ignore_errors=True)
+        best = 0
+        for epoch, is_best in enumerate((True, *better), 1):
+            best = epoch if is_best else best
+            save_epoch(store, epoch, best)
+            kept = [name for name in names(store) if name.startswith("epoch-")]
+            assert len(kept) <= 3
+            assert {f"epoch-{best:03d}", f"epoch-{epoch:03d}"} <= set(kept)
 
 
 def test_saving_the_same_position_again_replaces_it(store):

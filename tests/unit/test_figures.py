@@ -14,6 +14,7 @@ from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.metrics import average_precision_per_class
+from aevlp.tracking.epoch_table import results
 from aevlp.training.figures import by_known_labels, lost_classes, notes, pseudo_figures, require_choice, split_figures
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
@@ -91,3 +92,23 @@ def test_a_class_that_is_ranked_as_by_chance_is_named_and_one_that_is_learnt_or_
     assert lost_classes(["ant"], common, average_precision_per_class(common, common)) is None
     nowhere = np.zeros_like(targets)  # a class without an image has no average precision
     assert lost_classes(CLASSES[:4], nowhere, average_precision_per_class(nowhere, logits)) is None
+
+
+@pytest.mark.parametrize(("absent", "assumed"), [(("dog", "cat"), 0), (("dog", ""), 1), (("", ""), None)])
+def test_a_lower_bound_is_what_counts_unknown_labels_as_absent(tmp_path, absent, assumed):
+    """Before the run and in its last lines; None is where no class is judged on the photos it is known of."""
+    rows = [["0.png", "cat", "", "train"]]
+    for split in ("val", "test"):
+        rows += [[f"{split}{word}.png", word, other, split] for word, other in zip(("cat", "dog"), absent, strict=True)]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "label", "absent", "split"], *rows])
+    for name, *_ in rows:
+        (tmp_path / name).touch()
+    data = registry.build("datasets", FolderConfig(name="folder", root=str(tmp_path)))
+    figures = {"best/epoch": 1, "best/val_mAP": 50.0, "best/val_mAP_observed": 50.0}
+    for name, split in (("val", data.val), ("test", data.test)):
+        figures |= split_figures(name, split, np.eye(2))
+        assert figures.get(f"{name}/mAP_assumed") == assumed
+    before = " ".join(notes(aevlp.load_experiment("folder_an"), data))
+    after = " ".join(" ".join(line) for line in results("finished", figures, 2))
+    assert before.count("lower bound") == after.count("a lower bound") == (0 if assumed == 0 else 2)

@@ -150,7 +150,7 @@ def test_large_test_scores_are_not_kept_and_this_is_told(monkeypatch, capsys):
     monkeypatch.setattr("aevlp.training.trainer.MAX_TEST_SCORES", 1599)
     result = aevlp.train(runs.config("trainer.epochs=1"))  # 40 images of ten classes: 1,600 bytes
     assert not (result.run_dir / "test_scores.npz").exists()
-    assert "are not kept in the run; `eval -o FOLDER` writes them" in capsys.readouterr().out
+    assert "are not kept; `eval -o FOLDER` writes them" in capsys.readouterr().out
 
 
 def test_metric_names(small):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import aevlp
 from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, DataError, TrainingError
+from aevlp.labelers import Labeler
 from aevlp.losses.an import ANLoss
 from aevlp.metrics import mean_average_precision
 from aevlp.models._classifier import Classifier
@@ -181,9 +183,63 @@ def test_a_run_stopped_in_linear_epochs_goes_on_to_the_same_bits(monkeypatch):
 
 def test_linear_epochs_end_no_run_and_do_not_count_for_the_stop_rule(monkeypatch):
     monkeypatch.setattr(figures, "mean_average_precision", lambda *_: 50.0)  # no epoch is better than the first, and none falls
-    words = ("trainer.epochs=6", "trainer.patience=2", "loss=role")
+    words = ("trainer.epochs=8", "trainer.patience=2", "loss=role")
     assert len(runs.epoch_rows(aevlp.train(runs.config(*words)).run_dir)) == 3
-    assert len(runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.linear_epochs=3")).run_dir)) == 5
+    assert len(runs.epoch_rows(aevlp.train(runs.config(*words, "trainer.linear_epochs=3")).run_dir)) == 6
+
+
+def test_once_the_backbone_learns_epochs_are_chosen_among_those_that_follow(monkeypatch):
+    reached = iter((80.0, 77.0, 90.0, 89.5))
+    monkeypatch.setattr(figures, "mean_average_precision", lambda *_: next(reached))
+    words = ("trainer.epochs=4", "trainer.patience=2", "trainer.max_drop=2", "loss=role", "trainer.linear_epochs=1")
+    rows = runs.epoch_rows(aevlp.train(runs.config(*words)).run_dir)
+    assert [(row["best/epoch"], row["best/val_mAP"]) for row in rows] == [(1, 80.0), (2, 77.0), (3, 90.0), (3, 90.0)]
+
+
+class Votes(Labeler):
+    """Remembers how often each photo was asked about."""
+
+    def __init__(self, config, **_):
+        self.votes = torch.zeros(0)
+
+    def prepare(self, dataset, progress=None):
+        self.votes = torch.zeros(len(dataset))
+
+    def label(self, index, observed, *, epoch, images=None):
+        self.votes[index] += 1
+        return torch.zeros_like(observed, dtype=torch.int8)
+
+    def state_dict(self):
+        return {"votes": self.votes}
+
+    def load_state_dict(self, state):
+        self.votes = state["votes"]
+
+
+def test_what_a_labeler_remembers_outlives_that_it_is_prepared_again(monkeypatch):
+    monkeypatch.setitem(registry._components["labelers"], "votes", replace(registry.get("labelers", "none"), build=Votes))
+    run = aevlp.train(runs.config("labeler=votes", "trainer.epochs=1")).run_dir
+    resume(run, epochs=2)
+    assert runs.newest(run).state()["task"]["labeler"]["votes"].tolist() == [2.0] * 48
+
+
+def test_what_a_run_took_goes_on_where_it_was(small):
+    run = aevlp.train(aevlp.load_experiment("digits_gpr", [*small, "trainer.epochs=1"])).run_dir
+    (first,) = runs.epoch_rows(run)
+    assert first["perf/clip_images_encoded"] > 0
+    resume(run, epochs=2)
+    assert runs.epoch_rows(run)[-1]["perf/clip_images_encoded"] >= first["perf/clip_images_encoded"]
+
+
+def test_nothing_of_the_test_is_left_of_a_run_that_goes_on(monkeypatch):
+    run = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    assert {"per_class.csv", "summary.json"} <= {path.name for path in run.iterdir()}
+    with monkeypatch.context() as patch:
+        runs.signal_after_step(patch, 4)
+        with pytest.raises(RunStopped):
+            resume(run, epochs=2)
+    left = {path.name for path in run.iterdir()}
+    assert not left & {"per_class.csv", "test_scores.npz", "samples.npz"}
 
 
 def test_pseudo_positives_can_be_handed_to_a_loss_as_observed(monkeypatch, small):
