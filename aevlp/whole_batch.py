@@ -59,11 +59,6 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
     return own.topk(k).values[-1]
 
 
-def is_stand_in() -> bool:
-    """Whether this rank has no image of the batch, and what it got instead counts for nothing."""
-    return not _weight()
-
-
 def _weight() -> float:
     return 1.0 if _share is None else _share[0] / _share[1]
 

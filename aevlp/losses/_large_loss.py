@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from aevlp.whole_batch import is_stand_in, kth_largest
+from aevlp.whole_batch import kth_largest, num_entries
 
 
-def num_suspects(num_entries: int, delta: float, times: int) -> int:
+def num_suspects(entries: int, delta: float, times: int) -> int:
     """ceil(B * C * times * delta / 100), in integers: 1 - (1 - share) in floating point can exceed a whole number by 1e-16."""
-    return min(math.ceil(num_entries * times * Fraction(repr(delta)) / 100), num_entries)
+    return min(math.ceil(entries * times * Fraction(repr(delta)) / 100), entries)
 
 
 def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
@@ -29,18 +29,17 @@ def binary_loss(logits: Tensor, positive: Tensor) -> Tensor:
     return -logsigmoid(torch.where(positive, logits, -logits))
 
 
-def suspects(logits: Tensor, suspicious: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Entries whose loss as a negative is at least, and those whose loss is above, the `count`-th largest; (B,C) bool.
+def suspects(logits: Tensor, suspicious: Tensor, delta: float, times: int) -> tuple[Tensor, Tensor]:
+    """Entries whose loss as a negative is at least, and those whose loss is above, the k-th largest; (B,C) bool.
 
-    `suspicious` (B,C) bool are the assumed negatives. As published, all others take part in the count with loss 0, known
-    negatives too (BoostLU on partial labels); here they are never suspects, whatever the count. The whole batch takes part,
-    whoever holds it.
+    k is `num_suspects` of the whole batch, whoever holds it; where it is 0, there are none. `suspicious` (B,C) bool are the
+    assumed negatives. As published, all others take part in the count with loss 0, known negatives too (BoostLU on partial
+    labels); here they are never suspects, whatever k.
     """
+    count = num_suspects(num_entries(logits), delta, times)
     if count == 0:
         nobody = torch.zeros_like(suspicious)
         return nobody, nobody
     loss = binary_loss(logits.detach(), ~suspicious) * suspicious
     threshold = kth_largest(loss, count)
-    if is_stand_in():
-        suspicious = torch.zeros_like(suspicious)
     return suspicious & (loss >= threshold), suspicious & (loss > threshold)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._large_loss import binary_loss, num_suspects, suspects
+from aevlp.losses._large_loss import binary_loss, suspects
 from aevlp.losses._memory import RememberingLoss
-from aevlp.whole_batch import num_entries
 
 
 class LLCpConfig(ComponentConfig):
@@ -47,7 +46,6 @@ class LLCpLoss(RememberingLoss):
         """See `aevlp.losses` for shapes."""
         logits, index = logits.float(), self.rows(index)
         positive, unknown = (observed > 0) | self.flipped[index], (observed == 0) & ~self.flipped[index]
-        count = num_suspects(num_entries(logits), self.config.delta, times=1) if epoch > 1 else 0
-        corrected, above = suspects(logits, unknown, count)
+        corrected, above = suspects(logits, unknown, self.config.delta, times=min(epoch - 1, 1))
         self.flipped[index] |= corrected if self.config.stored == "at_threshold" else above
         return binary_loss(logits, positive | corrected).mean()

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
-from aevlp.losses._large_loss import binary_loss, num_suspects, suspects
+from aevlp.losses._large_loss import binary_loss, suspects
 from aevlp.losses._terms import Loss
-from aevlp.whole_batch import num_entries
 
 
 class LLRConfig(ComponentConfig):
@@ -35,5 +34,5 @@ class LLRLoss(Loss):
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits, positive = logits.float(), observed > 0
-        rejected, _above = suspects(logits, observed == 0, num_suspects(num_entries(logits), self.config.delta, epoch - 1))
+        rejected, _above = suspects(logits, observed == 0, self.config.delta, epoch - 1)
         return torch.where(rejected, 0.0, binary_loss(logits, positive)).mean()
