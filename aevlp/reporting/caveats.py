@@ -18,7 +18,7 @@ def caveats(groups: list[Group]) -> list[str]:
     shown = shown_metrics(groups)
     runs = [run for group in groups for run in group.by_seed.values()]
     said = [
-        f"{title} is a lower bound, as labels that are not known count as absent{_extent(runs, split, word)}"
+        f"{title} is {_bound(runs, split)}{_extent(runs, split, word)}"
         for title, metric in shown.items()
         for split, word, name in BY_KNOWN
         if metric == name
@@ -31,6 +31,13 @@ def caveats(groups: list[Group]) -> list[str]:
     ]
     alone = len([group for group in groups if group.by_seed]) > 1 and all(len(group.by_seed) < 2 for group in groups)
     return said + [ONE_EACH] * alone
+
+
+def _bound(runs: list[Run], split: str) -> str:
+    """What mAP by known labels is, unless each class of each run is judged on the images that it is known of."""
+    if all(run.summary.get(f"{split}/mAP_assumed") == 0 for run in runs):
+        return "on the images a class is known of"
+    return "a lower bound, as labels that are not known count as absent"
 
 
 def _over(runs: list[Run], split: str, title: str) -> str:

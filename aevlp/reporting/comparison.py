@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from aevlp.config.describe import flatten
@@ -117,9 +118,7 @@ def summary(group: Group, metric: str) -> dict[str, Any] | None:
 def difference(group: Group, baseline: Group, metric: str) -> dict[str, Any] | None:
     """`paired_difference` as plain data."""
     found = paired_difference(group, baseline, metric)
-    if found is None:
-        return None
-    return {"mean": found.mean, "half": found.half, "seeds": found.seeds, "clear": found.clear, "p": found.p}
+    return None if found is None else asdict(found) | {"clear": found.clear}
 
 
 def class_gains(group: Group, baseline: dict[int, dict[str, float]]) -> list[dict[str, Any]]:

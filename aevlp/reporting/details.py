@@ -105,20 +105,27 @@ def pseudo_positives(run: Run) -> dict[str, Any] | None:
 
 
 def _assigned(run: Run) -> dict[str, Any] | None:
-    arrays = run.arrays("pseudo_labels.npz")
-    if "pseudo" not in arrays:
+    pseudo = pseudo_labels(run)
+    if pseudo is None or not (pseudo > 0).any():
         return None
+    arrays = {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"} | {"pseudo": pseudo}
     try:
-        require(arrays, {"pseudo": "i NC"})
-        if not (arrays["pseudo"] > 0).any():
-            return None
-        arrays |= {name: array for name, array in run.arrays("samples.npz").items() if name == "classes"}
         require(arrays, {"pseudo": "i NC", "classes": "U C"})
     except ValueError:
-        return None  # `_num_images` and `samples` say it
-    found = (arrays["pseudo"] > 0).sum(axis=0)
-    last = {"epochs": [0], "classes": arrays["classes"].tolist(), "assigned": [found.tolist()]}
+        return None  # `samples` says it
+    last = {"epochs": [0], "classes": arrays["classes"].tolist(), "assigned": [(pseudo > 0).sum(axis=0).tolist()]}
     return last | {"correct": None, "actual": None}
+
+
+def pseudo_labels(run: Run) -> np.ndarray | None:
+    """Pseudo-labels (N,C) of the last epoch; None where there are none, or others than they should be, which `run` then says."""
+    arrays = run.arrays("pseudo_labels.npz")
+    try:
+        require(arrays, {"pseudo": "i NC"} if arrays else {})
+    except ValueError as error:
+        run.say(f"pseudo_labels.npz: {error}")
+        return None
+    return arrays.get("pseudo")
 
 
 def samples(run: Run, arrays: dict[str, np.ndarray], images: Images) -> dict[str, Any] | None:

@@ -11,13 +11,12 @@ from typing import Any
 
 from aevlp import __version__
 from aevlp.config.describe import flatten
-from aevlp.data.npz import require
 from aevlp.masking import mask_words
 from aevlp.reading import number
 from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.by_setting import curves_by_setting
 from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
-from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_positives, samples, scored
+from aevlp.reporting.details import THRESHOLDS, Images, mistakes, pseudo_labels, pseudo_positives, samples, scored
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, RANKED_BY, Group, class_precisions, group_runs, quantiles
 from aevlp.reporting.studies import study
 from aevlp.reporting.tables import Table, arrange
@@ -252,14 +251,11 @@ def _cost(run: Run) -> dict[str, Any]:
 
 
 def _num_images(run: Run) -> int:
-    """Number of training images; 0 where it is not told."""
-    arrays = run.arrays("pseudo_labels.npz")
-    try:
-        require(arrays, {"pseudo": "i NC"} if arrays else {})
-    except ValueError as error:
-        run.say(f"pseudo_labels.npz: {error}")
-        return 0
-    return len(arrays["pseudo"]) if arrays else 0
+    """Number of training images; 0 where it is not told. An older version left no data.json, and the labels are unpacked."""
+    if run.data is not None:
+        return run.data.train.images
+    pseudo = pseudo_labels(run)
+    return 0 if pseudo is None else len(pseudo)
 
 
 def _environment(run: Run) -> dict[str, str]:

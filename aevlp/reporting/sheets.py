@@ -56,5 +56,8 @@ def latex(sheet: Sheet) -> str:
 
 
 def _latex_cell(cell: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", NONE: "--"}
+    special = {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", NONE: "--",
+        "<": "$<$", ">": "$>$", "|": r"\textbar{}",  # which LaTeX's default font has other signs for
+    }  # fmt: skip
     return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in printable(cell))

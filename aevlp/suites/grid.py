@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aevlp.layout import NONE, Sheet
-from aevlp.reporting.sheets import neutral, value
+from aevlp.reporting.sheets import value
 from aevlp.reporting.statistics import Group, mean_and_interval
 from aevlp.suites.cost import COSTS, columns, cost
 from aevlp.suites.plan import Line
@@ -56,9 +56,9 @@ def grid_sheet(data: dict[str, Any], title: str) -> Sheet:
 
 def grid_records(rows: list[dict[str, Any]]) -> list[list[Any]]:
     """The table with unrounded numbers, header first."""
-    header = ["rank", "method", "adapted", "seeds", *map(neutral, rows[0]["cells"]), "mean", "half", *COSTS]
+    header = ["rank", "method", "adapted", "seeds", *rows[0]["cells"], "mean", "half", *COSTS]
     return [header] + [
-        [row["rank"], neutral(row["title"]), neutral(row["adapted"] or ""), " ".join(map(str, row["seeds"])),
+        [row["rank"], row["title"], row["adapted"], " ".join(map(str, row["seeds"])),
          *row["cells"].values(), *((row["mean"] or {}).get(part) for part in ("mean", "half")),
          *(row["cost"][name] for name in COSTS)]
         for row in rows

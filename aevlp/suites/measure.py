@@ -70,7 +70,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     _correct([row["difference"] for row in rows if row["difference"]])
     return {"suite": plan.name, "dataset": plan.dataset, "changes": plan.changes, "metric": decided,
             "known_labels": by_known and decided != TEST, "reference": reference,
-            "ours": suite.ours, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
+            "ours": suite.ours, "against": suite.against, "lower": suite.lower, "upper": suite.upper, "source": suite.source,
             "notes": plan.notes, "commits": _commits(groups), "data": _data(plan, groups), "rows": rows,
             "grid": grid(plan.lines, groups, decided) if suite.columns else None}  # fmt: skip
 

@@ -131,6 +131,8 @@ def load_plan(
             dataset, values that do not go together, a loss that needs what the model does not give, two rows alike.
     """
     stem, suite, origins = load_suite(name)
+    if wrong := _seed_in(words):
+        raise ConfigError(f"--set {wrong}")
     known = files(EXPERIMENTS)
     _require_dataset(f"--dataset {dataset}", dataset, known)
     drafts: list[tuple[str, Line]] = []
@@ -150,6 +152,8 @@ def load_plan(
         adapted = "; ".join(adaptations(experiment))
         for column, more in _columns(suite, columns).items():
             name = f"{title}, {column}" if column else title
+            if wrong := _seed_in([*settings, *more]):
+                problems.append(f"{where}: {wrong}")
             drafts.append((where, Line(name, row, experiment, [*settings, *more], [], adapted, column)))
     lines = [line for _, line in drafts]
     notes = add_words(lines, words)
@@ -169,6 +173,12 @@ def load_plan(
         raise ConfigError(f"--rows: none of these rows is for {dataset}")
     changes = [word for word in words if not word.startswith("tracking.")] + ["own stop rules"] * own_stop_rules
     return Plan(stem, suite, dataset, lines, changes, notes)
+
+
+def _seed_in(words: Sequence[str]) -> str:
+    """Why a word that names a seed is refused: each run is given its own, so the word would change nothing. Empty without one."""
+    word = next((word for word in words if word.partition("=")[0].strip() == "seed"), "")
+    return word and f"{word.strip()}: a suite runs seeds 0 to N-1; use --seeds"
 
 
 def _columns(suite: SuiteConfig, words: list[str] | None) -> dict[str, tuple[str, ...]]:

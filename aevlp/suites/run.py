@@ -8,6 +8,7 @@ from typing import Any
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError
 from aevlp.machine import Machine
 from aevlp.reporting.sheets import as_json, latex, markdown
+from aevlp.runs import child
 from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import Job, Plan, load_plan
@@ -59,6 +60,10 @@ def run_suite(
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
         run_jobs(plan.jobs, machine, console)
+    if any(job.failure == child.GAVE_UP for job in plan.jobs):
+        for one in tunings:  # whose trials would fail alike, too
+            one.line.tuning_failure = child.GAVE_UP
+        tunings = []
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
     if table_only:

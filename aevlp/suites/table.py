@@ -103,29 +103,34 @@ def _verdict(data: dict[str, Any]) -> list[str]:
         return [f"{pair}: {found['mean']:+.2f} for every seed"]
     verdict = "cannot be told apart" if found["p"] >= 0.05 else "better" if found["mean"] > 0 else "worse"
     p = _number(found["p"], "= ")
-    return [f"{pair}: {verdict}, {found['mean']:+.2f}, p {p} (paired t-test; the other was chosen by its mean)"]
+    chosen = "" if data["reference"] == data["against"] else "; the other was chosen by its mean"
+    return [f"{pair}: {verdict}, {found['mean']:+.2f}, p {p} (paired t-test{chosen})"]
+
+
+def records(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows with unrounded numbers, flat, each with the same columns; what is not known is None. For CSV and W&B."""
+    parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
+    found = []
+    for row in data["rows"]:
+        gain, tuned = row["difference"] or {}, row["tuned"] or {}
+        found.append({
+            "rank": row["rank"], "method": row["title"], "adapted": row["adapted"], "experiment": row["experiment"],
+            "config_hash": row["config_hash"], "seeds": " ".join(map(str, row["seeds"])),
+            **{f"{metric} {part}": (row["metrics"][metric] or {}).get(part) for metric, part in parts},
+            "gap_closed": row["gap_closed"], "difference": gain.get("mean"), "difference_half": gain.get("half"),
+            "p": gain.get("p"), "holm": gain.get("holm"), "tuned": tuned.get("mean"), "tuned_half": tuned.get("half"),
+            **{name: row["cost"][name] for name in cost.COSTS}, "published": row["published"],
+        })  # fmt: skip
+    return found
 
 
 def as_csv(data: dict[str, Any]) -> str:
     """One row a method, with unrounded numbers."""
+    flat = records(data)
+    rows = grid_records(data["grid"]) if data["grid"] else [list(flat[0]), *(list(row.values()) for row in flat)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if data["grid"]:
-        writer.writerows(grid_records(data["grid"]))
-        return text.getvalue()
-    parts = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
-    writer.writerow([
-        "rank", "method", "adapted", "experiment", "config_hash", "seeds", *(f"{metric} {part}" for metric, part in parts),
-        "gap_closed", "difference", "difference_half", "p", "holm", "tuned", "tuned_half", *cost.COSTS, "published",
-    ])  # fmt: skip
-    for row in data["rows"]:
-        gain, tuned = row["difference"] or {}, row["tuned"] or {}
-        writer.writerow([
-            row["rank"], neutral(row["title"]), neutral(row["adapted"] or ""), row["experiment"], row["config_hash"],
-            " ".join(map(str, row["seeds"])), *((row["metrics"][metric] or {}).get(part) for metric, part in parts),
-            row["gap_closed"], gain.get("mean"), gain.get("half"), gain.get("p"), gain.get("holm"), tuned.get("mean"),
-            tuned.get("half"), *(row["cost"][name] for name in cost.COSTS), row["published"],
-        ])  # fmt: skip
+    writer.writerows([neutral(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aevlp.config.describe import lookup
 from aevlp.config.errors import AevlpError, ConfigError, TrainingError, in_one_line
+from aevlp.config.loading import read_mapping
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.folders import runs_root
 from aevlp.machine import Machine
@@ -40,22 +45,36 @@ class Tuning:
 
 
 def prepare(plan: Plan, trials: int) -> list[Tuning]:
-    """Write and check the study of every row, named by what is tuned and on what data: another suite has another study.
+    """Write and check the study of every row, named by its settings and what is tuned: another suite has another study.
+
+    Data are no part of the name, so that it is known without them; the study itself goes on only on those it was begun on.
 
     Raises:
         ConfigError: a row names a setting to tune that it does not have, or a range that is not allowed.
     """
     folder = RunFolder(runs_root() / "suites" / plan.label)
-    found = []
+    studies = []
     for line in plan.lines:
-        slug = re.sub(r"[^A-Za-z0-9]+", "_", line.title).strip("_").lower()[:24]
-        name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}-{line.jobs[0].key[:6]}-{trials}"
-        _check(line, _study(line, trials))
-        found.append(Tuning(line, name, folder.path / f"{name}.yaml", trials))
+        space = _space(line)
+        study = _study(line, trials, space)
+        _check(line, study)
+        name = _name(plan, line, trials, space)
+        studies.append((Tuning(line, name, folder.path / f"{name}.yaml", trials), study))
     folder.path.mkdir(parents=True, exist_ok=True)
-    for one in found:
-        folder.write(one.file.name, _study(one.line, trials).encode())
-    return found
+    for one, study in studies:
+        folder.write(one.file.name, study.encode())
+    return [one for one, _ in studies]
+
+
+def _name(plan: Plan, line: Line, trials: int, space: dict[str, Any]) -> str:
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", line.title).strip("_").lower()[:24]
+    row, job = f"{re.sub(r'[^A-Za-z0-9_-]', '_', plan.label)[:20]}-{slug}", line.jobs[0]
+    with contextlib.suppress(ConfigError):  # there is none, most of the time
+        older = f"{row}-{job.key[:6]}-{trials}"  # as studies were called before the space was part of it
+        if read_mapping(study_folder(older) / "study.yaml")[0].get("space") == space:
+            return older
+    tuned = hashlib.sha256(f"{job.config.hash}{json.dumps(space, sort_keys=True)}".encode()).hexdigest()
+    return f"{row}-{tuned[:6]}-{trials}"
 
 
 def _check(line: Line, study: str) -> None:
@@ -97,7 +116,10 @@ def tune(plan: Plan, tunings: list[Tuning], seeds: int, *, machine: Machine, con
         except RunStopped:
             raise
         except AevlpError as error:
-            one.line.tuning_failure = in_one_line(error)
+            why = in_one_line(error)
+            if "--name" in why:  # the study's way out, which is a flag of `sweep run`
+                why += f"; a suite has no --name: move {study_folder(one.name)} away"
+            one.line.tuning_failure = why
             say(f"{one.line.title}: not tuned: {one.line.tuning_failure}")
 
 
@@ -109,11 +131,14 @@ def confirmed_by(trials: int) -> ConfirmConfig:
     return ConfirmConfig(best=min(5, max(1, trials // 3)))
 
 
-def _study(line: Line, trials: int) -> str:
-    space = {
+def _space(line: Line) -> dict[str, Any]:
+    return {
         path: _in_numbers(line, path, parameter).model_dump(by_alias=True, exclude_defaults=True, mode="json")
         for path, parameter in {LEARNING_RATE: RATE, **line.row.tune}.items()
     }
+
+
+def _study(line: Line, trials: int, space: dict[str, Any]) -> str:
     content = {
         "base": line.experiment, "set": [*line.words, "seed=0"], "trials": trials, "space": space,
         "confirm": confirmed_by(trials).model_dump(),

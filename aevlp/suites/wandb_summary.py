@@ -10,13 +10,9 @@ from typing import Any
 
 from aevlp.folders import runs_root
 from aevlp.runs.folder import RunFolder
-from aevlp.suites.cost import COSTS
-from aevlp.suites.measure import METRICS
 from aevlp.suites.plan import Plan
+from aevlp.suites.table import records
 from aevlp.tracking.wandb_table import log_table
-
-COLUMNS = ("rank", "title", "adapted", "experiment", "gap_closed", "published")
-PARTS = [(metric, part) for metric in METRICS.values() for part in ("mean", "half")]
 
 
 def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -> None:
@@ -26,12 +22,11 @@ def log_suite(plan: Plan, data: dict[str, Any], notify: Callable[[str], None]) -
         return
     folder = RunFolder(runs_root() / "suites" / plan.label)
     folder.path.mkdir(parents=True, exist_ok=True)
-    columns = [*COLUMNS, "seeds", *(f"{metric} {part}" for metric, part in PARTS), "difference", "difference half", "p", "tuned"]
-    columns += COSTS
+    rows = records(data)
     log_table(
         settings, _run_id(plan, folder), folder.path, notify, group=plan.label, job_type="suite-table",
-        config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes}, name="suite", columns=columns,
-        rows=[_cells(row) for row in data["rows"]], summary={},
+        config={"suite": plan.suite.model_dump(mode="json"), "changes": plan.changes}, name="suite",
+        columns=list(rows[0]), rows=[list(row.values()) for row in rows], summary={},
     )  # fmt: skip
 
 
@@ -42,13 +37,3 @@ def _run_id(plan: Plan, folder: RunFolder) -> str:
     if not folder.has(name):
         folder.write(name, f"{plan.label}-{secrets.token_hex(3)}".encode())
     return (folder.path / name).read_text(encoding="utf-8")
-
-
-def _cells(row: dict[str, Any]) -> list[Any]:
-    gain, tuned = row["difference"] or {}, row["tuned"] or {}
-    return [
-        *(row[name] for name in COLUMNS), len(row["seeds"]),
-        *((row["metrics"][metric] or {}).get(part) for metric, part in PARTS),
-        gain.get("mean"), gain.get("half"), gain.get("p"), tuned.get("mean"),
-        *(row["cost"][name] for name in COSTS),
-    ]  # fmt: skip

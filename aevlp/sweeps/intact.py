@@ -15,6 +15,7 @@ from aevlp.masking import mask
 from aevlp.reading import number
 from aevlp.sweeps.confirmation import find, repeats_of
 from aevlp.sweeps.ledger import ATTEMPT, CONFIRMS, IMPORTED_FROM, LABELS, OWNER, REASON, RETRY_OF, ROUND, RUNS, SEEN, WORDS
+from aevlp.sweeps.storage import failures, storage_errors
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     RUNS: list, WORDS: list, "std": list, REASON: str, IMPORTED_FROM: str, RETRY_OF: int, ATTEMPT: int, OWNER: dict,
@@ -24,14 +25,17 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @contextlib.contextmanager
 def replaying(place: str | Path) -> Iterator[None]:
-    """Name the storage where Optuna cannot make sense of what it holds."""
-    try:
-        yield
-    except AevlpError:
-        raise
-    except Exception as error:  # whatever the replay of its records stumbles over: there is no end of types
-        what = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise AevlpError(f"{mask(str(place))}: is damaged: {mask(what)}; restore it from a copy") from error
+    """Name the storage where Optuna cannot make sense of what it holds, or where it cannot be reached, as `storage_errors`."""
+    with storage_errors(place):
+        try:
+            yield
+        except AevlpError:
+            raise
+        except failures():
+            raise
+        except Exception as error:  # whatever the replay of its records stumbles over: there is no end of types
+            what = " ".join(f"{type(error).__name__} {error}".split())[:200]
+            raise AevlpError(f"{mask(str(place))}: is damaged: {mask(what)}; restore it from a copy") from error
 
 
 def require_intact(study: optuna.Study, mark: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,16 +44,35 @@ def open_storage(place: str | Path, notify: Callable[[str], None]) -> BaseStorag
 
 
 @contextlib.contextmanager
-def storage_errors(place: str | Path) -> Iterator[None]:
-    """Say where and why a storage failed in the middle of a study; runs under way stop and save by themselves."""
-    from optuna.exceptions import StorageInternalError
+def storage_errors(place: str | Path, *, files: bool = True) -> Iterator[None]:
+    """Say where and why a storage failed in the middle of a study; runs under way stop and save by themselves.
 
+    Args:
+        place: the storage.
+        files: whether an OSError is of a journal; not where a command also writes files of the user's, and to stdout.
+    """
     try:
         yield
-    except (StorageInternalError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        reason = reason or str(error.__cause__ or error).split("\n")[0]
+    except failures() as error:
+        if isinstance(error, OSError) and not files:
+            raise
+        reason = error.strerror if isinstance(error, OSError) else _details(error)
+        reason = (reason or str(error.__cause__ or error)).split("\n")[0]
         raise AevlpError(f"{mask(str(place))}: the study's storage failed: {mask(reason)}; the same command continues") from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a storage raises that has gone: a file, a database, and a gRPC server where that is in use."""
+    from optuna.exceptions import StorageInternalError
+
+    grpc = sys.modules.get("grpc")
+    return (OSError, StorageInternalError) if grpc is None else (OSError, StorageInternalError, grpc.RpcError)
+
+
+def _details(error: Exception) -> str | None:
+    """What gRPC says of a call that failed, whose text has a line for each part of it."""
+    told = getattr(error, "details", None)
+    return told() if callable(told) else None
 
 
 def _open_journal(path: Path, notify: Callable[[str], None]) -> BaseStorage:
@@ -116,40 +136,33 @@ def _is_entry(line: bytes) -> bool:
 def _open_database(url: str) -> BaseStorage:
     import sqlalchemy
     from optuna.storages import RDBStorage
-    from optuna.storages._rdb.models import BaseModel
 
     try:
         parsed = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise ConfigError(f"--storage {mask(url)}: is no database URL such as postgresql://user@host/name") from error
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    waits = {"connect_timeout": CONNECT_SECONDS} if not parsed.drivername.startswith("sqlite") else {"timeout": 60}
-    options: dict[str, Any] = {"connect_args": waits, "pool_pre_ping": True}
-    try:
-        for tries_left in reversed(range(TRIES)):
-            engine = sqlalchemy.create_engine(parsed, **options)
-            try:
-                tables = set(sqlalchemy.inspect(engine).get_table_names())
-            finally:
-                engine.dispose()
-            is_begun = bool(tables) and tables <= {*BaseModel.metadata.tables, "alembic_version"}
-            if tables >= _OWN_TABLES or not tables:
-                try:
-                    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
-                except sqlalchemy.exc.DatabaseError:
-                    if not tries_left:
-                        raise
-            elif not is_begun or not tries_left:
-                some = ", ".join(sorted(tables)[:3])
-                raise ConfigError(f"--storage {mask(url)}: holds tables that are not Optuna's ({some}); name an empty database")
-            time.sleep(PAUSE_SECONDS)
-        raise AssertionError("the last try ends in one way or the other")
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        waits = {"connect_timeout": CONNECT_SECONDS} if not parsed.drivername.startswith("sqlite") else {"timeout": 60}
+        options: dict[str, Any] = {"connect_args": waits, "pool_pre_ping": True}
+        engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool, **options)
     except sqlalchemy.exc.NoSuchModuleError as error:
         raise ConfigError(f"--storage {mask(url)}: {error}") from error
-    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError) as error:
-        reason = str(error.orig or error).strip().splitlines()[0]
-        raise ConfigError(f"--storage {mask(url)}: cannot be opened: {mask(reason)}") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise ConfigError(f"--storage {mask(url)}: is no database URL such as postgresql://user@host/name") from error
+    for tries_left in reversed(range(TRIES)):
+        tables = None
+        try:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+            if not tables or tables >= _OWN_TABLES:
+                return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
+            if not (tables & _OWN_TABLES and tries_left):
+                some = ", ".join(sorted(tables)[:3])
+                raise ConfigError(f"--storage {mask(url)}: holds tables that are not Optuna's ({some}); name an empty database")
+        except sqlalchemy.exc.DatabaseError as error:
+            if tables is None or not tries_left:  # else another process makes the same tables at this moment
+                reason = str(error.orig or error).strip().splitlines()[0]
+                raise ConfigError(f"--storage {mask(url)}: cannot be opened: {mask(reason)}") from error
+        time.sleep(PAUSE_SECONDS)
+    raise AssertionError("the last try ends in one way or the other")
 
 
 def _open_proxy(url: str) -> BaseStorage:
@@ -162,6 +175,6 @@ def _open_proxy(url: str) -> BaseStorage:
         parsed = urlsplit(url)
         storage = GrpcStorageProxy(host=parsed.hostname or "localhost", port=parsed.port or 13000)
         storage.wait_server_ready(timeout=CONNECT_SECONDS)
-    except (grpc.RpcError, grpc.FutureTimeoutError, ValueError, RuntimeError) as error:
+    except (grpc.RpcError, grpc.FutureTimeoutError, ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--storage {mask(url)}: no Optuna server answers there within {CONNECT_SECONDS} s") from error
     return storage

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError, UnavailableError
@@ -55,19 +56,30 @@ def with_trials(study: Path) -> list[Path]:
     return found
 
 
-def sync(run_dir: Path, dry_run: bool = False) -> None:
-    """Upload a run as one run, or the tables of a suite.
+def sync(run_dirs: Sequence[Path], dry_run: bool = False) -> None:
+    """Upload runs, each as one run, and the tables of suites. One that does not go up stops no other.
 
     Raises:
         ConfigError: there is nothing to upload.
-        UnavailableError: nobody is logged in; or W&B could not upload everything, and has said why.
+        UnavailableError: nobody is logged in; or some did not go up, a line each: W&B has said why.
     """
-    commands = sync_commands(run_dir, dry_run)
-    if not (dry_run or _may_have_login()):  # W&B would say so in three lines
-        raise UnavailableError(f"{shown_path(run_dir)}: nobody is logged in to W&B: `wandb login`; what is here stays here")
-    # stdin: nothing is asked. A list, as the others go up where one does not.
-    if any([subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode for command in commands]):
-        raise UnavailableError(f"{shown_path(run_dir)}: W&B could not upload everything; what is here stays here")
+    commands, failures = {}, []
+    for run_dir in run_dirs:
+        try:
+            commands[run_dir] = sync_commands(run_dir, dry_run)
+        except ConfigError as error:
+            failures.append(str(error))
+    if not commands:
+        raise ConfigError("\n".join(failures))
+    if not (dry_run or _may_have_login()):  # W&B would say so in three lines, of each run
+        where = shown_path(next(iter(commands)))
+        raise UnavailableError(f"{where}: nobody is logged in to W&B: `wandb login`; what is here stays here")
+    for run_dir, its in commands.items():
+        # stdin: nothing is asked. A list, as the others go up where one does not.
+        if any([subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode for command in its]):
+            failures.append(f"{shown_path(run_dir)}: W&B could not upload everything; what is here stays here")
+    if failures:
+        raise UnavailableError("\n".join(failures))
 
 
 def _may_have_login() -> bool:

@@ -53,7 +53,10 @@ def _action(actions: Any, name: str, text: str, names: str = "a study that was r
 
 def run(arguments: argparse.Namespace) -> None:
     """One action."""
-    {"run": _run, "show": _show, "best": _best, "dashboard": _dashboard}[arguments.action](arguments)
+    from aevlp.sweeps.storage import storage_errors
+
+    with storage_errors(arguments.storage or f"study {arguments.study}", files=False):
+        {"run": _run, "show": _show, "best": _best, "dashboard": _dashboard}[arguments.action](arguments)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -28,5 +28,4 @@ def run(arguments: argparse.Namespace) -> None:
             folders += with_trials(study)
         else:  # a suite's folder has no config.yaml
             folders.append(Path(name) if is_tracked(Path(name)) else find_run(name))
-    for folder in folders:
-        sync(folder, arguments.dry_run)
+    sync(folders, arguments.dry_run)

@@ -134,3 +134,38 @@ def test_the_tables_of_a_suite_go_up_from_its_folder_each_under_its_own_id(run_d
     assert main(["sync", str(suite)]) == 1  # the first does not, and the second goes up all the same
     assert calls == [["table1-digits-a", str(parts[0]), str(parts[2])], ["table1-digits-b", str(parts[1])]]
     assert "W&B could not upload everything" in capsys.readouterr().err
+
+
+def test_runs_that_do_not_go_up_stop_no_others_and_are_named_at_the_end(run_dir, monkeypatch, capsys):
+    study = run_dir.parent / "sweeps" / "tiny"
+    names = [f"tiny.t000{number}-a" for number in range(4)]
+    for name in names:
+        (study / "trials" / name / "wandb" / f"offline-run-20260101_000000-{name}").mkdir(parents=True)
+    (study / "study.yaml").write_text("base: digits_gpr\n")
+    fragment(run_dir, "20260101_000000")
+    untracked = run_dir.parent / "digits-2"
+    untracked.mkdir()
+    (untracked / "config.yaml").write_text("name: digits\n")
+    torn, calls = {names[0], names[2]}, []
+
+    def call(command, **_):
+        calls.append(command[command.index("--id") + 1])
+        return subprocess.CompletedProcess(command, int(calls[-1] in torn))
+
+    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setenv("AEVLP_RUNS", str(run_dir.parent))
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert main(["sync", "tiny"]) == 1
+    assert calls == names
+    lines = capsys.readouterr().err.splitlines()
+    assert [name for line in lines for name in names if f"{name}: W&B could not upload everything" in line] == sorted(torn)
+    calls.clear()
+    assert main(["sync", str(untracked), "tiny", str(run_dir)]) == 1  # neither does one that holds nothing of W&B
+    assert calls == [*names, "digits-1"]
+    error = capsys.readouterr().err
+    assert [line.startswith("error: ") for line in error.splitlines()] == [True] * 3
+    assert "digits-2: holds nothing of W&B" in error
+    monkeypatch.setattr(wandb_commands, "_may_have_login", lambda: False)
+    calls.clear()
+    assert main(["sync", "tiny", str(run_dir)]) == 1
+    assert (calls, capsys.readouterr().err.count("nobody is logged in")) == ([], 1)

@@ -1,11 +1,13 @@
 """What a report computes of a run: threshold curves, co-occurrence, pseudo-positives by class, packed samples."""
 
 import base64
+import json
 
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
+from aevlp.data.fingerprint import Fingerprint, SplitFingerprint
 from aevlp.metrics import pseudo_label_quality, pseudo_positives_per_class
 from aevlp.reporting.details import (
     SCALE,
@@ -17,6 +19,7 @@ from aevlp.reporting.details import (
     scored,
     threshold_counts,
 )
+from aevlp.reporting.report import _cost
 from aevlp.runs.collect import Run
 
 JPEG = b"\xff\xd8 one \xff\xd9"
@@ -95,6 +98,32 @@ def test_pseudo_labels_that_are_none_are_left_out_and_end_no_report(tmp_path, ps
     run = stored(tmp_path)
     np.savez(tmp_path / "pseudo_labels.npz", pseudo=pseudo, epoch=3)
     assert pseudo_positives(run) is None
+
+
+SPLIT = SplitFingerprint(70, "names", "observed", "targets")
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_the_number_of_training_images_is_told_by_data_json_and_only_of_older_runs_by_their_labels(tmp_path, monkeypatch, tells):
+    rows = [{"train/loss": 1.0, "perf/images_per_second": 7.0}] * 3
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    np.savez(tmp_path / "pseudo_labels.npz", pseudo=np.zeros((35, 3), np.int8), epoch=3)
+    if tells:
+        data = Fingerprint(3, "classes", "prompts", SPLIT, SPLIT, SPLIT)
+        (tmp_path / "data.json").write_text(json.dumps(data.to_dict()))
+    read, unpacked = Run.arrays, []
+    monkeypatch.setattr(Run, "arrays", lambda run, name: unpacked.append(name) or read(run, name))
+    assert _cost(Run(tmp_path))["seconds"] == pytest.approx(3 * (70 if tells else 35) / 7)
+    assert unpacked == ([] if tells else ["pseudo_labels.npz"])
+
+
+@pytest.mark.parametrize("pseudo", [np.array([["a", "b"]]), np.ones(3, np.int8), None])
+def test_labels_that_would_be_shown_and_are_none_are_told_of(tmp_path, pseudo):
+    run = stored(tmp_path)
+    np.savez(tmp_path / "pseudo_labels.npz", epoch=3, **({} if pseudo is None else {"pseudo": pseudo}))
+    assert pseudo_positives(run) is None
+    (problem,) = run.problems
+    assert problem.startswith("pseudo_labels.npz: ")
 
 
 def stored(folder, **changes):

@@ -67,7 +67,7 @@ def test_metrics_and_summary(trained_run):
     summary = json.loads((trained_run / "summary.json").read_text())
     ends = set(defined("summary.json"))
     assert set(summary) <= ends | set(defined("metrics.jsonl"))
-    by_known = {"test/mAP_observed", *(f"test/{name}" for name in BY_KNOWN)}
+    by_known = {"test/mAP_observed", "test/mAP_assumed", *(f"test/{name}" for name in BY_KNOWN)}
     assert ends - set(summary) == {"test/labeler_mAP", *(f"test/pseudo/{name}" for name in QUALITY), *by_known}
 
 

@@ -18,6 +18,7 @@ from aevlp.config.errors import ConfigError
 from aevlp.config.finding import EXPERIMENTS, SUITES, files
 from aevlp.reporting.sheets import NONE
 from aevlp.runs.folder import RunFolder
+from aevlp.suites import wandb_summary
 from aevlp.suites.find import find_runs
 from aevlp.suites.measure import measure
 from aevlp.suites.plan import load_plan
@@ -163,6 +164,31 @@ def test_a_suite_may_name_the_row_that_all_are_compared_with(plan):
     data = measure(against)
     assert data["reference"] == "AEVLP"
     assert {row["title"] for row in data["rows"] if row["difference"] is None} == {"AEVLP"}
+
+
+@pytest.mark.parametrize(("against", "by_mean"), [("AN", False), ("Full labels", False), (None, True)])
+def test_only_of_a_row_that_was_chosen_by_its_mean_this_is_said(plan, against, by_mean):
+    named = dataclasses.replace(plan, suite=plan.suite.model_copy(update={"against": against}))
+    (verdict,) = [note for note in notes(measure(named)) if note.startswith("AEVLP against ")]
+    assert verdict.startswith(f"AEVLP against {against or 'AN'}: ")
+    assert verdict.endswith("(paired t-test; the other was chosen by its mean)" if by_mean else "(paired t-test)")
+
+
+def test_where_the_row_to_compare_with_is_left_out_the_best_is_chosen_by_its_mean(plan):
+    lines = [line for line in plan.lines if line.title != "Full labels"]
+    named = dataclasses.replace(plan, lines=lines, suite=plan.suite.model_copy(update={"against": "Full labels"}))
+    assert any("the other was chosen by its mean" in note for note in notes(measure(named)))
+
+
+def test_csv_and_wandb_hold_the_same_table(plan, tmp_path, monkeypatch):
+    logged = {}
+    monkeypatch.setattr(wandb_summary, "log_table", lambda *_, **told: logged.update(told))
+    data = measure(plan)
+    wandb_summary.log_suite(plan, data, print)
+    saved = list(csv.reader(io.StringIO(as_csv(data))))
+    assert logged["columns"] == saved[0]
+    assert [["" if cell is None else str(cell) for cell in row] for row in logged["rows"]] == saved[1:]
+    assert all(len(row) == len(saved[0]) for row in logged["rows"])
 
 
 def test_table1_has_every_method_of_photos_of_ones_own():

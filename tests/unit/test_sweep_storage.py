@@ -13,9 +13,10 @@ import optuna
 import pytest
 from optuna.storages.journal import _file
 
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.sweeps import storage
-from aevlp.sweeps.storage import open_storage
+from aevlp.sweeps.intact import replaying
+from aevlp.sweeps.storage import open_storage, storage_errors
 
 
 @pytest.fixture
@@ -127,6 +128,67 @@ def test_tables_of_which_another_process_makes_the_rest_are_waited_for(tmp_path,
     monkeypatch.setattr(storage, "time", SimpleNamespace(sleep=lambda _: None))
     with pytest.raises(ConfigError, match=r"holds tables that are not Optuna's \(studies\)"):
         open_storage(f"sqlite:///{place}", said.append)
+
+
+@pytest.mark.parametrize("tables", ["trial_list (n integer)", "alembic_version (n integer)", "customers (name text)"])
+def test_a_database_of_others_is_refused_at_once(tmp_path, said, monkeypatch, tables):
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute(f"create table {tables}")
+    monkeypatch.setattr(storage, "time", None)  # nothing is waited for
+    with pytest.raises(ConfigError, match="holds tables that are not Optuna's"):
+        open_storage(f"sqlite:///{tmp_path}/other.db", said.append)
+
+
+def test_a_database_that_is_not_there_is_not_asked_again(said, monkeypatch):
+    monkeypatch.setattr(storage, "time", None)
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        open_storage("sqlite:////no/such/folder/s.db", said.append)
+
+
+def test_a_proxy_that_is_not_there_is_named_and_not_called_damaged(said, monkeypatch):
+    pytest.importorskip("grpc")
+    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"grpc://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ConfigError, match="no Optuna server answers there"), replaying(url):
+            open_storage(url, said.append)
+
+
+def gone():
+    """What storages raise that cannot be reached, and what is told of it."""
+    grpc = pytest.importorskip("grpc")
+
+    class CallError(grpc.RpcError):
+        def details(self):
+            return "Connection refused\nin many lines"
+
+    lost = optuna.exceptions.StorageInternalError("An exception is raised during the commit.\nThis typically happens ...")
+    lost.__cause__ = RuntimeError("server closed the connection\nand said more")
+    return [
+        (CallError(), "Connection refused"), (grpc.RpcError("no answer"), "no answer"), (lost, "server closed the connection"),
+        (OSError(5, "Input/output error"), "Input/output error"), (ConnectionResetError("reset"), "reset"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("reading", [replaying, storage_errors])
+def test_a_storage_that_has_gone_is_not_called_damaged(reading, number):
+    error, reason = gone()[number]
+    with pytest.raises(AevlpError) as refused, reading("grpc://me:secret@host:1"):
+        raise error
+    assert str(refused.value) == f"grpc://me:***@host:1: the study's storage failed: {reason}; the same command continues"
+
+
+def test_what_a_damaged_storage_makes_optuna_raise_is_still_called_damage():
+    with pytest.raises(AevlpError, match=r"is damaged: KeyError 'trial'; restore it from a copy"), replaying("journal.log"):
+        raise KeyError("trial")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device")])
+def test_where_other_files_are_written_too_their_errors_are_not_the_storages(error):
+    with pytest.raises(OSError, match=error.strerror), storage_errors("journal.log", files=False):
+        raise error
 
 
 def test_what_cannot_be_reached_is_named_without_its_password(tmp_path, said):

@@ -145,6 +145,14 @@ def test_a_lower_bound_and_one_run_each_are_told_above_the_table_and_below_the_h
     assert report_data([finished.root])["tables"][0]["caveats"] == [bound]
 
 
+def test_what_is_judged_where_it_is_known_is_called_no_lower_bound(finished):
+    by_known(finished, "folder_an", **{"val/mAP_assumed": 0})
+    (caveat,) = report_data([finished.root])["tables"][0]["caveats"]
+    assert caveat.startswith("val mAP (known labels) is on the images a class is known of; judged on 5")
+    by_known(finished, "folder_em", **{"val/mAP_assumed": 1})
+    assert "is a lower bound" in report_data([finished.root])["tables"][0]["caveats"][0]
+
+
 def test_over_how_many_classes_full_labels_judge_is_told_where_not_over_all(finished, capsys):
     finished("digits_an", **{"test/mAP_classes": 10, "val/mAP_classes": 8})
     finished("digits_gpr", **{"test/mAP_classes": 10, "val/mAP_classes": 8})
