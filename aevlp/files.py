@@ -83,7 +83,10 @@ def together(folder: Path, mark: str | None = None) -> Iterator[Callable[[str], 
 
 
 def _place(paths: dict[Path, Path], mark: Path | None, stack: contextlib.ExitStack) -> None:
-    """Put files into place. What was there before is kept aside until all have theirs, and put back where that fails."""
+    """Put files into place. What was there before is kept aside until all have theirs, and put back where that fails.
+
+    Where the file system has links, a file that is there before and after is there all the time, though the process be killed.
+    """
     several = len(paths) > 1
     kept = {target: aside(target) for target in paths if several and os.path.lexists(target)}
     written = [target for target, path in paths.items() if path.exists()]
@@ -95,11 +98,10 @@ def _place(paths: dict[Path, Path], mark: Path | None, stack: contextlib.ExitSta
             mark.touch()
         for target, path in paths.items():
             if target in kept:
-                with contextlib.suppress(FileNotFoundError):  # another process does the same in this moment
-                    os.replace(target, kept[target])
+                _keep(target, kept[target])
             if target in written:
                 os.replace(path, target)
-            elif target not in kept:
+            else:
                 target.unlink(missing_ok=True)
         if mark is not None:
             mark.unlink(missing_ok=True)
@@ -107,13 +109,25 @@ def _place(paths: dict[Path, Path], mark: Path | None, stack: contextlib.ExitSta
     except BaseException:
         for target, path in paths.items():
             if target in kept:
-                with contextlib.suppress(FileNotFoundError):  # not yet moved
+                with contextlib.suppress(FileNotFoundError):  # not yet kept
                     os.replace(kept[target], target)
+                    remove(kept[target])  # as a rename of one link of a file to another does nothing
             elif target in written and not path.exists():
                 target.unlink()
         if mark is not None:
             mark.unlink(missing_ok=True)
         raise
+
+
+def _keep(target: Path, path: Path) -> None:
+    """Give a file a second name, or, where that cannot be, another one."""
+    with contextlib.suppress(FileNotFoundError):  # another process does the same in this moment
+        try:
+            os.link(target, path, follow_symlinks=False)
+        except FileNotFoundError:
+            raise
+        except (OSError, NotImplementedError):  # a folder; a file system, or a system, without such links
+            os.replace(target, path)
 
 
 def remove(path: Path) -> None:

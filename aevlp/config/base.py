@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -15,10 +16,20 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_not_one(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
-            raise ValueError(f"must be a number, is {str(value).lower()}")
+        some = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        wrong = next((one for one in some if isinstance(one, bool)), None)
+        if wrong is not None:
+            kinds = list(_types(cls.model_fields[str(info.field_name)].annotation))
+            if (int in kinds or float in kinds) and bool not in kinds:
+                raise ValueError(f"must be {'a number, is' if wrong is value else 'numbers, holds'} {str(wrong).lower()}")
         return value
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation names, at any depth: `Annotated[int, ...] | None` names int."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
 
 
 class ComponentConfig(Config):

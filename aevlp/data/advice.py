@@ -106,10 +106,11 @@ def _other_splits(parts: dict[str, list[Row]], class_names: list[str], counts: d
         if parts[split] and missing:
             remedy = f"give some {split} in the column split, or label more"
             yield f"no {title} photo of {listed(missing, SHOWN)}: how well such are found is not measured there; {remedy}"
-        if not all(row.tells_all(len(class_names)) for row in parts[split]):
-            number = len(parts[split])
+        number, whole = len(parts[split]), sum(row.tells_all(len(class_names)) for row in parts[split])
+        if whole < number:
             photos, their = f"the {counted(number, f'{title} photo')} {are(number)}", "its" if number == 1 else "their"
-            yield f"{photos} judged by {their} known labels, as not all of {their} labels are told"
+            some = f" ({whole} {'tells' if whole == 1 else 'tell'} all of theirs)" if whole else ""
+            yield f"{photos} judged by {their} known labels, as not all of {their} labels are told{some}"
     if not parts["test"]:
         yield "no row has split test: the run will have no test figures"
 

@@ -1,8 +1,8 @@
 r"""A table whose names of photos are those that the files have.
 
 A table that was written on another system may say `a\1.JPG` of `a/1.jpg`. Where one photo is meant, and its name differs in
-nothing but case, Unicode form, the direction of slashes or the suffix, it is taken, and told. Of other names it is only told
-which photo they may mean.
+nothing but case, Unicode form, the direction of slashes or a missing suffix, it is taken, and told, unless another row has that
+very name: then the photo of the first is absent. Of other names it is only told which photo they may mean.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ class TablePhotos(Photos):
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             return problem
         if self._index is None:
-            self._index = PhotoIndex(self.root)
+            self._index, self._named = PhotoIndex(self.root), frozenset(self.names.tolist())
         meant = self._index.find(self.name(row))
+        if self._named.issuperset(meant.photos):  # none, or the photo of another row
+            return problem
         if len(meant.photos) == 1:
             return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
         several = f"{' or '.join(meant.photos[:3])}{', ...' if len(meant.photos) > 3 else ''}"
-        return f"{problem}; it may mean {several}" if meant.photos else problem
+        return f"{problem}; it may mean {several}"
 
 
 def as_called(table: Table, path: Path, photos: Path) -> Table:
@@ -62,7 +64,8 @@ def as_called(table: Table, path: Path, photos: Path) -> Table:
     if not absent:
         return table
     index = PhotoIndex(photos)
-    meant = {row.image: index.find(row.image) for row in absent}
+    meant, named = {row.image: index.find(row.image) for row in absent}, {row.image for row in table.rows}
+    meant = {name: one for name, one in meant.items() if named.isdisjoint(one.photos)}
     names = {name: one.photos[0] for name, one in meant.items() if _is_same(name, one)}
     notes = [*table.notes, *_notes(absent, meant, names, path, photos)]
     if not names:
@@ -85,7 +88,7 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
         yield f"{counted(len(taken), 'photo')} {are(len(taken))} called otherwise than the table says: {named}"
     likely = [
         f"line {row.line}, {row.image} may be {meant[row.image].photos[0]} ({meant[row.image].differs})"
-        for row in absent if row.image not in names and len(meant[row.image].photos) == 1
+        for row in absent if row.image in meant and row.image not in names and len(meant[row.image].photos) == 1
     ]  # fmt: skip
     if likely:
         table, folder = (shlex.quote(str(place)) for place in (path, photos))

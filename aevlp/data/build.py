@@ -20,17 +20,20 @@ def build_dataset(config: DatasetConfig) -> SPMLData:
 
 
 def _with_answers(data: SPMLData, path: Path) -> SPMLData:
-    """The same, with what a person said of training images known as well."""
+    """The same, with what a person said of training images known as well; of images that were left out, nothing."""
     images = data.train.images
     rows = {images.name(row): row for row in range(len(images))}
     columns = {name: column for column, name in enumerate(data.class_names)}
-    observed, added = data.train.observed.copy(), 0
+    observed, added, skipped = data.train.observed.copy(), 0, 0
     for answer in read_answers(path):
         where = f"{path}:{answer.line}"
         if answer.class_name not in columns:
             raise DataError(f"{where}: the dataset has no class {answer.class_name!r}{suggest(answer.class_name, columns)}")
         if answer.split:
             raise DataError(f"{where}: {answer.image} is to become one of split {answer.split}; only `import` does that")
+        if answer.image in data.train.left_out:
+            skipped += 1
+            continue
         if answer.image not in rows:
             raise DataError(f"{where}: {answer.image} is no training image of this dataset")
         entry = rows[answer.image], columns[answer.class_name]
@@ -40,5 +43,7 @@ def _with_answers(data: SPMLData, path: Path) -> SPMLData:
             raise DataError(f"{where}: {opposite} {'there' if said < 0 else 'absent'}")
         added += bool(said) and observed[entry] == 0
         observed[entry] = said or observed[entry]
-    notes = [*data.notes, f"{counted(added, 'label', ',')} of training images {are(added)} known by {path}"]
-    return replace(data, train=replace(data.train, observed=observed), notes=notes)
+    told = f"{counted(added, 'label', ',')} of training images {are(added)} known by {path}"
+    if skipped:
+        told += f"; {counted(skipped, 'answer', ',')} {are(skipped)} about images that are left out"
+    return replace(data, train=replace(data.train, observed=observed), notes=[*data.notes, told])

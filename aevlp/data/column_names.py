@@ -32,13 +32,20 @@ def is_of_label(header: Sequence[str]) -> bool:
     return {"sign", "view", "global_probability"} <= set(header)
 
 
+def classes_of_predict(header: Sequence[str]) -> list[str] | None:
+    """The columns of classes, where columns are those that `predict` writes: image, a class or more, labels; else None."""
+    image, *classes, labels = header if len(header) > 2 else ["", "", ""]
+    has_others = TAKEN & {name.casefold() for name in classes}
+    return None if (image, labels) != ("image", "labels") or has_others else classes
+
+
 def is_of_predict(path: Path, header: Sequence[str]) -> bool:
     """Whether a file is as `predict` writes it: the image, a probability for each class, and labels, which are classes.
 
     Errors as of `rows_of`.
     """
-    image, *classes, labels = header if len(header) > 2 else ["", "", ""]
-    if (image, labels) != ("image", "labels") or TAKEN & {name.casefold() for name in classes}:
+    classes = classes_of_predict(header)
+    if classes is None:
         return False
     names = {name.removesuffix(PROBABILITY) for name in classes} | set(classes)
     for _, words in itertools.islice(rows_of(path), 1, None):

@@ -75,6 +75,8 @@ class Split:
     """Labels that training may see, int8: 1 known to be there, -1 known to be absent, 0 unknown."""
     targets: np.ndarray | None
     """Full labels, uint8 in {0,1}, which only meters read; None where they are not known."""
+    left_out: frozenset[str] = frozenset()
+    """Names of further images, which cannot be read and are left out (`dataset.on_bad_image`)."""
 
     def __len__(self) -> int:
         """Number of images."""

@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,6 +101,7 @@ class PhotoIndex:
             name: why for name, why in self.listing.strange.items() if is_photo(name) or name.endswith("/") or name == "."
         }
         self._by_stem: dict[str, str | dict[str, None]] = {}
+        self._by_name: dict[str, dict[str, list[str]]] = {}  # of stems that several have, once one of them is looked for
         for name in filter(is_photo, self.listing.files):
             key = _key(name)
             there = self._by_stem.setdefault(key, name)
@@ -136,21 +137,36 @@ class PhotoIndex:
             tail = "/".join(parts[start:])
             if tail in same_stem:
                 return Meant((tail,), SLASHES if start == 0 and "\\" in name else ABOVE)
-        for differs, written in _WRITTEN.items() if is_photo(name) else _WITHOUT_SUFFIX.items():
-            asked = written("/".join(parts))
-            others = {file: written(file) for file in same_stem}
-            shared = {
-                file: min(len(other), len(asked)) for file, other in others.items() if _ends(other, asked) or _ends(asked, other)
-            }
-            if shared:
-                longest = max(shared.values())
-                best = tuple(file for file, length in shared.items() if length == longest)
-                return Meant(best, differs or (SLASHES if "\\" in name else FEWER))
+        whole = "/".join(parts)
+        # First those of the same folders, which are few: frames of films have the same stems in thousands of folders.
+        for files in (self._same_name(name, whole), same_stem):
+            for differs, written in _WRITTEN.items() if is_photo(name) else _WITHOUT_SUFFIX.items():
+                asked = written(whole)
+                others = {file: written(file) for file in files}
+                shared = {
+                    file: min(len(other), len(asked))
+                    for file, other in others.items() if _ends(other, asked) or _ends(asked, other)
+                }  # fmt: skip
+                if shared:
+                    longest = max(shared.values())
+                    best = tuple(file for file, length in shared.items() if length == longest)
+                    return Meant(best, differs or (SLASHES if "\\" in name else FEWER))
         return Meant(())
 
     def _of(self, name: str) -> tuple[str, ...] | dict[str, None]:
         there = self._by_stem.get(_key(name), {})
         return (there,) if isinstance(there, str) else there
+
+    def _same_name(self, name: str, whole: str) -> Iterable[str]:
+        """Of several photos with the stem of `name`, those that are `whole` in whatever way both are written."""
+        stem, files = _key(name), self._of(name)
+        if len(files) < 2:
+            return ()
+        if stem not in self._by_name:
+            groups = self._by_name[stem] = {}
+            for file in files:
+                groups.setdefault(_simplified(_stem(file)), []).append(file)
+        return self._by_name[stem].get(_simplified(_stem(whole)), ())
 
     def _is_file(self, name: str) -> bool:
         try:

@@ -17,8 +17,9 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.yaml_reading import read_yaml
+from aevlp.data.advice import CLASSES
 from aevlp.data.formats._official import Official, OfficialSplit
-from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
+from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array, read_class_names
 from aevlp.data.images import ImageFiles
 from aevlp.data.prepare_folder import survey
 from aevlp.data.protocol import draw_single_positives
@@ -57,8 +58,8 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
     if own is not None:
         images, contents = own.images, {}
         if out is not None:
-            _require_own(folder, {row.image for row in own.rows})
             contents = own.contents
+            _require_own(folder, {row.image for row in own.rows}, contents)
     else:
         official = _reader(name)(root)
         for split in SPLITS:
@@ -119,7 +120,7 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
     A formatted_*_labels_obs.npy that is there already is kept: it is what other runs were trained on, or a published one.
     DataError where something else would be overwritten.
     """
-    contents = {folder / "classes.txt": ("\n".join(official.class_names) + "\n").encode()}
+    contents = {folder / CLASSES: ("\n".join(official.class_names) + "\n").encode()}
     notes = []
     for split in SPLITS:
         part: OfficialSplit = getattr(official, split)
@@ -135,15 +136,19 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
         if not np.array_equal(there == 1, drawn == 1):
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
-        if path.exists() and _read(path) != content and not _same_array(path, content):
+        if path.exists() and not _says(path, content):
             raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
     return {path.name: content for path, content in contents.items() if not path.exists()}, notes
 
 
-def _require_own(folder: Path, names: set[str]) -> None:
-    """DataError where the arrays of a folder are of other photos altogether; those of an earlier table are written over."""
-    for split in SPLITS:
-        path = folder / f"formatted_{split}_images.npy"
+def _require_own(folder: Path, names: set[str], contents: dict[str, bytes | None]) -> None:
+    """DataError where the arrays of a folder, or its classes, are of other photos; those of an earlier table are written over."""
+    paths = [folder / f"formatted_{split}_images.npy" for split in SPLITS]
+    classes = folder / CLASSES
+    if classes.exists() and not any(path.exists() for path in paths):
+        if read_class_names(classes) != (contents[CLASSES] or b"").decode().splitlines():
+            raise DataError(f"{classes}: is there already and says something else; move it away, or write elsewhere with --out")
+    for path in paths:
         there: list[str] = []
         with contextlib.suppress(DataError):  # what cannot be read is of no use to anybody
             there = read_array(path).tolist() if path.exists() else []
@@ -159,9 +164,9 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error}; move it away, or write elsewhere with --out") from error
 
 
-def _same_array(path: Path, content: bytes) -> bool:
+def _says(path: Path, content: bytes) -> bool:
     if path.suffix != ".npy":
-        return False
+        return _read(path) == content
     old, new = read_array(path), np.load(io.BytesIO(content), allow_pickle=False)
     return old.shape == new.shape and bool((old == new).all())
 

@@ -13,12 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from aevlp.config.errors import DataError
-from aevlp.data.advice import advice, contradiction
+from aevlp.data.advice import CLASSES, advice, contradiction
 from aevlp.data.as_called import TablePhotos
 from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
-from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, table_of, table_path
+from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, split_arrays, table_of, table_path
 from aevlp.data.images import picture_of
 from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
@@ -46,7 +46,7 @@ class Survey:
     """The split of each photo, by its name."""
     images: TablePhotos
     contents: dict[str, bytes | None]
-    """The arrays by name of their file: None where the table has none, so that no earlier one stays."""
+    """Arrays and class names by name of their file: None where the table has none, so that no earlier one stays."""
     hashes: dict[int, int] = field(default_factory=dict)
     """Perceptual hashes of the photos that were looked at, by row; empty where nothing computes them."""
 
@@ -89,7 +89,7 @@ def survey(console: Terminal, root: Path) -> Survey:
     parts = divide(known.rows, path)
     table, counts = [], {}
     for split in SPLITS:
-        observed, targets = label_arrays(parts[split], class_names)
+        observed, targets = split_arrays(split, parts[split], class_names)
         there, absent = observed > 0, observed < 0
         judged = there if targets is None or split == "train" else targets > 0
         counts[split] = judged.sum(axis=0).tolist()
@@ -125,13 +125,13 @@ def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
 
 
 def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:
-    contents = {}
+    contents: dict[str, bytes | None] = {}
     for split, rows in (("train", sorted(parts["train"] + parts["val"], key=lambda row: row.line)), ("val", parts["test"])):
         observed, targets = label_arrays(rows, class_names)
         arrays = {"images": np.array([row.image for row in rows], dtype=np.str_), "labels_obs": observed, "labels": targets}
         for part, array in arrays.items():
             contents[f"formatted_{split}_{part}.npy"] = array_bytes(array) if rows and array is not None else None
-    return contents
+    return contents | {CLASSES: ("\n".join(class_names) + "\n").encode()}
 
 
 @cache

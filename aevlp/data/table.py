@@ -19,6 +19,7 @@ columns, of text or lists of text; its rows are counted from 1.
 from __future__ import annotations
 
 import csv
+import itertools
 import posixpath
 import re
 import shlex
@@ -98,26 +99,27 @@ def read_table(path: Path) -> Table:
     return Table(rows, notes + merged + similar_names({word for row in rows for word in row.words}))
 
 
-def table_lines(rows: Sequence[Row]) -> Iterator[str]:
+def table_lines(rows: Sequence[Row], further: Sequence[list[str]] = ()) -> Iterator[str]:
     """The text of a table of these rows, line by line; columns that none of them needs are left out."""
     writer = csv.writer(_Lines(), lineterminator="\n")
-    return map(writer.writerow, table_cells(rows))
+    return map(writer.writerow, table_cells(rows, further))
 
 
-def table_cells(rows: Sequence[Row]) -> Iterator[list[str]]:
-    """The names of the columns that some row needs, then the cells of each row."""
+def table_cells(rows: Sequence[Row], further: Sequence[list[str]] = ()) -> Iterator[list[str]]:
+    """The names of the columns that some row needs, then the cells of each row; `further` follows them, line by line."""
     needed = {
         "image": True, "label": True, "absent": any(row.absent for row in rows), "labels": any(row.labels for row in rows),
         "split": any(row.split != "train" for row in rows),
     }  # fmt: skip
     shown = [name for name in COLUMNS if needed[name]]
-    yield shown
-    for row in rows:
+    beside = itertools.chain(further, itertools.repeat([]))
+    yield shown + next(beside)
+    for row, more in zip(rows, beside, strict=False):
         cells = {
             "image": row.image, "label": BETWEEN.join(row.known), "absent": BETWEEN.join(row.absent),
             "labels": BETWEEN.join(row.labels), "split": row.split,
         }  # fmt: skip
-        yield [cells[name] for name in shown]
+        yield [cells[name] for name in shown] + more
 
 
 class _Lines:

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from aevlp.config.errors import DataError
-from aevlp.data.column_names import PROBABILITY
+from aevlp.data.column_names import PROBABILITY, classes_of_predict
 from aevlp.data.csv_lines import require_csv, rows_of
 from aevlp.data.dataset import Split
 from aevlp.data.images import Photos
 from aevlp.review.orders import Beliefs, Order, ask
 from aevlp.review.questions import Questions
-
-FIRST, LAST = "image", "labels"
 
 
 def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int = 0) -> Questions:
@@ -28,7 +26,8 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
     require_csv(path)
     rows = rows_of(path)
     header = next(rows, (1, []))[1]
-    if len(header) < 3 or (header[0], header[-1]) != (FIRST, LAST):
+    classes = classes_of_predict(header)
+    if classes is None:
         raise DataError(f"{path}:1: is no CSV file that `predict` wrote: its columns are image, one a class, labels")
     names, scores = [], []
     for line, words in rows:
@@ -37,7 +36,7 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
         except ValueError as error:
             raise DataError(f"{path}:{line}: {error}") from error
         if len(words) != len(header) or not ((values >= 0) & (values <= 1)).all():
-            raise DataError(f"{path}:{line}: must have an image, {len(header) - 2} probabilities, and labels")
+            raise DataError(f"{path}:{line}: must have an image, {len(classes)} probabilities, and labels")
         names.append(words[0])
         scores.append(values)
     if not names:
@@ -47,5 +46,5 @@ def questions_of_predictions(path: Path, *, order: Order, count: int, seed: int 
     beliefs = Beliefs(observed, model, None, (model >= 0.5).astype(np.int8))  # which is what predictions are taken for
     chosen, columns = ask(beliefs, order, count, seed)
     split = Split(Photos(Path(), names), observed, None)
-    class_names = [name.removesuffix(PROBABILITY) for name in header[1:-1]]
+    class_names = [name.removesuffix(PROBABILITY) for name in classes]
     return Questions(class_names, [], split, None, chosen, columns, beliefs, np.full(len(chosen), -1), 0)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE, or its folder)"
     )
-    parser.add_argument("--table", metavar="NAME", default="labels.csv", help="labels.csv (the default) or labels.parquet")
+    parser.add_argument("--table", metavar="NAME", help="labels.csv (the default), labels.parquet, or another name")
     parser.add_argument("--replace", action="store_true", help="write over a table that says something else")
     for name, text in SETTINGS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)

@@ -84,8 +84,8 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     trained = open_trained(found, words, arguments.exp)
     dataset = trained.config.dataset
     # Answers are written into labels.csv with the photos beside it; another table or folder of photos is not touched.
-    adds = dataset.name == "folder" and {getattr(dataset, place, None) for place in ("table", "images")} == {None}
-    root = getattr(dataset, "root", None) if adds else None
+    own = dataset.name == "folder" and {getattr(dataset, place, None) for place in ("table", "images")} == {None}
+    root = getattr(dataset, "root", None) if own else None
     if arguments.complete and not (root or arguments.simulate):
         raise ConfigError(
             "--complete: makes a split of photos in a table, dataset.root/labels.csv with the photos beside it; "
@@ -95,7 +95,9 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
         trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
         seed=_seed(arguments),
     )  # fmt: skip
-    if root is not None:
+    # What is drawn otherwise takes no notice of known labels in the table, or would be another draw.
+    as_the_table_says = dataset.known == "given" or (dataset.known, dataset.draw) == ("single", "uniform")
+    if root is not None and (as_the_table_says or arguments.complete):
         return asked, Path(trained.source).name, _import(root)
     if dataset.answers is not None:
         asked.notes.append(f"{dataset.answers} has earlier answers: add the new lines to it, and do not write over it")

@@ -208,6 +208,44 @@ def test_what_predict_wrote_can_be_reviewed_and_begins_a_table(reviewed, tmp_pat
     assert capsys.readouterr().err == "error: gone.csv: no such file\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "by_import"),
+    [
+        ([], True),
+        (["dataset.draw=frequent"], False),
+        (["dataset.known={share: 0.5}"], False),
+        (["dataset.known={positives: 1, negatives: 2}"], False),
+    ],
+)
+def test_answers_go_where_the_run_takes_notice_of_them(words, by_import, reviewed, tmp_path, monkeypatch, capsys):
+    run, root = reviewed[1], tmp_path / "all told"
+    monkeypatch.chdir(tmp_path)
+    for i in range(20):
+        draw(root / f"photo {i}.jpg", i)
+    labels = ["bird|cup|猫|orange", '"cup|猫|red, round"']
+    lines = [f"photo {i}.jpg,{labels[i % 2]},{'val' if i > 15 else ''}" for i in range(20)]
+    (root / "labels.csv").write_text("\n".join(["image,labels,split", *lines]) + "\n")
+    settings = ["--set", f"dataset.root={root}", *words]
+    assert main(["review", str(run), "--count", "5", *settings, "--simulate"]) == 0
+    unknown = build_dataset(aevlp.load_experiment(run / "config.yaml", settings[1:]).dataset).train
+    capsys.readouterr()
+    assert main(["review", str(run), "--count", "5", *settings]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("and "))
+    assert ("import" in command) == by_import
+    if by_import:
+        assert main(command[2:]) == 0
+        words = settings[1:]
+    else:
+        assert command[-1] == "dataset.answers=answers.csv"
+        words = command[command.index("--set") + 1 :]
+    data = build_dataset(aevlp.load_experiment(run / "config.yaml", words).dataset)
+    with Path("answers.csv").open(newline="", encoding="utf-8") as file:
+        answered = {(row["image"], row["class"]) for row in csv.DictReader(file)}
+    rows, columns = (data.train.observed != unknown.observed).nonzero()
+    known = {(data.train.images.name(row), data.class_names[column]) for row, column in zip(rows, columns, strict=True)}
+    assert known == answered
+
+
 def test_answers_are_taken_in_by_the_run_once_more_with_its_own_settings(trained_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = aevlp.load_experiment(trained_run / "config.yaml").to_dict()

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from miniatures import draw
 
 from aevlp import load_experiment
 from aevlp.config.errors import DataError
 from aevlp.data.build import build_dataset
 from aevlp.data.fingerprint import fingerprint, fingerprint_of
+from aevlp.data.formats.arrays import write_arrays
 
 SMALL = ("dataset.num_train=20", "dataset.num_val=5", "dataset.num_test=5")
 HEADER = "image,class,answer,split,source\n"
@@ -71,6 +73,40 @@ def test_answers_that_do_not_fit_are_refused_with_file_and_line(line, message, t
         answered(tmp_path / "a.csv", line.replace("KNOWN", known))
     assert str(caught.value).startswith(f"{tmp_path / 'a.csv'}:2: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("dataset", ["folder", "arrays"])
+@pytest.mark.parametrize("gone", [1, 2])
+def test_answers_about_images_that_are_left_out_are_left_out(dataset, gone, tmp_path):
+    names = [f"{i}.png" for i in range(20)]
+    for i, name in enumerate(names):
+        draw(tmp_path / name, i)
+    if dataset == "folder":
+        lines = [f"{name},{'cat' if i % 2 else 'dog'}" for i, name in enumerate(names)]
+        (tmp_path / "labels.csv").write_text("\n".join(["image,label", *lines]) + "\n")
+    else:
+        labels = np.eye(2, dtype=np.uint8)[np.arange(20) % 2]
+        for split in ("train", "val"):
+            write_arrays(tmp_path, split, np.array(names), labels)
+        (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    words = [f"dataset.root={tmp_path}", f"dataset.answers={tmp_path / 'a.csv'}", "dataset.on_bad_image=quarantine"]
+    config = load_experiment("folder_an", [*([f"dataset.name={dataset}"] if dataset == "arrays" else []), *words]).dataset
+    plain = build_dataset(config.model_copy(update={"answers": None}))
+    asked = [plain.train.images.name(i) for i in range(4)]
+    answers = [f"{name},{'dog' if int(name[:-4]) % 2 else 'cat'},no,,x\n" for name in asked]
+    (tmp_path / "a.csv").write_text(HEADER + "".join(answers))
+    for name in asked[:gone]:
+        (tmp_path / name).unlink()
+    data = build_dataset(config)
+    assert data.train.left_out == set(asked[:gone])
+    assert (data.train.observed < 0).sum() == 4 - gone
+    told = "1 answer is" if gone == 1 else "2 answers are"
+    assert data.notes[-1] == (
+        f"{4 - gone} labels of training images are known by {tmp_path / 'a.csv'}; {told} about images that are left out"
+    )
+    (tmp_path / "a.csv").write_text(f"{HEADER}other.png,cat,no,,x\n")
+    with pytest.raises(DataError, match=r"other\.png is no training image of this dataset"):
+        build_dataset(config)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

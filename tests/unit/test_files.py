@@ -188,6 +188,51 @@ def test_killed_in_between_the_mark_tells_of_files_that_do_not_belong_together(t
         assert content(folder) == AFTER
 
 
+def test_killed_in_between_no_file_is_gone_that_is_there_before_and_after(tmp_path):
+    for number in range(1, count_effects(tmp_path / "count") + 1):
+        folder = tmp_path / str(number)
+        begin(folder)
+        child = os.fork()
+        if child == 0:
+            with watched(Effects([folder], lambda now, *_, number=number: os._exit(1) if now == number else None)):
+                put_together(folder)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert content(folder)["kept"] in ("old", "new"), number
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EPERM, "no links here"), NotImplementedError("nor here")])
+@pytest.mark.parametrize("fails", [False, True])
+def test_where_there_are_no_links_files_take_their_places_all_the_same(tmp_path, monkeypatch, error, fails):
+    begin(tmp_path / "a")
+
+    def link(*_, **__):
+        raise error
+
+    def act(_, name, half):
+        if fails and name == "replace last":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", link)
+    with watched(Effects([tmp_path / "a"], act)), contextlib.suppress(KeyboardInterrupt):
+        put_together(tmp_path / "a")
+    assert content(tmp_path / "a") == (BEFORE if fails else AFTER)
+
+
+def test_a_link_that_was_there_is_put_back_as_a_link(tmp_path):
+    (tmp_path / "elsewhere").write_text("old")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/kept").symlink_to("../elsewhere")
+
+    def act(_, name, half):
+        if name == "replace last":
+            raise KeyboardInterrupt
+
+    with watched(Effects([tmp_path / "a"], act)), contextlib.suppress(KeyboardInterrupt):
+        put_together(tmp_path / "a")
+    assert (os.readlink(tmp_path / "a/kept"), content(tmp_path / "a")) == ("../elsewhere", {"kept": "old"})
+
+
 def test_ctrl_c_at_any_line_leaves_nothing_aside(tmp_path):
     """The interrupt comes between two lines of the helper, as Python delivers signals."""
     lines = 0

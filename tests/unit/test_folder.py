@@ -255,7 +255,7 @@ def test_prepare_counts_what_is_known(folder, capsys):
     header, train, val, *_ = capsys.readouterr().out.splitlines()
     assert " ".join(header.split()) == "folder photos known there known absent nothing known classes seen all labels told"
     assert train.split()[:5] == ["train", "6", "5", "4", "1"]
-    assert val.split()[:5] == ["val", "2", "2", "1", "0"]
+    assert val.split()[:5] == ["val", "2", "2", "2", "0"]  # one row tells all, the other not: all that both tell is known
 
 
 def test_prepare_tells_what_a_table_lacks_and_holds_twice(folder, capsys):
@@ -361,6 +361,24 @@ def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):
     targets, observed = (np.load(tmp_path / f"out/formatted_train_{part}.npy") for part in ("labels", "labels_obs"))
     assert (observed <= targets).all()
     assert observed.sum() == len(observed)
+
+
+def test_arrays_of_a_table_have_their_classes_beside_them(folder, capsys):
+    table = "image,labels,split", *(f"{i}.png,{'dog' if i % 2 else 'cat|dog'},{'test' if i > 7 else ''}" for i in range(10))
+    root = folder(*table)
+    prepare("folder", root, root / "out")
+    assert "formatted_val_labels.npy, classes.txt in " in " ".join(capsys.readouterr().out.split())
+    config = registry.get("datasets", "arrays").config(name="arrays", root=str(root), arrays=str(root / "out"))
+    data = registry.build("datasets", config)
+    assert (data.class_names, len(data.train) + len(data.val), len(data.test)) == (["cat", "dog"], 8, 2)
+    folder(*table[:-1], "9.png,bird,test")
+    prepare("folder", root, root / "out")  # those of an earlier table are written over
+    assert (root / "out/classes.txt").read_text() == "bird\ncat\ndog\n"
+    (root / "other").mkdir()
+    (root / "other/classes.txt").write_text("mine\n")
+    with pytest.raises(DataError, match=r"other/classes\.txt: is there already and says something else; move it away"):
+        prepare("folder", root, root / "other")
+    assert (root / "other/classes.txt").read_text() == "mine\n"
 
 
 def test_the_table_may_have_another_name(folder):

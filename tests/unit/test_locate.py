@@ -56,6 +56,21 @@ def test_the_nearest_way_of_writing_wins_and_equals_are_all_named():
     assert photos("1.jpg", "1.png").find("1").photos == ("1.jpg", "1.png")
 
 
+@pytest.mark.parametrize("writes", [str.upper, lambda name: name[:-4], lambda name: unicodedata.normalize("NFD", name)])
+def test_names_that_repeat_in_many_folders_are_not_compared_with_each_other(writes, monkeypatch):
+    names = [f"film {folder}/\u00e9 {frame}.jpg" for folder in range(100) for frame in range(3)]
+    index, compared = photos(*names), []
+    monkeypatch.setattr(locate, "_ends", lambda name, end, ends=locate._ends: compared.append(name) or ends(name, end))
+    assert [index.find(writes(name)).photos for name in names] == [(name,) for name in names]
+    assert len(compared) < 10 * len(names)
+
+
+def test_a_name_that_is_whole_but_for_its_writing_is_nearer_than_a_part_of_another():
+    assert photos("a/1.jpg", "1.jpg").find("1.JPG") == Meant(("1.jpg",), locate.CASE)
+    assert photos("x/A/1.jpg", "a/1.jpg").find("A/1.jpg") == Meant(("a/1.jpg",), locate.CASE)
+    assert photos("a/1.jpg", "A/1.jpg", "b/a/1.jpg").find("a/1.JPG").photos == ("a/1.jpg", "A/1.jpg")
+
+
 @given(
     st.lists(
         st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1).map(lambda word: f"{word}.jpg"), unique=True

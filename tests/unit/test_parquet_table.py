@@ -103,6 +103,18 @@ def test_a_damaged_file_is_one_line(root, damage, capsys):
     assert f"error: {path}: cannot be read" in line
 
 
+@pytest.mark.parametrize("damage", [lambda data: b"nonsense", lambda data: data[:-20], lambda data: data[:20] + data[40:]])
+def test_a_damaged_file_can_be_replaced(root, damage, capsys):
+    path = write(root, image=["0.png"] * 100, label=["cat"] * 100)
+    path.write_bytes(damage(path.read_bytes()))
+    (root / "mine.csv").write_text(CSV)
+    command = ["import", str(root / "mine.csv"), "--root", str(root), "--table", "labels.parquet"]
+    assert main(command) == 2
+    assert f"{path}: is there already and says something else; --replace writes over it" in capsys.readouterr().err
+    assert main([*command, "--replace"]) == 0
+    assert len(read_table(path).rows) == 5
+
+
 def test_without_its_package_it_is_named(root, monkeypatch, capsys):
     write(root, image=["0.png"], label=["cat"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -233,7 +233,8 @@ def build_formatted(
         files = ImageFiles(folder, names.tolist())
         kept, note = without_bad_images(files, rows, bad, name, config.on_bad_image, config.max_quarantined)
         said.extend(note)
-        return Split(ImageFiles(folder, names[kept].tolist(), kept), observed[kept], labels[kept])
+        left_out = frozenset(names[np.setdiff1d(rows, kept)].tolist())
+        return Split(ImageFiles(folder, names[kept].tolist(), kept), observed[kept], labels[kept], left_out)
 
     return SPMLData(
         class_names=list(class_names),

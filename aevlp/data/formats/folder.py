@@ -80,9 +80,9 @@ def label_arrays(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Observed labels (N,C) int8, and the full ones uint8, None unless every row tells all.
 
-    What a photo's columns `label` and `absent` say is known. Of a photo that tells all its labels and none of them as the known
-    one, one is drawn (`single`), as in the published protocol, or all are known (`given`), there and absent. Other ways of
-    `known` draw from the full labels of every row, whatever the other columns say.
+    What a photo's columns `label` and `absent` say is known. Of a photo with `labels` and none of them as the known one, one is
+    drawn (`single`), as in the published protocol, or all are known (`given`), there and absent. Other ways of `known` draw from
+    the full labels of every row, whatever the other columns say.
     """
     column = {name: j for j, name in enumerate(class_names)}
     targets = np.zeros((len(rows), len(class_names)), dtype=np.uint8)
@@ -91,14 +91,28 @@ def label_arrays(
         targets[i, [column[word] for word in row.labels or row.known]] = 1
         observed[i, [column[word] for word in row.known]] = 1
         observed[i, [column[word] for word in row.absent]] = -1
-    whole = np.array([row.tells_all(len(class_names)) for row in rows], dtype=bool)
-    drawn = observe(targets, [row.image for row in rows], class_names, known, draw)
+    names, whole = [row.image for row in rows], all(row.tells_all(len(class_names)) for row in rows)
     if not isinstance(known, str):
-        observed = drawn
-    else:
-        drawn_rows = whole if known == "given" else (observed <= 0).all(axis=1)
-        observed = np.where((observed == 0) & drawn_rows.reshape(-1, 1), drawn, observed)
-    return observed, targets if whole.all() else None
+        return observe(targets, names, class_names, known, draw), targets if whole else None
+    told = np.array([bool(row.labels) for row in rows], dtype=bool)
+    chosen = told if known == "given" else told & (observed <= 0).all(axis=1)
+    if chosen.any():
+        # The draw goes through all rows. Those without `labels` are empty to it, whatever is known of them: what is learnt of
+        # one photo then moves the label of no other.
+        drawn = observe(targets * told[:, None], names, class_names, known, draw)
+        observed = np.where((observed == 0) & chosen[:, None], drawn, observed)
+    return observed, targets if whole else None
+
+
+def split_arrays(
+    split: str, rows: list[Row], class_names: list[str], known: KnownLabels = "single", draw: Draw = "uniform"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`label_arrays` of a split, as a run has them.
+
+    One label drawn of a row that tells all is for comparisons; a split that cannot be judged in full takes all it is told.
+    """
+    mixed = split != "train" and not all(row.tells_all(len(class_names)) for row in rows)
+    return label_arrays(rows, class_names, "given" if mixed and known == "single" else known, draw)
 
 
 def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
@@ -131,10 +145,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
-        mixed = name != "train" and not all(row.tells_all(len(class_names)) for row in parts[name])
-        # One label drawn of a row that tells all is for comparisons; a split that cannot be judged in full takes all it is told.
-        known = "given" if mixed and config.known == "single" else config.known
-        observed, targets = label_arrays(parts[name], class_names, known, config.draw)
+        observed, targets = split_arrays(name, parts[name], class_names, config.known, config.draw)
         whole = name == "train" and config.train_labels == "full"
         if targets is None and (whole or not isinstance(config.known, str)):
             lacking = next(row for row in parts[name] if not row.tells_all(len(class_names)))
@@ -148,7 +159,8 @@ def build_folder(config: FolderConfig) -> SPMLData:
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
         photos = TablePhotos(files.root, files.names[kept].tolist(), path, files.rows[kept])
-        return Split(photos, observed[kept], None if targets is None else targets[kept])
+        left_out = frozenset(np.delete(files.names, kept).tolist())
+        return Split(photos, observed[kept], None if targets is None else targets[kept], left_out)
 
     return SPMLData(
         class_names=class_names,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aevlp.config.errors import DataError
@@ -25,15 +25,18 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes of 
 
 @dataclass(frozen=True)
 class Collected:
-    """Rows sorted by name, so that a table does not depend on the order of an export; and all class names."""
+    """The rows of a table, and all class names."""
 
     rows: list[Row]
+    """Sorted by name, so that a table does not depend on the order of an export; those of a table that was there keep theirs."""
     classes: list[str]
+    further: list[list[str]] = field(default_factory=list)
+    """Further columns, which mean nothing here and stay in a table that has them: their names, then the cells of each row."""
 
 
 def collect(
     found: Iterable[Found], source: Path, photos: PhotoIndex, report: Report, *, partial: bool = False,
-    kept: Container[str] = (),
+    kept: Container[str] = (), in_order: bool = False,
 ) -> Collected:  # fmt: skip
     """The rows of all photos that were found; what has no place in a table is told to the report.
 
@@ -44,6 +47,7 @@ def collect(
         report: of the import.
         partial: photos that are absent are no fault.
         kept: names that stay as they are and are not looked for, as a table has them already.
+        in_order: rows stay in the order in which their photos are named first.
 
     Raises:
         DataError: rows contradict each other, a class has a name that a table cannot hold, or nothing is left.
@@ -82,8 +86,14 @@ def collect(
             )
     for note in similar_names(classes):
         report.sentences.append(note)
-    rows = [by_photo.pop(name).row for name in sorted(by_photo)]
-    return Collected(_with_splits(rows, report), sorted(classes))
+    rows = [by_photo.pop(name).row for name in (list(by_photo) if in_order else sorted(by_photo))]
+    told = {row.split for row in rows}
+    if not kept and len(told) == 1 and told.isdisjoint({"", "train"}):  # an export of one split; a table means what it says
+        report.sentences.append(
+            f"all photos are of split {min(told)}: this is taken for all there is, and no split is written down"
+        )
+        rows = [replace(row, split="") for row in rows]
+    return Collected([row if row.split else replace(row, split="train") for row in rows], sorted(classes))
 
 
 class _Places:
@@ -167,17 +177,6 @@ def _renamed(row: Row, photo: str, words: dict[str, str]) -> Row:
 def _sorted(row: Row) -> Row:
     """The same, whatever the order it was told in."""
     return replace(row, known=tuple(sorted(row.known)), absent=tuple(sorted(row.absent)), labels=tuple(sorted(row.labels)))
-
-
-def _with_splits(rows: list[Row], report: Report) -> list[Row]:
-    """Rows whose split is told; if all are of one, the export is that of a split, and nothing is left to divide."""
-    told = {row.split for row in rows}
-    if len(told) == 1 and told.isdisjoint({"", "train"}):
-        report.sentences.append(
-            f"all photos are of split {min(told)}: this is taken for all there is, and no split is written down"
-        )
-        return [replace(row, split="train") for row in rows]
-    return [row if row.split else replace(row, split="train") for row in rows]
 
 
 def _tell_of_photos(photos: PhotoIndex, by_photo: dict[str, Found], unfit: set[str], report: Report) -> None:

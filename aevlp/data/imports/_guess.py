@@ -9,7 +9,7 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.data.imports._base import ImportConfig
-from aevlp.data.locate import look_below
+from aevlp.data.locate import is_photo, look_below
 from aevlp.data.table import TABLES
 
 _IMPORT = f"{COMMAND} import"
@@ -28,7 +28,7 @@ def guess(source: Path) -> str:
     if len(kinds) == 1:
         return kinds[0]
     tables = [name for name in TABLES if not kinds and (source / name).is_file() and kinds_like(source / name)]
-    if tables:
+    if tables and not any("/" in name for name in look_below(source).files if is_photo(name)):  # whose folders may be classes
         table, root = (shlex.quote(str(path)) for path in (source / tables[0], source))
         raise ConfigError(f"{source}: looks like no export, but holds {tables[0]}; import that: {_IMPORT} {table} --root {root}")
     what = f"looks like {' and like '.join(kinds)}" if kinds else "looks like no export that is known"

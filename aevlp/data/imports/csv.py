@@ -46,7 +46,7 @@ def read_csv(config: CSVImport, *, source: Path, report: Report) -> Iterator[Fou
         report.sentences.append(f"labels written by `{'predict' if predicted else 'label'}` are {GUESSES}; {AS_KNOWN}")
     aside = [name for i, name in enumerate(header) if i not in columns.values()]
     if aside and not predicted:
-        report.sentences.append(f"columns that are not read: {', '.join(map(repr, aside))}")
+        report.sentences.append(f"columns that are not read, and not in the table: {', '.join(map(repr, aside))}")
     for line, words in rows:
         if len(words) != len(header):
             raise DataError(

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from aevlp.config.errors import DataError
 from aevlp.config.registry import register
+from aevlp.data.column_names import is_of_label, is_of_predict
+from aevlp.data.csv_lines import first_line
+from aevlp.data.imports._add import KEPT
 from aevlp.data.imports._base import Found, ImportConfig, Report, split_of
+from aevlp.data.imports.answers import AnswersImport
 from aevlp.data.locate import is_photo, look_below
 from aevlp.data.prompt_names import FILE as PROMPT_NAMES
 from aevlp.data.table import TABLES, Row
 
 ANNOTATIONS = (".json", ".xml", ".csv", ".yaml", ".yml", ".names")
-OWN = (*TABLES, PROMPT_NAMES, "quarantine.json")  # what this program writes there, or reads
+OWN = (*TABLES, PROMPT_NAMES, "quarantine.json")  # what this program writes there, or reads; see `_is_own` for more
 
 
 class ImageFolderImport(ImportConfig):
@@ -26,12 +30,26 @@ class ImageFolderImport(ImportConfig):
             return False
         parts = [name.split("/") for name in files if is_photo(name)]
         labelled = {name.rpartition("/")[2].lower() for name in files if name.endswith(".txt")}
-        if any(name.lower().endswith(ANNOTATIONS) and name not in OWN for name in files) or "labels" in {
-            part for words in parts for part in words[:-1]
-        }:
+        if any(name.lower().endswith(ANNOTATIONS) and not _is_own(source, name) for name in files):
+            return False
+        if "labels" in {part for words in parts for part in words[:-1]}:
             return False
         stems = {words[-1].rpartition(".")[0].lower() + ".txt" for words in parts}
         return any(len(words) > 1 for words in parts) and not labelled & stems
+
+
+def _is_own(folder: Path, name: str) -> bool:
+    """Whether a file below a folder is one that this program wrote or reads: a table, one kept beside it, answers, guesses."""
+    if name in OWN or KEPT.fullmatch(name):
+        return True
+    path = folder / name
+    if not name.lower().endswith(".csv"):
+        return False
+    try:
+        header = first_line(path)
+        return AnswersImport.recognises(path, []) or is_of_label(header) or is_of_predict(path, header)
+    except (DataError, FileNotFoundError):
+        return False
 
 
 @register("imports", "imagefolder", config=ImageFolderImport)

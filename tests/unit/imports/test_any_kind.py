@@ -153,6 +153,7 @@ def test_photos_that_are_absent_or_cannot_be_told_are_named_and_the_others_writt
         + "".join(f"gone{i}.jpg,c\n" for i in range(9))
         + "TWO.png,b\nsub\\deep\\four.JPG,b\n"
     )
+    gone = ", ".join(f"gone{i}.jpg ({source}:{i + 4})" for i in range(3))
     code, _, err = run(source, "--root", photos)
     assert code == 1
     assert err.splitlines() == [
@@ -160,7 +161,7 @@ def test_photos_that_are_absent_or_cannot_be_told_are_named_and_the_others_writt
         "note  1 named with backslashes: sub\\deep\\four.JPG is sub/deep/four.JPG",
         "note  4 photos are there, and are not named: five.jpeg, sub/one.jpg, other/three.jpg and 1 more",
         f"left out  1 named so that it may be any of several photos: three.jpg (other/three.jpg or sub/three.jpg; {source}:3)",
-        f"left out  9 named, but there is no such photo: {', '.join(f'gone{i}.jpg ({source}:{i + 4})' for i in range(3))} and 6 more",
+        f"left out  9 named, but there is no such photo: {gone} and 6 more",
         "left out  1 is a named pipe, not a file: x.jpg",
     ]
     assert [row.image for row in read_table(photos / "labels.csv").rows] == ["one.jpg", "sub/deep/four.JPG", "two.png"]

@@ -2,7 +2,13 @@
 
 import unicodedata
 
+import pytest
 from exports import row
+from miniatures import draw
+
+from aevlp.cli import main
+from aevlp.config.errors import ConfigError
+from aevlp.data.imports._guess import guess, kinds_like
 
 
 def test_folders_of_splits_stand_above_classes(put, imported):
@@ -42,6 +48,44 @@ def test_a_photo_beside_the_folders_of_splits_says_nothing_of_them(put, imported
     source = put(**{"train/cat/1.jpg": None, "val/dog/2.jpg": None, "logo.png": None})
     rows, _ = imported(source)
     assert rows == [row("logo.png"), row("train/cat/1.jpg", ["cat"]), row("val/dog/2.jpg", ["dog"], split="val")]
+
+
+ANSWERS = "image,class,answer,split,source\ncat/1.jpg,dog,no,,x\n"
+GUESSES = "image,cat,dog,labels\ncat/1.jpg,0.9,0.1,cat\n"
+
+
+def test_class_folders_are_still_some_after_answers_were_imported(put, imported, capsys):
+    source = put(**{"cat/1.jpg": None, "dog/2.jpg": None, "answers.csv": ANSWERS})
+    assert main(["import", str(source)]) == 0
+    imported(source / "answers.csv", root=source)
+    draw(source / "dog/3.jpg", 3)
+    capsys.readouterr()
+    assert imported(source, "--replace")[0] == [
+        row("cat/1.jpg", ["cat"]), row("dog/2.jpg", ["dog"]), row("dog/3.jpg", ["dog"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_own"),
+    [
+        ("labels.before-12.csv", "", True),
+        ("other.added-1.csv", "", True),
+        ("out/answers 2.csv", ANSWERS, True),
+        ("scores.csv", GUESSES, True),
+        ("pseudo.CSV", "image,label,absent,class,sign,score,view,global_probability\n", True),
+        ("labels.before.csv", "image,label\n", False),
+        ("mine.csv", "image,label\ncat/1.jpg,cat\n", False),
+        ("scores.csv", GUESSES.replace("0.9", "nine"), False),
+        ("empty.csv", "", False),
+        ("instances.json", "{}", False),
+    ],
+)
+def test_what_this_program_writes_is_no_annotation_of_others(name, content, is_own, put):
+    source = put(**{"cat/1.jpg": None, "dog/2.jpg": None, "labels.csv": "image,label\n", name: content})
+    assert kinds_like(source) == (["imagefolder"] if is_own else [])
+    if not is_own:  # and what may be class folders is not said to have a table alone
+        with pytest.raises(ConfigError, match="looks like no export that is known; say which: --from"):
+            guess(source)
 
 
 def test_one_word_in_two_unicode_forms_is_told(put, imported):

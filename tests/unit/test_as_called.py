@@ -1,0 +1,49 @@
+"""Photos that a table names otherwise than their files are called."""
+
+import pytest
+from miniatures import draw
+
+from aevlp.cli import main
+from aevlp.config import registry
+from aevlp.data.table import read_table
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write labels.csv and the images it names; returns a function of its lines."""
+
+    def write(*lines):
+        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+        for i in range(10):
+            draw(tmp_path / f"{i}.png", i)
+        return tmp_path
+
+    return write
+
+
+def load(root, **settings):
+    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
+
+
+@pytest.mark.parametrize("name", ["0.PNG", "0", "sub\\0.png"])
+def test_a_photo_that_another_row_names_is_not_taken_for_one_that_is_absent(name, folder, capsys):
+    there = "sub/0.png" if "sub" in name else "0.png"
+    root = folder("image,label", f"{name},cat", f"{there},dog", *(f"{i}.png,dog" for i in range(1, 8)))
+    draw(root / "sub/0.png", 3)
+    if there == "0.png":
+        (root / "sub/0.png").unlink()
+    data = load(root, on_bad_image="quarantine")
+    known = {part.images.name(i): part.observed[i].tolist() for part in (data.train, data.val) for i in range(len(part))}
+    assert len(known) == 8
+    assert known[there] == [0, 1]
+    assert main(["prepare", "folder", "--root", str(root)]) == 1
+    output = " ".join(capsys.readouterr())
+    assert f"{name}: listed in {root}/labels.csv:2, but there is no such file; 1 such image" in output
+    assert "called otherwise" not in output
+    assert "may be" not in output
+
+
+def test_a_table_that_is_imported_again_keeps_its_order(folder):
+    root = folder("image,label,split", "8.png,cat,val", "a\\2.png,dog,", "5,cat,", "x/1.png,dog,", "0.png,cat,val")
+    assert main(["import", f"{root}/labels.csv", "--root", str(root), "--replace"]) == 0
+    assert [row.image for row in read_table(root / "labels.csv").rows] == ["8.png", "2.png", "5.png", "1.png", "0.png"]
