@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -18,15 +19,19 @@ LOST_SECONDS = 600.0
 
 
 def this_process() -> dict[str, Any]:
-    """Machine, boot, process and its start: a process id alone is soon used by another."""
+    """Machine or container, boot, process and its start: a process id alone is soon used by another."""
     return _process(os.getpid())  # a fork is another process
 
 
 @cache
 def _process(number: int) -> dict[str, Any]:
     boot = Path("/proc/sys/kernel/random/boot_id")
+    # Containers of one machine may share its name, and each has process ids of its own: to each other they are other machines.
+    host = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # no Linux
+        host.append(os.readlink("/proc/self/ns/pid"))
     return {
-        "host": socket.gethostname(),
+        "host": " ".join(host),
         "boot": boot.read_text().strip() if boot.exists() else "",
         "pid": number,
         "started": psutil.Process(number).create_time(),

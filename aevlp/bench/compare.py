@@ -65,7 +65,8 @@ def bench(
 def _measure(side: str, material: Path, batch: int, changes: Sequence[str], device: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "aevlp.bench.side", side, str(material), str(batch), *changes]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
-    environment |= {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+    # The second as of a Mac's own GPU, which the first does not hide.
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"} if device == "cpu" else {}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AevlpError(f"bench: the side {side} failed:\n{done.stderr.strip()[-2000:]}")

@@ -24,13 +24,15 @@ def cosines_of(embeddings: Tensor, text: Tensor) -> Tensor:
     return result
 
 
-def require_cache(needed_mb: float, table_mb: int, cache: bool) -> None:
-    """ConfigError where the table is too large and there is no cache to compute from."""
+def no_cache(needed_mb: float, table_mb: int, cache: bool) -> ConfigError:
+    """What to raise where the table is too large and nothing is cached to compute from; `cache` is the setting of that name."""
+    why, instead = "images without identity() leave", ""
     if not cache:
-        raise ConfigError(
-            f"labeler.table_mb={table_mb}: the cosines of all views take {needed_mb:,.0f} MB, and labeler.encoder.cache=false "
-            f"leaves nothing to compute them from; set labeler.encoder.cache=true, or labeler.table_mb={int(needed_mb) + 1}"
-        )
+        why, instead = "labeler.encoder.cache=false leaves", "labeler.encoder.cache=true, or "
+    return ConfigError(
+        f"labeler.table_mb={table_mb}: the cosines of all views take {needed_mb:,.0f} MB, and {why} "
+        f"nothing to compute them from; set {instead}labeler.table_mb={int(needed_mb) + 1}"
+    )
 
 
 class Streamed:

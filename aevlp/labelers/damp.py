@@ -27,7 +27,7 @@ from aevlp.config.registry import register
 from aevlp.data.dataset import Split
 from aevlp.data.rows import take_rows
 from aevlp.labelers._base import Explained, Labeler, ReportProgress, Trial
-from aevlp.labelers._cosines import Streamed, cosines_of, require_cache
+from aevlp.labelers._cosines import Streamed, cosines_of, no_cache
 from aevlp.labelers._damp_config import DAMPConfig
 from aevlp.labelers._damp_explained import explain
 from aevlp.random import VIEW_FLIP, flips
@@ -150,7 +150,8 @@ class DAMP(Labeler):
             self._notify(unmirrored(self.encoder))
         needed = self.table_mb(len(dataset))
         if needed > self.config.table_mb and self.uses_cache:
-            require_cache(needed, self.config.table_mb, self.embedder.has_reader)
+            if not self.embedder.has_reader(dataset.images):
+                raise no_cache(needed, self.config.table_mb, self.config.encoder.cache)
             self._notify(
                 f"cosines of all training views take {needed:,.0f} MB, labeler.table_mb allows {self.config.table_mb:,}: they "
                 f"are computed from the {'vectors' if self.embedder.by_name else 'cache'} as needed"
@@ -208,7 +209,7 @@ class DAMP(Labeler):
         self, dataset: Split, parts: Iterable[range], progress: ReportProgress | None = None
     ) -> Iterator[Explained | None]:
         """See `aevlp.labelers`; a cache is opened once, not for each part."""
-        if not self.embedder.has_reader:
+        if not self.embedder.has_reader(dataset.images):
             yield from super().explain_parts(dataset, parts, progress)
             return
         with contextlib.closing(self.embedder.reader(dataset.images, self.config.grid, flip=False)) as reader:
@@ -217,8 +218,8 @@ class DAMP(Labeler):
                 yield self._explained(cosines, torch.from_numpy(dataset.observed[rows.start : rows.stop]))
 
     def encode(self, dataset: Split, flip: bool, progress: ReportProgress | None = None, rows: range | None = None) -> None:
-        """Encode what is not cached of the views of a split."""
-        if self.config.encoder.cache:
+        """Encode what is not cached of the views of a split; nothing where it could not be kept."""
+        if self.embedder.keeps(dataset.images):
             try:
                 for _ in self.embedder.embed(dataset.images, self.config.grid, flip, progress, rows=rows):
                     pass

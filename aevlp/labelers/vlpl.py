@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from aevlp.config.registry import register
 from aevlp.config.schema import ComponentConfig
 from aevlp.labelers._damp_config import DAMPConfig, Temperature
 from aevlp.labelers.damp import DAMP
-from aevlp.labelers.damp import assign as assign_as_damp
 from aevlp.vision_language.encoders._base import AnyEncoder
 from aevlp.vision_language.encoders.huggingface import HuggingFaceConfig
 from aevlp.vision_language.label_graph import LabelGraphConfig
@@ -55,15 +53,6 @@ class VLPLConfig(ComponentConfig):
             temperature=self.temperature, eta=0.0, threshold=above, top_k=2**31, negatives="off", negative_ratio=0.0,
             calibrate=self.calibrate, table_mb=self.table_mb,
         )  # fmt: skip
-
-
-def assign(cosines: Tensor, observed: Tensor, *, temperature: float, threshold: float) -> Tensor:
-    """Pseudo-labels int8 (B,C) in {0,1} from cosines (B,C) of whole images; 0 where a label is known."""
-    settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
-    return assign_as_damp(
-        cosines[:, None], observed, temperature=temperature, eta=settings.eta, threshold=settings.threshold,
-        top_k=settings.top_k, negative_ratio=settings.negative_ratio, negatives=settings.negatives,
-    )  # fmt: skip
 
 
 @register("labelers", "vlpl", config=VLPLConfig)

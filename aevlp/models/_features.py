@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -153,8 +154,10 @@ class BackboneEncoder(Encoder):
         return self._size
 
     def fingerprint(self) -> str:
-        """A hash of all weights: .2 s for ResNet-50, which its settings alone would not tell from what they name."""
-        digest = hashlib.sha256()
+        """A hash of architecture and weights: .2 s for ResNet-50, which its settings alone would not tell from what they name."""
+        # Activations and padding have no weights: two networks may share all of these and differ.
+        architecture = self._settings.model_dump(mode="json", exclude={"weights"})
+        digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
         model = self.model
         for name, tensor in (*model.backbone.state_dict().items(), ("mean", model.mean), ("std", model.std)):
             digest.update(name.encode())

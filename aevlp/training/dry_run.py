@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from aevlp import ranks
@@ -141,8 +142,9 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
         look_backs = sum(looks_back(task.loss, epoch) for epoch in range(1, settings.epochs + 1))
         size = _save_and_reload(trainer)
     return Rehearsal(
-        loss, step, evaluate, encode / max(views, 1), views // len(short.train), _views_to_encode(task.labeler, config, data),
-        len(data.train), len(data.val), peak_memory_mb(), size, task.labeler.table_mb(len(data.train)), linear, look_backs,
+        loss, step, evaluate, encode / max(views, 1), views // len(short.train),
+        _views_to_encode(task.labeler, config, data, task.device), len(data.train), len(data.val), peak_memory_mb(), size,
+        task.labeler.table_mb(len(data.train)), linear, look_backs,
         Work(step_work[0](), evaluate_work(), encode_work() / max(warm_views, 1)) if count else None,
     )  # fmt: skip
 
@@ -203,13 +205,14 @@ def _with_labels(split: Split, most: int) -> Split:
 def count_views(config: ExperimentConfig) -> int | None:
     """Views of a whole run that are not cached, without a rehearsal; None where the labeler cannot count them."""
     data: SPMLData = build_dataset(config.dataset)
-    labeler = build_labeler(config, data, torch.device("cpu"), notify=lambda _: None)
-    return _views_to_encode(labeler, config, data)
+    device = Accelerator().device
+    labeler = build_labeler(config, data, device, notify=lambda _: None)
+    return _views_to_encode(labeler, config, data, device)
 
 
-def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData) -> int | None:
+def _views_to_encode(labeler: Labeler, config: ExperimentConfig, data: SPMLData, device: torch.device) -> int | None:
     """Views of the whole run that are not cached; None where the labeler cannot count them."""
-    features = count_features(config, data)
+    features = count_features(config, data, device)
     if not hasattr(config.labeler, "encoder"):
         return features
     splits = [(data.train, config.dataset.flip and labeler.mirrors)]

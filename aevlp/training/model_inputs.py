@@ -77,8 +77,11 @@ def _told_of_model(config: ExperimentConfig) -> Iterator[None]:
         raise type(error)(str(error).replace("labeler.encoder", "model.encoder")) from error
 
 
-def count_features(config: ExperimentConfig, data: SPMLData) -> int:
-    """Views to encode for features, besides those that the labeler counts as it needs them as well."""
+def count_features(config: ExperimentConfig, data: SPMLData, device: torch.device) -> int:
+    """Views to encode for features, besides those that the labeler counts as it needs them as well.
+
+    `device` is that of the run: what it computes in, and so what is cached for it, hangs on it.
+    """
     if not config.model.on_features:
         return 0
     own: Any = getattr(config.model, "encoder", None)
@@ -86,7 +89,7 @@ def count_features(config: ExperimentConfig, data: SPMLData) -> int:
     splits = [] if counted else [(data.train, config.dataset.flip)]
     if not (counted and config.trainer.evaluate_labeler):
         splits += [(split, False) for split in (data.val, data.test) if split is not None]
-    store = FeatureStore.of_probe(config.model, config.dataset.image_size, torch.device("cpu"), lambda _: None)
+    store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, lambda _: None)
     count = sum(store.count_missing(split, flip) for split, flip in splits)
     if counted and config.dataset.flip and not getattr(config.labeler, "flip", True):  # it takes no mirror images
         count += store.count_missing(data.train, True) - store.count_missing(data.train, False)

@@ -47,7 +47,7 @@ def show(_: argparse.Namespace) -> None:
     """Print what is known of each store."""
     from aevlp.layout import Sheet
     from aevlp.terminal import Terminal
-    from aevlp.vision_language.embedding_cache import cache_root, stores
+    from aevlp.vision_language.embedding_cache import cache_root, leftovers, pictures, stores
     from aevlp.vision_language.embedding_store import Store, UnusableStoreError
 
     console, rows = Terminal(), []
@@ -64,15 +64,16 @@ def show(_: argparse.Namespace) -> None:
         precision = meta["precision"] + (" imagenet" if meta["normalization"] == "imagenet" else "")
         size, used = _megabytes(folder), _last_used(folder)
         rows.append([folder.name, meta["encoder"], precision, part, str(store.count), there, size, used])
-    pictures = _decoded()
-    if not rows and not pictures:
+    decoded, left = pictures(), leftovers()
+    if not (rows or decoded or left):
         console.tell(f"{cache_root()}: nothing is cached")
         return
     if rows:
         console.table(Sheet("", list(COLUMNS), rows, text=("encoder", "precision", "part", "last used"), wraps={1: " "}))
-    if pictures:
-        there = f"{counted(len(pictures), 'file')}, {sum(map(_size, pictures)) / 2**20:.1f} MB"
-        console.tell(f"decoded pictures: {there}; `cache clear --all` removes them, too")
+    if decoded:
+        console.tell(f"decoded pictures: {_files(decoded)}; `cache clear --all` removes them, too")
+    if left:
+        console.tell(f"left by processes that were killed: {_files(left)}; `cache clear` removes them whatever else it removes")
     console.tell(f"in {cache_root()}")
 
 
@@ -103,7 +104,7 @@ def verify(_: argparse.Namespace) -> int:
 def clear(arguments: argparse.Namespace) -> None:
     """Remove what the flags say."""
     from aevlp.files import discard
-    from aevlp.vision_language.embedding_cache import leftovers, stores
+    from aevlp.vision_language.embedding_cache import leftovers, pictures, stores
 
     if not (arguments.keys or arguments.all or arguments.older_than is not None):
         raise ConfigError("cache clear: say what: KEY as `cache list` prints it, --older-than DAYS, or --all")
@@ -113,28 +114,29 @@ def clear(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"cache clear: no store begins with {key!r} (see `{COMMAND} cache list`)")
     if arguments.keys:
         chosen = [folder for folder in chosen if folder.name.startswith(tuple(arguments.keys))]
-    pictures = [] if arguments.keys else _decoded()
+    decoded, left = [] if arguments.keys else pictures(), leftovers()
     if arguments.older_than is not None:
         limit = datetime.datetime.now().timestamp() - 86_400 * arguments.older_than
-        chosen, pictures = ([path for path in paths if _used(path) < limit] for paths in (chosen, pictures))
-    size = sum(map(_size, chosen + pictures))
+        chosen, decoded = ([path for path in paths if _used(path) < limit] for paths in (chosen, decoded))
+    size = sum(map(_size, chosen + decoded + left))
     try:
-        for path in chosen + pictures + leftovers():
+        for path in chosen + decoded + left:
             discard(path)
     except OSError as error:
         raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    also = f" and {counted(len(pictures), 'file')} of decoded pictures" if pictures else ""
+    also = f" and {counted(len(decoded), 'file')} of decoded pictures" if decoded else ""
     say(f"{counted(len(chosen), 'store')}{also} removed, {size / 2**20:.1f} MB")
 
 
 def _encode(config: ExperimentConfig, shard: Shard) -> None:
-    of_labeler, of_model = hasattr(config.labeler, "encoder"), config.model.on_features
+    # What is not to be kept is left out; its runs compute it.
+    of_labeler, of_model = getattr(getattr(config.labeler, "encoder", None), "cache", False), config.model.on_features
     if of_model and shard != WHOLE:
         raise ConfigError(
             f"--shard {shard}: the features of model {config.model.name} are not divided; leave --shard out: processes that fill "
             "one cache divide the work among themselves"
         )
-    if not of_model and not getattr(getattr(config.labeler, "encoder", None), "cache", False):
+    if not of_labeler and not of_model:
         raise ConfigError(
             f"labeler {config.labeler.name} caches nothing here: it has no encoder, is given its vectors, or "
             "labeler.encoder.cache is off"
@@ -142,17 +144,19 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     from accelerate import Accelerator
 
     from aevlp.data.build import build_dataset
-    from aevlp.data.dataset import blind
+    from aevlp.data.dataset import blind, identity
     from aevlp.data.features import num_encoded
-    from aevlp.labelers import build_labeler
+    from aevlp.labelers import Labeler, build_labeler
     from aevlp.training.dry_run import total_of
-    from aevlp.training.model_inputs import count_features, model_inputs
+    from aevlp.training.model_inputs import count_features, looks_at_photos, model_inputs
     from aevlp.training.progress import progress_bar
     from aevlp.training.run import check_data
 
     data = build_dataset(config.dataset)
     check_data(data)
-    labeler = build_labeler(config, data, Accelerator().device, notify=say)
+    if (of_labeler or (of_model and looks_at_photos(config))) and identity(data.train.images, 0) is None:
+        raise ConfigError(f"dataset {config.dataset.name}: these images have no identity() to know them by, so nothing is cached")
+    labeler = build_labeler(config, data, Accelerator().device, notify=say) if of_labeler else Labeler()
     wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
     if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
@@ -166,7 +170,7 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
             inputs = model_inputs(config, data, Accelerator().device, say, progress)[0]
         encoded += num_encoded(inputs)
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
-    missing = total_of([count_features(config, data), *of_parts])
+    missing = total_of([count_features(config, data, Accelerator().device), *of_parts])
     if missing is None:
         say(f"{counted(encoded, 'view')} encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
             f"all that {config.name} needs is cached is not known")  # fmt: skip
@@ -193,13 +197,6 @@ def _days(word: str) -> float:
     return days
 
 
-def _decoded() -> list[Path]:
-    """Files of decoded pictures, as `aevlp.data.image_cache` names them, which imports torch."""
-    from aevlp.vision_language.embedding_cache import cache_root
-
-    return sorted((cache_root() / "images").glob("*.u8"))
-
-
 def _used(path: Path) -> float:
     try:
         return (path / "meta.json" if path.is_dir() else path).stat().st_mtime
@@ -213,6 +210,10 @@ def _last_used(folder: Path) -> str:
 
 def _size(path: Path) -> int:
     return sum(512 * file.stat().st_blocks for file in (path.iterdir() if path.is_dir() else [path]))
+
+
+def _files(paths: list[Path]) -> str:
+    return f"{counted(len(paths), 'file')}, {sum(map(_size, paths)) / 2**20:.1f} MB"
 
 
 def _megabytes(folder: Path) -> str:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from aevlp.config import registry
-from aevlp.config.errors import ConfigError, DataError
-from aevlp.data.dataset import ImageSource, identities
+from aevlp.config.errors import ConfigError
+from aevlp.data.dataset import ImageSource, identities, identity
 from aevlp.system import keep_memory, usable_cores
 from aevlp.vision_language.by_name import NamedReader, ReportProgress, embed_by_name, named_reader, unmirrored
 from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedding_cache import CachedRows, Family, Notify
-from aevlp.vision_language.embedding_store import usable
+from aevlp.vision_language.embedding_store import require_usable
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.encoders._base import DEFAULT
 from aevlp.vision_language.feeding import BothWays, Event, Views, ahead, both_ways, encoded, in_batches, put_together
@@ -35,6 +35,7 @@ BETWEEN = torch.empty(0), torch.empty(0)  # stands for a chunk of which nothing 
 WAIT_SECONDS = 0.5  # between two looks at images that another process encodes
 # On a CPU the activations of 8 views stay below the 32 MB up to which memory is kept for the next batch (`keep_memory`).
 CPU_BATCH, GPU_BATCH = 8, 64
+TEXT_BATCH = 256  # texts per forward pass: 9,600 at once would take 9 GB
 
 
 class Embedder:
@@ -110,9 +111,11 @@ class Embedder:
                 cached.close()
                 self._text_width = values.shape[-1]
                 return torch.from_numpy(values[:, 0].copy()).to(self.device)
-        features = self.encoder.encode_texts(texts)
+        # What is known by name is asked for at once, so that all that is missing is told.
+        size = max(len(texts), 1) if self.by_name else TEXT_BATCH
+        features = torch.cat([self.encoder.encode_texts(texts[i : i + size]) for i in range(0, len(texts), size)])
         self._text_width = features.shape[-1]
-        self._require_usable(features.cpu().numpy(), [repr(text) for text in texts])
+        require_usable(self.title, features.cpu().numpy(), [repr(text) for text in texts])
         if cached is not None:
             for row, feature in zip(rows, features.cpu().numpy(), strict=True):
                 cached.write(row, feature[None])
@@ -195,10 +198,13 @@ class Embedder:
             part.close()
         return total
 
-    @property
-    def has_reader(self) -> bool:
-        """Whether embeddings can be read again without being computed."""
-        return self.by_name or self.config.cache
+    def keeps(self, images: ImageSource) -> bool:
+        """Whether embeddings of these images are kept, as far as the first one tells."""
+        return self._files is not None and len(images) > 0 and identity(images, 0) is not None
+
+    def has_reader(self, images: ImageSource) -> bool:
+        """Whether embeddings of these images can be read again without being computed."""
+        return self.by_name or self.keeps(images)
 
     def reader(self, images: ImageSource, grid: int, flip: bool) -> Reader | NamedReader:
         """Embeddings of any rows, from the cache, which stays open, or by name."""
@@ -213,6 +219,8 @@ class Embedder:
     ) -> list[Part]:
         files = self._files if cached else None
         known = [] if files is None else [value for value in identities(images, progress) if value is not None]
+        if files is not None and len(known) < len(images):
+            self._say("embedding cache: these images have no identity() to know them by, so nothing of them is kept")
         views = {"whole": slice(0, 1)} | ({f"grid {grid}": slice(1, 1 + grid**2)} if grid else {})
         parts = []
         for mirrored in (False, True) if flip else (False,):
@@ -253,7 +261,7 @@ class Embedder:
         views = (Views(i, row, 0, pixels[parts[i].views]) for i, row, pixels in wanted)
         for batch, embeddings in encoded(in_batches(views, self.batch_size), self._encode, self.event):
             names = [images.name(block.row) for block in batch for _ in range(len(block))]
-            self._require_usable(embeddings, names)
+            require_usable(self.title, embeddings, names)
             place = 0
             for block in batch:
                 part, target = parts[block.part], values[block.part]
@@ -284,14 +292,6 @@ class Embedder:
                 f"{self._text_width} for a text, which cannot be compared; take an encoder whose towers project to one width"
             )
         return embeddings.half()
-
-    def _require_usable(self, embeddings: np.ndarray, names: list[str]) -> None:
-        wrong = np.flatnonzero(~usable(embeddings))
-        if len(wrong):
-            raise DataError(
-                f"encoder {self.title}: {len(wrong)} of {len(names)} embeddings are NaN, infinite or all 0, the first of "
-                f"{names[wrong[0]]}; its weights are damaged, or labeler.encoder.precision is too coarse: set it to fp32"
-            )
 
     def _say(self, text: str) -> None:
         if text not in self._said:  # the parts of one split often have the same to say

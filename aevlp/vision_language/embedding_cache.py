@@ -31,6 +31,7 @@ from aevlp.folders import cache_root
 from aevlp.vision_language.embedding_store import Store, UnusableStoreError
 
 Notify = Callable[[str], None]
+EMBEDDINGS, PICTURES = "embeddings", "images"  # the folders of the cache; the second is `aevlp.data.image_cache`'s, with torch
 _REMEMBERED_BYTES = 16 << 20  # files from this size on are hashed once, then known by path, size and time
 
 
@@ -62,7 +63,10 @@ class Family:
 
 
 class CachedRows:
-    """Rows of one family for the images of one split. Where the disk fails, it says so once and finds and keeps nothing."""
+    """Rows of one family for the images of one split.
+
+    Where the disk fails, it says so once: who cannot read finds and keeps nothing, who cannot write finds what is there.
+    """
 
     def __init__(self, family: Family, identities: Iterable[bytes], notify: Notify, *, borrow: bool = True):
         """Open the store of `family` for images of these 16-byte identities; a new one is made with the first row written.
@@ -71,12 +75,14 @@ class CachedRows:
         """
         self.family, self.notify = family, notify
         self._identities = np.frombuffer(b"".join(identities), dtype="V16")
-        self.folder = cache_root() / "embeddings" / f"{family.key}-{_hash(self._identities.tobytes())}"
+        self.folder = cache_root() / EMBEDDINGS / f"{family.key}-{_hash(self._identities.tobytes())}"
         self._store: Store | None = None
         self._borrowed: dict[int, tuple[Store, int]] = {}
         self._damage_told: set[Path] = set()
         self.works = True
-        """False once the disk has failed."""
+        """False once reading has failed."""
+        self.keeps = True
+        """False once writing has failed, as on a full disk."""
         try:
             for path in leftovers():
                 files.remove(path)
@@ -122,14 +128,15 @@ class CachedRows:
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Keep the row (V,D) of one image."""
-        if not self.works:
+        if not (self.works and self.keeps):
             return
         try:
             if self._store is None:
                 self._store = Store.create(self.folder, asdict(self.family), self._identities, values.shape[1])
             self._store.write(row, values)
         except (OSError, UnusableStoreError) as error:
-            self._give_up(error)
+            self.keeps = False
+            self.notify(f"embedding cache {cache_root()} cannot be written: {_told(error)}; going on with what is there")
 
     def close(self) -> None:
         """Close the files."""
@@ -182,21 +189,28 @@ class CachedRows:
             self.notify(f"embedding cache {store.folder.name} holds damaged rows; they are encoded again")
         return values, found
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: OSError) -> None:
         self.works = False
-        self.notify(
-            f"embedding cache {cache_root()} cannot be used: {getattr(error, 'strerror', None) or error}; going on without it"
-        )
+        self.notify(f"embedding cache {cache_root()} cannot be used: {_told(error)}; going on without it")
+
+
+def _told(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def stores() -> list[Path]:
     """Folders of all stores."""
-    return sorted(path for path in (cache_root() / "embeddings").glob("*-*") if not path.name.startswith("."))
+    return sorted(path for path in (cache_root() / EMBEDDINGS).glob("*-*") if not path.name.startswith("."))
+
+
+def pictures() -> list[Path]:
+    """Files of decoded pictures."""
+    return sorted((cache_root() / PICTURES).glob("*.u8"))
 
 
 def leftovers() -> list[Path]:
-    """What killed processes left half made or half removed."""
-    return [path for folder in (cache_root(), cache_root() / "embeddings") for path in files.leftovers(folder, own=True)]
+    """What killed processes left half made or half removed, anywhere in the cache."""
+    return [path for folder in ("", EMBEDDINGS, PICTURES) for path in files.leftovers(cache_root() / folder, own=True)]
 
 
 def damage(folder: Path) -> str | None:

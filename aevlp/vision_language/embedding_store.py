@@ -18,12 +18,14 @@ import errno
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aevlp import files
+from aevlp.config.errors import DataError
 
 VERSION = 1
 """Raised with any change of the layout, of the views or of how they are encoded: older stores are then encoded anew."""
@@ -142,6 +144,16 @@ def usable(embeddings: np.ndarray) -> np.ndarray:
     bits = embeddings.view(f"u{embeddings.itemsize}")
     largest = (bits & (np.iinfo(bits.dtype).max >> 1)).max(axis=-1)
     return (largest > 0) & (largest < np.array(np.inf, dtype=embeddings.dtype).view(bits.dtype))
+
+
+def require_usable(title: str, embeddings: np.ndarray, names: Sequence[str]) -> None:
+    """DataError unless all embeddings (N,D) of what has these names are `usable`; `title` is the encoder's."""
+    wrong = np.flatnonzero(~usable(embeddings))
+    if len(wrong):
+        raise DataError(
+            f"encoder {title}: {len(wrong)} of {len(names)} embeddings are NaN, infinite or all 0, the first of "
+            f"{names[wrong[0]]}; its weights are damaged, or labeler.encoder.precision is too coarse: set it to fp32"
+        )
 
 
 def _open(path: Path) -> Any:

@@ -6,8 +6,10 @@ import os
 import pytest
 
 import aevlp
+from aevlp import files
 from aevlp.cli import main
-from aevlp.vision_language.embedding_cache import stores
+from aevlp.data.images import ArrayImages
+from aevlp.vision_language.embedding_cache import pictures, stores
 from aevlp.vision_language.encoders.huggingface import HuggingFace
 
 FEW = ["dataset.num_train=20", "dataset.num_val=12", "dataset.num_test=9", "labeler.grid=2", "labeler.encoder.batch_size=16"]
@@ -117,6 +119,29 @@ def test_build_without_anything_to_cache_is_a_usage_error(capsys, override):
     assert "caches nothing" in capsys.readouterr().err
 
 
+OF_BACKBONE = ("model=probe", "model.backbone={name: small_cnn, weights: bundled}")
+
+
+def test_build_leaves_out_a_labeler_that_keeps_nothing(capsys, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the encoder was loaded")
+
+    monkeypatch.setattr(HuggingFace, "_load", refuse)
+    for views in (20 + 12 + 9, 0):
+        assert build(*OF_BACKBONE, "labeler.encoder.cache=false", "dataset.flip=false") == 0
+        assert f"{views} views encoded; all that digits_gpr needs is cached\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), OF_BACKBONE, ("labeler=none", *OF_BACKBONE)])
+def test_images_that_cannot_be_known_again_are_told_once_and_before_anything_is_encoded(words, capsys, monkeypatch):
+    monkeypatch.setattr(ArrayImages, "identity", lambda *_: None)
+    monkeypatch.setattr(HuggingFace, "_load", None)
+    assert main(["cache", "build", "--exp", "digits_gpr", "--set", *FEW[:3], *words]) == 2
+    said = "".join(capsys.readouterr())
+    assert said.count("these images have no identity()") == 1
+    assert "free some space" not in said
+
+
 def test_shards_encode_each_view_once_and_tell_how_much_of_the_whole_is_left(capsys, monkeypatch):
     monkeypatch.setattr("aevlp.vision_language.shards.ROWS", 8)
     encoded = []
@@ -151,7 +176,7 @@ def test_build_on_a_full_disk_fails(capsys, monkeypatch):
     monkeypatch.setattr(os, "pwrite", full)
     assert build("trainer.evaluate_labeler=false") == 1
     out, err = capsys.readouterr()
-    assert "No space left on device; going on without it" in out
+    assert "No space left on device; going on with what is there" in out
     assert "100 views could not be kept; free some space, or set AEVLP_CACHE to another disk" in err
 
 
@@ -230,3 +255,32 @@ def test_decoded_pictures_are_listed_and_removed_with_all_and_by_age(run, tmp_pa
     assert file.exists()
     assert run("clear", "--all")[1] == "0 stores and 1 file of decoded pictures removed, 1.0 MB\n"
     assert not file.exists()
+
+
+@pytest.mark.parametrize("folder", [".", "embeddings", "images"])
+@pytest.mark.parametrize("words", [["--all"], ["--older-than", "1"]])
+def test_what_a_killed_process_left_is_listed_and_removed_wherever_it_lies(folder, words, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path))
+    (tmp_path / folder).mkdir(exist_ok=True)
+    file = tmp_path / folder / "abc.u8"
+    file.write_bytes(bytes(2**20))
+    child = os.fork()
+    if child == 0:  # as `cache clear` does, and is killed
+        os.replace(file, files.aside(file))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert run("list")[1].startswith("left by processes that were killed: 1 file, 1.0 MB; `cache clear` removes them")
+    assert run("clear", *words)[1] == "0 stores removed, 1.0 MB\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert "nothing is cached" in run("list")[1]
+
+
+def test_the_folders_that_are_looked_through_are_those_that_are_written_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "cache"))
+    words = ["dataset.image_size=32", "trainer.image_cache=disk", "model=small_cnn", "tracking.mode=off", "trainer.epochs=1"]
+    aevlp.train(aevlp.load_experiment("digits_gpr", [*FEW, *words]))
+    assert stores()
+    assert pictures()
+    assert {path.parent for path in (*stores(), *pictures())} == {
+        path for path in (tmp_path / "cache").iterdir() if path.is_dir()
+    }

@@ -17,6 +17,7 @@ from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.digits import CLASS_NAMES
+from aevlp.data.images import ArrayImages
 from aevlp.data.table import read_table
 from aevlp.inference import label as labeling
 from aevlp.inference.label import COLUMNS, Labeled
@@ -24,6 +25,7 @@ from aevlp.inference.label_formats import FORMATS, Photo, labels_file
 from aevlp.inference.label_summary import print_labeled
 from aevlp.labelers.damp import DAMP
 from aevlp.terminal import Terminal
+from aevlp.vision_language.embedder import Embedder
 
 SMALL = ["dataset.num_train=40", "dataset.num_val=8", "dataset.num_test=8", "labeler.grid=2", "labeler.negatives=on"]
 COMMAND = ["label", "--exp", "digits_gpr", "--set", *SMALL]
@@ -73,6 +75,19 @@ def test_the_csv_is_a_table_of_the_training_photos(tmp_path, few_at_a_time):
             expected[row["image"]][0 if row["sign"] == "1" else 1].add(row["class"])
     found = {row.image: (set(row.known), set(row.absent)) for row in read_table(tmp_path / "labels.csv").rows}
     assert found == expected
+
+
+@pytest.mark.parametrize("words", [["labeler.encoder.cache=false"], []])
+def test_where_nothing_is_kept_no_view_is_encoded_for_the_cache(tmp_path, few_at_a_time, monkeypatch, words):
+    assert main([*COMMAND, "-o", str(tmp_path / "cached.csv")]) == 0
+    if not words:
+        monkeypatch.setattr(ArrayImages, "identity", lambda *_: None)
+    encoded, encode = [], Embedder._encode
+    monkeypatch.setattr(Embedder, "_encode", lambda self, batch: encoded.append(sum(map(len, batch))) or encode(self, batch))
+    monkeypatch.setattr(labeling.labels_worth, "PHOTOS", 0)  # a forecast looks at some besides
+    assert main([*COMMAND, *words, "-o", str(tmp_path / "labels.csv")]) == 0
+    assert sum(encoded) == 40 * 5
+    assert read_csv(tmp_path / "labels.csv") == read_csv(tmp_path / "cached.csv")
 
 
 def test_parquet_holds_the_same_as_csv(tmp_path, few_at_a_time):

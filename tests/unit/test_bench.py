@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 
 import numpy as np
 import pytest
@@ -69,6 +70,23 @@ def test_costs_are_composed_from_stages():
     assert found["8 epochs of ResNet-50 over a head on features"] == 8 * 8 / (2 + 20 * 0.1)
     assert found["aevlp over aevlp: the same"] == 8 * 6 / (2 + 20 * 0.1)
     assert found["aevlp over aevlp: the same, the labeler has encoded"] == 8 * 6 / (20 * 0.1)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_both_sides_compute_on_the_device_that_is_told(device, tmp_path, monkeypatch):
+    """Of one that has no GPU of CUDA, but perhaps another, as a Mac does."""
+    seen = []
+
+    def run(command, env, **_):
+        seen.append(env)
+        return subprocess.CompletedProcess(command, 0, "{}\n", "")
+
+    for name, value in (("CUDA_VISIBLE_DEVICES", "0"), ("ACCELERATE_USE_CPU", "false")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(compare.subprocess, "run", run)
+    assert compare._measure("aevlp", tmp_path, 2, [], device) == {}
+    hidden = {"cpu": ("", "true"), "cuda": ("0", "false")}
+    assert (seen[0]["CUDA_VISIBLE_DEVICES"], seen[0]["ACCELERATE_USE_CPU"]) == hidden[device]
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 9])

@@ -280,14 +280,18 @@ def test_on_a_full_disk_labels_are_the_same_and_the_run_says_so(build, scenes, s
     monkeypatch.setattr(embedding_store.os, "pwrite", fills_up)
     labeler = prepared(build(), scenes)
     assert torch.equal(labeler._cosines, expected)
-    assert sum("No space left on device; going on without it" in text for text in said) == 1
+    assert sum("No space left on device; going on with what is there" in text for text in said) == 1
     monkeypatch.undo()
 
 
-def test_images_without_an_identity_are_not_cached(build, scenes):
+def test_images_without_an_identity_are_not_cached_and_that_is_said_once(build, scenes, said):
     class Plain(ArrayImages):
         identity = None
 
     plain = Split(Plain(scenes.images.images), scenes.observed, None)
-    for _ in range(2):
-        assert prepared(build(flip=False), plain).num_images_encoded == COUNT * 5
+    for count in (1, 2):
+        labeler = prepared(build(), plain)
+        assert labeler.num_images_encoded == COUNT * 10
+        labeler.evaluate(plain)
+        told = [text for text in said if text.startswith("embedding cache")]
+        assert told == ["embedding cache: these images have no identity() to know them by, so nothing of them is kept"] * count

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from aevlp.data.images import ArrayImages
 from aevlp.folders import cache_root
-from aevlp.owner import LOST_SECONDS, this_process
+from aevlp.owner import LOST_SECONDS, _process, is_dead, this_process
 from aevlp.vision_language import embedder as embedding
 from aevlp.vision_language.claims import Claims
 from aevlp.vision_language.embedder import Embedder
@@ -65,6 +66,34 @@ def test_a_claim_of_a_process_that_ended_on_this_machine_is_dead_at_once(dead):
     claims.release(0)
     claims.close(range(64))
     assert left() == []
+
+
+@pytest.mark.parametrize("age", [0, LOST_SECONDS + 30])
+def test_a_claim_of_another_container_of_this_machine_is_not_looked_up_among_our_own_processes(tmp_path, age):
+    """It has a host name and a boot as ours; its process id says nothing here."""
+    process = os.fork()
+    if not process:
+        os.readlink = lambda *_: "pid:[1]"
+        (tmp_path / "owner").write_text(json.dumps(this_process()))
+        os._exit(0)
+    os.waitpid(process, 0)
+    owner = json.loads((tmp_path / "owner").read_text())
+    assert owner["boot"] == this_process()["boot"]
+    claim(owner, age=age)
+    assert Claims("store").take(0) == (age > LOST_SECONDS)
+
+
+def test_without_proc_a_process_is_known_all_the_same(monkeypatch):
+    def refuse(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    _process.cache_clear()
+    try:
+        assert this_process()["host"] == socket.gethostname()
+        assert not is_dead(this_process(), time.time())
+    finally:
+        _process.cache_clear()
 
 
 @pytest.mark.parametrize("where", ["another machine", "this one, stopped", "unreadable"])

@@ -160,6 +160,21 @@ def test_without_a_cache_a_table_beyond_the_budget_is_refused_before_anything_is
     assert len(prepared(1, cache=False)._cosines) == COUNT
 
 
+def test_images_that_are_not_cached_are_refused_likewise_and_no_cache_is_advised(prepared, scenes, said):
+    class Plain(ArrayImages):
+        identity = None
+
+    plain = Split(Plain(scenes.images.images), scenes.observed, None)
+    with pytest.raises(ConfigError) as refused:
+        prepared(0, images=plain)
+    assert str(refused.value) == (
+        "labeler.table_mb=0: the cosines of all views take 0 MB, and images without identity() leave nothing to compute them "
+        "from; set labeler.table_mb=1"
+    )
+    labeler = prepared(1, images=plain)
+    assert labeler.num_images_encoded == len(plain) * 10
+
+
 def test_a_cache_that_cannot_keep_the_images_is_told_before_training(prepared, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -136,11 +136,11 @@ def test_two_rows_written_into_each_other_are_missing(cached, monkeypatch):
     assert there(cached()) == [i for i in range(COUNT) if i != 3]
 
 
-def full(descriptor, content, offset):
+def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_told_once_and_ends_the_caching_not_the_run(cached, said, monkeypatch):
+def test_a_full_disk_is_told_once_and_ends_the_writing_not_the_reading(cached, said, monkeypatch):
     rows = cached()
     rows.write(0, values(0))
     with monkeypatch.context() as patch:
@@ -151,15 +151,42 @@ def test_a_full_disk_is_told_once_and_ends_the_caching_not_the_run(cached, said,
         other = cached()
         other.write(1, values(1))
     assert len(said) == 2
-    assert "No space left on device; going on without it" in said[0]
-    assert not rows.read(range(COUNT))[1].any()
+    assert "cannot be written: No space left on device; going on with what is there" in said[0]
+    assert there(rows) == there(cached()) == [0]
+    assert np.flatnonzero(rows.there()).tolist() == [0]
+    rows.write(2, values(2))  # what has failed once is not tried for every row
     assert there(cached()) == [0]
+
+
+def test_who_cannot_write_goes_on_to_read_what_others_write_and_what_it_borrows(cached, said, monkeypatch):
+    fill(cached(identities()[:3]), range(3))
+    rows = cached()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        rows.write(5, values(5))
+    assert there(rows) == [0, 1, 2]
+    fill(cached(), [5, 6])
+    assert there(rows) == [0, 1, 2, 5, 6]
+    assert sum("cannot be" in line for line in said) == 1
+
+
+def test_who_cannot_read_neither_reads_nor_writes(cached, said, monkeypatch):
+    fill(cached(), [0])
+    rows = cached()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", full)
+        assert there(rows) == []
+    rows.write(1, values(1))
+    assert there(rows) == []
+    assert there(cached()) == [0]
+    assert len(said) == 1
+    assert said[0].endswith("No space left on device; going on without it")
 
 
 def test_a_limit_on_the_size_of_files_is_a_full_disk(cached):
     limited = process(500, before="import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))\n")
     out, _ = limited.communicate("\n", timeout=60)
-    assert "File too large; going on without it" in out
+    assert "File too large; going on with what is there" in out
     assert out.split()[-1] == "499"
     assert stores() == []
 
@@ -169,7 +196,7 @@ def test_a_cache_folder_that_cannot_be_made_is_told(cached, said, tmp_path, monk
     monkeypatch.setenv("AEVLP_CACHE", str(tmp_path / "file"))
     fill(cached())
     assert len(said) == 1
-    assert "Not a directory; going on without it" in said[0]
+    assert "Not a directory; going on with" in said[0]
 
 
 @pytest.mark.parametrize("name", ["rows", "marks", "identities"])

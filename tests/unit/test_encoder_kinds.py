@@ -16,7 +16,7 @@ from aevlp.config import registry
 from aevlp.config.describe import schema
 from aevlp.config.errors import AevlpError, ConfigError, UnavailableError
 from aevlp.data.images import ArrayImages
-from aevlp.vision_language.embedder import Embedder
+from aevlp.vision_language.embedder import TEXT_BATCH, Embedder
 from aevlp.vision_language.embedding_cache import Family, hash_files, stores
 from aevlp.vision_language.encoders import Encoder, EncoderConfig
 from aevlp.vision_language.encoders.huggingface import BUNDLED, HuggingFaceConfig
@@ -49,6 +49,27 @@ class MeanColour(Encoder):
 def embedded(embedder):
     embedder.encode_texts(["red"])
     return torch.cat([values for _, values in embedder.embed(PHOTOS, grid=2, flip=False)])
+
+
+@pytest.mark.parametrize("count", [1, TEXT_BATCH, 2 * TEXT_BATCH + 88])
+@pytest.mark.parametrize("cache", [True, False])
+def test_many_texts_are_encoded_some_at_a_time_and_kept_in_their_order(count, cache, monkeypatch):
+    texts, asked, encode = ["x" * i for i in range(count)], [], MeanColour.encode_texts
+    monkeypatch.setattr(MeanColour, "encode_texts", lambda self, texts: asked.append(len(texts)) or encode(self, texts))
+    config = EncoderConfig(name="mean_colour", cache=cache)
+    for _ in range(2):
+        found = Embedder(config, "cpu", print, MeanColour(config)).encode_texts(texts)
+        assert torch.equal(found, encode(None, texts))
+    assert max(asked) <= TEXT_BATCH
+    assert sum(asked) == count * (1 if cache else 2)
+
+
+def test_names_that_vectors_lack_are_told_all_at_once(monkeypatch):
+    asked, config = [], EncoderConfig(name="mean_colour", cache=False)
+    monkeypatch.setattr(MeanColour, "by_name", True)
+    monkeypatch.setattr(MeanColour, "encode_texts", lambda _, texts: asked.append(len(texts)) or torch.ones(len(texts), 4))
+    Embedder(config, "cpu", print, MeanColour(config)).encode_texts(["name"] * 3 * TEXT_BATCH)
+    assert asked == [3 * TEXT_BATCH]
 
 
 def test_kinds_share_a_cache_folder_and_never_a_row():

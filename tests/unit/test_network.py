@@ -121,7 +121,7 @@ def cache_model(folder, files):
 
 def test_a_cached_model_is_found_without_a_network(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
-    snapshot = cache_model(tmp_path, ["config.json", "model.safetensors"])
+    snapshot = cache_model(tmp_path, ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"])
     assert locate(HuggingFaceConfig(source="owner/absent-model")) == snapshot
 
 

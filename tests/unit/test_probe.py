@@ -1,5 +1,7 @@
 """A head on stored features: whose they are, what it computes, and that nothing is encoded twice."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import small_runs as runs
@@ -16,12 +18,15 @@ from aevlp.data.rows import take_rows
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
-from aevlp.models._features import FeatureStore
+from aevlp.models._features import BackboneEncoder, FeatureStore
+from aevlp.models.timm import TimmConfig
 from aevlp.random import IMAGE_FLIP, flips
+from aevlp.training import dry_run
 from aevlp.training.model_inputs import count_features
 from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped
 from aevlp.vision_language.embedder import Embedder
+from aevlp.vision_language.encoders import _towers
 
 OF_BUNDLED = ("model=probe", "model.encoder.source=bundled")
 OF_LABELER = (
@@ -81,7 +86,46 @@ def test_from_an_empty_cache_labeler_and_head_encode_each_view_once():
 def test_views_that_a_head_on_a_backbone_lacks_are_counted_with_and_without_a_labeler(backbone):
     for labeler in (("labeler=none",), OF_LABELER):
         config = runs.config(*labeler, "model=probe", backbone, "dataset.flip=true")
-        assert count_features(config, build_dataset(config.dataset)) == 2 * 48 + 40 + 40
+        assert count_features(config, build_dataset(config.dataset), torch.device("cpu")) == 2 * 48 + 40 + 40
+
+
+@pytest.mark.usefixtures("empty_cache")
+@pytest.mark.parametrize("counted_by", ["count_features", "count_views"])
+def test_views_are_counted_for_the_device_that_computes_them(counted_by, monkeypatch):
+    """Auto takes another precision on another device, and rows of each are kept apart."""
+    monkeypatch.setattr(_towers, "choose_precision", lambda *given: ("fp32" if given[2].type == "cpu" else "bf16", ""))
+    config = runs.config("labeler=none", *OF_BUNDLED)
+    data, there = build_dataset(config.dataset), {}
+    for split in (data.train, data.val, data.test):
+        stored(config, split, flip=config.dataset.flip)
+    for device in (torch.device("cpu"), torch.device("meta")):
+        monkeypatch.setattr(dry_run, "Accelerator", lambda device=device: SimpleNamespace(device=device))
+        by = {"count_features": lambda on: count_features(config, data, on), "count_views": lambda _: dry_run.count_views(config)}
+        there[device.type] = by[counted_by](device)
+    assert there["cpu"] == 0
+    assert there["meta"] >= 48 + 40 + 40
+
+
+def test_two_networks_of_equal_weights_are_told_apart_and_weights_by_no_name(tmp_path):
+    """tf_efficientnet_b0 pads otherwise, which no weight tells."""
+    import timm
+
+    networks = {name: timm.create_model(name, pretrained=False) for name in ("efficientnet_b0", "tf_efficientnet_b0")}
+    names = [set(network.state_dict()) for network in networks.values()]
+    assert names[0] == names[1]
+    paths = [tmp_path / "one.safetensors", tmp_path / "other.safetensors"]
+    for path in paths:
+        save_file(networks["efficientnet_b0"].state_dict(), path)
+    found = {}
+    for name in networks:
+        for path in paths:
+            encoder = BackboneEncoder(TimmConfig(name="timm", backbone=name, weights=str(path)), 33, torch.device("cpu"))
+            found[name, path] = encoder.fingerprint(), encoder.encode_images(torch.eye(33).byte().expand(1, 3, 33, 33) * 255)
+    for name in networks:
+        assert found[name, paths[0]][0] == found[name, paths[1]][0]
+    (mine, features), (other, of_other) = (found[name, paths[0]] for name in networks)
+    assert not torch.allclose(features, of_other)
+    assert mine != other
 
 
 def test_a_batch_holds_mirrored_features_where_the_coin_would_flip_the_image():

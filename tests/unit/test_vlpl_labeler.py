@@ -9,8 +9,18 @@ import torch
 from aevlp import load_experiment
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
-from aevlp.labelers import vlpl
+from aevlp.labelers import damp
 from aevlp.labelers.damp import DAMP
+from aevlp.labelers.vlpl import VLPLConfig
+
+
+def assign(cosines, observed, *, temperature, threshold):
+    """Of cosines (B,C) of whole images, by the settings that the labeler gives to DAMP."""
+    settings = VLPLConfig(name="vlpl", temperature=temperature, threshold=threshold).as_damp()
+    return damp.assign(
+        cosines[:, None], observed, temperature=temperature, eta=settings.eta, threshold=settings.threshold,
+        top_k=settings.top_k, negative_ratio=settings.negative_ratio, negatives=settings.negatives,
+    )  # fmt: skip
 
 
 def test_labels_equal_a_loop_over_the_softmax():
@@ -18,7 +28,7 @@ def test_labels_equal_a_loop_over_the_softmax():
     cosines = numbers.uniform(-1, 1, (40, 6)).astype(np.float32)
     observed = np.eye(6, dtype=np.uint8)[numbers.integers(6, size=40)]
     observed[::5] = 0
-    found = vlpl.assign(torch.from_numpy(cosines), torch.from_numpy(observed), temperature=0.5, threshold=0.3)
+    found = assign(torch.from_numpy(cosines), torch.from_numpy(observed), temperature=0.5, threshold=0.3)
     assert found.dtype == torch.int8
     count = 0
     for i in range(40):
@@ -32,13 +42,13 @@ def test_labels_equal_a_loop_over_the_softmax():
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.25, 0), (0.2499999, 1)])
 def test_a_score_at_the_threshold_is_not_above_it(threshold, expected):
-    found = vlpl.assign(torch.zeros(1, 4), torch.zeros(1, 4), temperature=0.01, threshold=threshold)
+    found = assign(torch.zeros(1, 4), torch.zeros(1, 4), temperature=0.01, threshold=threshold)
     assert found.tolist() == [[expected] * 4]
 
 
 def test_at_the_published_threshold_there_are_at_most_three():
     torch.manual_seed(0)
-    found = vlpl.assign(torch.rand(500, 20) * 0.02, torch.zeros(500, 20), temperature=0.01, threshold=0.3)
+    found = assign(torch.rand(500, 20) * 0.02, torch.zeros(500, 20), temperature=0.01, threshold=0.3)
     assert found.sum(1).max() <= 3
 
 
@@ -57,7 +67,7 @@ def test_the_labeler_is_damp_with_the_whole_image_as_its_only_view(small):
     index = torch.tensor([9, 2, 40])
     observed = torch.from_numpy(data.train.observed)[index]
     cosines = torch.cat([labeler.cosines(data.train, flip=False)[index, 0, 0]])
-    expected = vlpl.assign(cosines, observed, temperature=0.14, threshold=0.3)
+    expected = assign(cosines, observed, temperature=0.14, threshold=0.3)
     assert torch.equal(labeler.label(index, observed, epoch=3), expected)
     scores, pseudo = labeler.evaluate(data.val)
     assert scores.shape == pseudo.shape == (40, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from aevlp.vision_language.encoders._base import Encoder, EncoderConfig
 # bf16 saves 230 of 340 ms a view of ViT-B/16 (300 to 600 MB), but 0.4 of 0.8 ms of the bundled encoder (1.3 MB): there it is
 # worth more that every machine computes the same.
 SMALL_ENCODER_MB = 50
+_SCALE = re.compile(r"(\w+\.)?(logit_scale|temperature)")
 
 
 class TowersConfig(EncoderConfig):
@@ -76,17 +78,23 @@ class Towers(Encoder):
 
     @property
     def logit_scale(self) -> float | None:
-        """As it was trained; ALIGN keeps its inverse. Read without loading the model, which a run may not need."""
+        """As it was trained; ALIGN keeps its inverse. Read without loading the model, which a run may not need.
+
+        A model that was saved as a part of another has one prefix before its names, which transformers takes away; what has more
+        is of a layer.
+        """
         found: dict[str, Tensor] = {}
         for path in (path for path in self.files if path.suffix == ".safetensors"):
             try:
                 with safe_open(path, "pt") as weights:
-                    found |= {key: weights.get_tensor(key) for key in ("logit_scale", "temperature") if key in weights.keys()}
+                    found |= {key: weights.get_tensor(key) for key in weights.keys() if _SCALE.fullmatch(key)}
             except (OSError, SafetensorError) as error:
                 raise ConfigError(f"labeler.encoder.source: {path} cannot be read: {error}") from error
-        if "logit_scale" in found:
-            return float(found["logit_scale"].float().exp())
-        return float(1 / found["temperature"].float()) if "temperature" in found else None
+        key = min(found, key=lambda key: (key.count("."), key), default=None)
+        if key is None:
+            return None
+        number = found[key].float()
+        return float(1 / number if key.endswith("temperature") else number.exp())
 
     def fingerprint(self) -> str:
         """A hash of the files."""

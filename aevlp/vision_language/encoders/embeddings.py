@@ -14,7 +14,6 @@ from torch import Tensor
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.registry import register
 from aevlp.config.schema import LocalPath
-from aevlp.vision_language.embedding_cache import hash_files
 from aevlp.vision_language.encoders._base import Encoder, EncoderConfig
 from aevlp.vision_language.encoders._vectors import read_vectors
 
@@ -61,10 +60,6 @@ class Embeddings(Encoder):
     def logit_scale(self) -> float | None:
         """As configured."""
         return self.config.logit_scale
-
-    def fingerprint(self) -> str:
-        """A hash of the files."""
-        return hash_files([Path(self.config.images), Path(self.config.texts)])
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Vectors (N,D) float32 of unit length of class names, underscores read as spaces; DataError where one has none."""

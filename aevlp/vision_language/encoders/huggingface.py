@@ -21,12 +21,19 @@ from aevlp.vision_language.encoders._hub import (
     encoder_files,
     find_snapshot,
     folder_in_full,
+    holds,
     what_is_missing,
 )
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 from aevlp.vision_language.encoders._views import ViewSettings, view_settings
 
 _INSTEAD = "set labeler.encoder.source to a local folder in Hugging Face layout"
+_NEEDS = (
+    ("config.json",), ("model.safetensors", "model.safetensors.index.json"), TOKENIZERS,
+    ("preprocessor_config.json", "processor_config.json"),
+)  # fmt: skip
+_OTHERS = "open_clip"  # how the files of that package begin, which often lie in the same repository
+_IGNORED = (f"{_OTHERS}*", "*/*")  # nor is anything in folders of it read
 _LONGEST_PADDED = 128
 _UNMASKED = ("siglip", "siglip2")
 """Families whose text tower looked at the padding in training, too; a tokenizer's file may ask for a mask all the same."""
@@ -60,7 +67,8 @@ class HuggingFace(Towers):
 
     def __init__(self, config: HuggingFaceConfig, device: torch.device | str = "cpu"):
         self.folder = locate(config)
-        super().__init__(config, device, config.source, encoder_files(self.folder, config.source))
+        files = encoder_files(self.folder, config.source)
+        super().__init__(config, device, config.source, [path for path in files if not path.name.startswith(_OTHERS)])
 
     def fingerprint(self) -> str:
         """A hash of the files. Of ALIGN a new one: what was cached in version 0.1 is of views of the wrong size."""
@@ -131,7 +139,7 @@ def locate(config: HuggingFaceConfig) -> Path:
         UnavailableError: a hub id that is neither cached nor reachable; answered within 15 s.
     """
     found = find_local(config)
-    return download(config.source, config.revision, _INSTEAD) if found is None else found
+    return download(config.source, config.revision, _INSTEAD, ignored=_IGNORED) if found is None else found
 
 
 def find_local(config: HuggingFaceConfig) -> Path | None:
@@ -146,7 +154,7 @@ def find_local(config: HuggingFaceConfig) -> Path | None:
         return path
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ConfigError(f"labeler.encoder.source: {source!r} is neither a folder here nor a hub id of the form owner/name")
-    return find_snapshot(source, config.revision)
+    return find_snapshot(source, config.revision, _NEEDS, ignored=_IGNORED)
 
 
 def _load(folder: Path, source: str) -> tuple[Any, Any, ViewSettings]:
@@ -160,7 +168,7 @@ def _load(folder: Path, source: str) -> tuple[Any, Any, ViewSettings]:
             model, report = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **local
             )
-        if not any(path for name in TOKENIZERS for path in folder.glob(name)):  # else transformers may make an empty one
+        if not holds(folder, TOKENIZERS):  # else transformers may make an empty one
             raise FileNotFoundError(f"it has no tokenizer ({', '.join(TOKENIZERS)})")
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         if tokenizer.pad_token is None:

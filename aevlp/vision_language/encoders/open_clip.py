@@ -21,6 +21,7 @@ from aevlp.vision_language.encoders._hub import (
     encoder_files,
     find_snapshot,
     folder_in_full,
+    holds,
     what_is_missing,
 )
 from aevlp.vision_language.encoders._towers import Towers, TowersConfig
@@ -28,8 +29,9 @@ from aevlp.vision_language.encoders._towers import Towers, TowersConfig
 _HUB = "hf-hub:"
 _CONFIG = "open_clip_config.json"
 _INSTEAD = f"set labeler.encoder.source to a local folder with {_CONFIG} and weights"
-_TEXT_FILES = ("*.json", "*.txt", "*.model")
-_FILES = (*_TEXT_FILES, "open_clip*.safetensors")  # such a repository often holds the weights of transformers, too
+_TEXT_TYPES = (".json", ".txt", ".model")
+_TEXT_FILES = tuple(f"*{suffix}" for suffix in _TEXT_TYPES)
+_WEIGHTS = "open_clip*.safetensors"  # such a repository often holds the weights of transformers, too
 _PICKLED = "open_clip*.bin"  # where there are no others; open_clip reads plain tensors of it and nothing else
 
 
@@ -65,13 +67,16 @@ class OpenCLIP(Towers):
         self.folder = _folder(config)
         self.settings = _settings(config, self.folder)
         text = self.settings["text_cfg"]
-        own = [] if self.folder is None else encoder_files(self.folder, config.source, (*FILE_TYPES, ".bin", ".pth"))
         # A text tower of transformers and a tokenizer have files of their own, which open_clip would download without a word.
         self._tower = _text_folder(text.get("hf_model_name"), ("config.json",), self.folder, config)
         self._tokens = _text_folder(text.get("hf_tokenizer_name"), TOKENIZERS, self.folder, config)
+        # After these two, which may have put files there.
+        own = [] if self.folder is None else encoder_files(self.folder, config.source, (*FILE_TYPES, ".bin", ".pth"))
         given = [] if config.weights is None else [Path(config.weights)]
         others = {folder for folder in (self._tower, self._tokens) if folder not in (None, self.folder)}
-        theirs = [path for folder in others if folder is not None for path in encoder_files(folder, str(folder))]
+        theirs = [  # not weights, which no part of this model is read from
+            path for folder in others if folder is not None for path in encoder_files(folder, str(folder), _TEXT_TYPES)
+        ]
         super().__init__(config, device, config.source, [*own, *given, *theirs])
 
     @property
@@ -135,7 +140,12 @@ def _package() -> Any:
 
 def _snapshot(config: OpenCLIPConfig) -> Path | None:
     """Folder of a hub id in the cache, whichever weights it holds; None where it is not there."""
-    return find_snapshot(config.source.removeprefix(_HUB), config.revision, (*_FILES, _PICKLED))
+    for weights in (_WEIGHTS, _PICKLED):  # not both at once: of a repository that has both, one kind is downloaded
+        needs, files = ((_CONFIG,), (weights,)), (*_TEXT_FILES, weights)
+        found = find_snapshot(config.source.removeprefix(_HUB), config.revision, needs, files)
+        if found is not None:
+            return found
+    return None
 
 
 def _folder(config: OpenCLIPConfig) -> Path | None:
@@ -143,9 +153,9 @@ def _folder(config: OpenCLIPConfig) -> Path | None:
     source, folder = config.source, Path(config.source)
     if source.startswith(_HUB):
         repository, found = source.removeprefix(_HUB), _snapshot(config)
-        folder = download(repository, config.revision, _INSTEAD, _FILES) if found is None else found
-        if not any(path for pattern in (_FILES[-1], _PICKLED) for path in folder.glob(pattern)):
-            folder = download(repository, config.revision, _INSTEAD, (*_FILES, _PICKLED))
+        folder = download(repository, config.revision, _INSTEAD, (*_TEXT_FILES, _WEIGHTS)) if found is None else found
+        if not holds(folder, (_WEIGHTS, _PICKLED)):
+            folder = download(repository, config.revision, _INSTEAD, (*_TEXT_FILES, _PICKLED))
     elif not folder.is_dir():
         names = _package().list_models()
         if source not in names:
@@ -183,12 +193,12 @@ def _text_folder(name: str | None, needs: Sequence[str], folder: Path | None, co
     """The model's folder where it holds what a tokenizer or text tower of transformers needs, else that of hub id `name`."""
     if name is None:
         return None
-    if folder is not None and any(path for pattern in needs for path in folder.glob(pattern)):
+    if folder is not None and holds(folder, needs):
         return folder
     what = "a tokenizer" if needs == TOKENIZERS else "its configuration"
     instead = f"put its files ({', '.join(needs)}) into a folder with {_CONFIG} and weights, and name that as source"
     try:
-        found = find_snapshot(name, None, _TEXT_FILES)
+        found = find_snapshot(name, None, (needs,), _TEXT_FILES)
         return download(name, None, instead, _TEXT_FILES) if found is None else found
     except (ConfigError, UnavailableError) as error:
         raise type(error)(f"labeler.encoder.source: {config.source} has a text tower without {what} here: {error}") from error
