@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -20,6 +21,9 @@ from aevlp.folders import python_path
 
 OUTPUT = "output.log"
 SAME_FAILURES = 3
+GAVE_UP = f"not begun, as {SAME_FAILURES} runs failed alike"
+# What names one run in a message: its folder, or of a study the number of its trial and the fresh seed.
+_RUN_ID = re.compile(r"[\w.-]+-\d{8}-\d{6}-[0-9a-f]{6}|\.t\d{4,}(\.s\d+)?")
 
 
 def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -47,9 +51,9 @@ def fail_alike(reasons: Sequence[str | None]) -> bool:
     """Whether the last SAME_FAILURES runs failed for one reason, such as a full disk, which no other run would escape.
 
     Args:
-        reasons: of each run that has ended; None or empty of one that did not fail.
+        reasons: of each run that has ended, whatever it calls that run; None or empty of one that did not fail.
     """
-    latest = reasons[-SAME_FAILURES:]
+    latest = [_RUN_ID.sub("RUN", reason or "") for reason in reasons[-SAME_FAILURES:]]
     return len(latest) == SAME_FAILURES and bool(latest[0]) and len(set(latest)) == 1
 
 

@@ -78,17 +78,17 @@ class Confirmation:
             if (number, index) not in there:
                 words = self.study.get_trials(deepcopy=False)[number].user_attrs.get(WORDS, [])
                 self.repeats.enqueue_trial({}, user_attrs={CONFIRMS: number, ROUND: index, WORDS: words})
-        if not self.repeats.get_trials(deepcopy=False, states=(TrialState.WAITING,)) or not wanted:
-            return None
-        asked = self.repeats.ask()
-        trials = self.repeats.get_trials(deepcopy=False)
-        key = _key(trials[asked.number])
-        # Of several processes that asked at once, one may have found nothing left, or all may have queued the same run.
-        if None in key or key in {_key(trial) for trial in remaining(trials) if trial.number < asked.number}:
+        while wanted and self.repeats.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            asked = self.repeats.ask()
+            trials = self.repeats.get_trials(deepcopy=False)
+            key = _key(trials[asked.number])
+            # What was queued may be wanted no more, as others lead by now. Of several processes that asked at once, one may
+            # have found nothing left, or all may have queued the same run.
+            if key in wanted and key not in {_key(trial) for trial in remaining(trials) if trial.number < asked.number}:
+                return asked
             asked.set_user_attr(SURPLUS, True)
             self.repeats.tell(asked, state=TrialState.FAIL)
-            return None
-        return asked
+        return None
 
     def look(self) -> Standing:
         """How it stands: the base and the best others."""

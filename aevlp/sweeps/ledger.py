@@ -18,6 +18,7 @@ from aevlp.system import take_lock
 MAX_RETRIES = 2
 RETRY_OF, ATTEMPT, IMPORTED_FROM, SURPLUS = "retry_of", "attempt", "imported_from", "surplus"
 OWNER, SEEN, RUNS, REASON, WORDS = "owner", "seen", "runs", "reason", "set"
+FIXED = "fixed_params"  # Optuna's own name for the values that a trial was queued with
 CONFIRMS, ROUND, LABELS = "confirms", "round", "labels"
 """Of a run on a fresh seed: the trial it repeats, which of the fresh seeds it has, from 0, and what labels judge it."""
 
@@ -36,7 +37,7 @@ def remaining(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """What a trial chose, or will once it begins."""
     # Both: killed while it chooses, a trial has but a part of what it was queued with.
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return {**trial.system_attrs.get(FIXED, {}), **trial.params}
 
 
 def first_attempt(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
@@ -44,6 +45,12 @@ def first_attempt(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
     while RETRY_OF in trial.user_attrs:
         trial = trials[trial.user_attrs[RETRY_OF]]
     return trial.number
+
+
+def place_of(trials: list[FrozenTrial], trial: FrozenTrial) -> int:
+    """How many a trial comes after, each counted once however often it was tried; none of those that were one too many."""
+    first = first_attempt(trials, trial)
+    return sum(RETRY_OF not in other.user_attrs and SURPLUS not in other.user_attrs for other in trials[:first])
 
 
 def title(trial: FrozenTrial) -> str:
@@ -69,7 +76,7 @@ def is_surplus(trials: list[FrozenTrial], number: int, wanted: int) -> bool:
 
 def _queued(trial: FrozenTrial) -> str:
     """Equal for trials that were queued with equal values; the number of one that was not queued."""
-    values = trial.system_attrs.get("fixed_params")
+    values = trial.system_attrs.get(FIXED)
     return repr(sorted(values.items())) if values else str(trial.number)
 
 
@@ -91,7 +98,11 @@ def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry:
         # Before the trial ends: whoever dies in between leaves a trial that the next one finds and only ends.
         kept: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt, RUNS: trial.user_attrs.get(RUNS, [])}
         kept |= {name: trial.user_attrs[name] for name in (CONFIRMS, ROUND, WORDS) if name in trial.user_attrs}
-        study.enqueue_trial(params_of(trial), user_attrs=kept)
+        if WORDS in trial.user_attrs:  # with a sampler's notes: one without a generation is in no population
+            known = {**trial.system_attrs, FIXED: params_of(trial)}
+        else:  # it died while it chose, and chooses the same again: in the same order from the same generator
+            known = {FIXED: trial.system_attrs.get(FIXED, {})}
+        study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING, user_attrs=kept, system_attrs=known))
     if not again:
         reason = f"{reason}; tried {attempt} times, given up"
     study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from aevlp.config.describe import flatten, lookup
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import ConfigError, in_one_line
 from aevlp.config.loading import resolve
 from aevlp.config.schema import SPEED_AND_METERS, ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
@@ -77,20 +78,38 @@ class Plan:
     def base_codes(self) -> dict[str, Any] | None:
         """Codes of the base itself; None where the space does not hold it."""
         try:
-            return self.space.codes_in(self.values)
+            return self._codes_of(self.base)
         except UnfitError:
             return None
+
+    @cached_property
+    def most_epochs(self) -> int:
+        """Epochs of the longest trial that the space allows."""
+        return max(self._epochs(words) for _, words in self._probes())
 
     def starts(self, notify: Callable[[str], None]) -> list[dict[str, Any]]:
         """Codes of the trials to begin with; one that the space does not hold is told and left out."""
         found = []
         for words in self.study.start:
             try:
-                found.append(self.space.codes_in(self.resolve(list(words)).to_dict()))
+                found.append(self._codes_of(self.resolve(list(words))))
             except UnfitError as error:
                 which = f"[{', '.join(words)}]" if words else "the base itself"
                 notify(f"start: {which} lies outside the space, and is not tried: {error}")
         return found
+
+    def _codes_of(self, config: ExperimentConfig) -> dict[str, Any]:
+        """Codes of the trial that is this configuration; UnfitError where the space has none such."""
+        values = config.to_dict()
+        codes, words = self.space.walk(self.values, lambda parameter: parameter.code_in(values))
+        try:
+            wanted, held = flatten(values), flatten(self.resolve(words).to_dict())
+        except ConfigError as error:
+            raise UnfitError(in_one_line(error)) from error
+        for path in {**wanted, **held}:
+            if not _alike(wanted.get(path), held.get(path)):
+                raise UnfitError(f"{path}: is {wanted.get(path)}, and {held.get(path)} in the trial nearest to it")
+        return codes
 
     def definition(self) -> dict[str, str]:
         """What makes two studies the same, flat, as text: space, objective, seeds and base."""
@@ -118,18 +137,31 @@ class Plan:
                     raise ConfigError(f"{where}: space.{parameter.path}: {whole} is no number of the base") from error
         problem = None
         valid = 0
-        for parameter in self.space.parameters:
-            for code in parameter.ends:
-                _, words = self.space.walk(self.values, self._probe(parameter, code))
-                try:
-                    self.resolve(words)
-                    valid += 1
-                except ConfigError as error:
-                    problem = problem or f"{origins[f'space.{parameter.path}']}: {error}"
-                    if not _is_combination(parameter, str(error)):
-                        raise ConfigError(f"{origins[f'space.{parameter.path}']}: space.{parameter.path}: {error}") from error
+        for parameter, words in self._probes():
+            try:
+                self.resolve(words)
+                valid += 1
+            except ConfigError as error:
+                problem = problem or f"{origins[f'space.{parameter.path}']}: {error}"
+                if not _is_combination(parameter, str(error)):
+                    raise ConfigError(f"{origins[f'space.{parameter.path}']}: space.{parameter.path}: {error}") from error
         if not valid:
             raise ConfigError(f"{problem} (no combination tried is valid)")
+
+    def _probes(self) -> Iterator[tuple[Parameter, list[str]]]:
+        """Each parameter with the words of a trial at each of its ends or choices, the others in the middle."""
+        for parameter in self.space.parameters:
+            for code in parameter.ends:
+                yield parameter, self.space.walk(self.values, self._probe(parameter, code))[1]
+
+    def _epochs(self, words: list[str]) -> int:
+        """Of a trial with these words; those of the base where they say nothing of it, or do not go together."""
+        if any(word.startswith(("trainer.epochs=", "trainer=")) for word in words):
+            try:
+                return self.resolve(words).trainer.epochs
+            except ConfigError:
+                pass
+        return self.base.trainer.epochs
 
     def _probe(self, searched: Parameter, code: Any) -> Any:
         """Choose `code` for one parameter, what its conditions ask for, and the middle for all others."""
@@ -144,6 +176,15 @@ class Plan:
             return parameter.middle
 
         return choose
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """Whether two settings are equal but for the 4 digits to which a trial's numbers are rounded."""
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_alike, value, other))
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-3)
+    return bool(value == other)
 
 
 def _is_combination(parameter: Parameter, message: str) -> bool:

@@ -14,7 +14,7 @@ from aevlp.config.errors import TrainingError
 from aevlp.machine import Machine
 from aevlp.runs import child
 from aevlp.sweeps.confirmation import Confirmation
-from aevlp.sweeps.ledger import REASON, SURPLUS, ended_for_good, is_own, is_surplus, params_of, reap, try_again
+from aevlp.sweeps.ledger import FIXED, REASON, SURPLUS, ended_for_good, is_own, is_surplus, params_of, reap, try_again
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.repeat import Repeat
 from aevlp.sweeps.study import num_wanted
@@ -27,6 +27,7 @@ from aevlp.system import take_lock
 from aevlp.training.signals import RunStopped, StopFlag
 
 POLL_SECONDS = 0.2
+WAIT_SECONDS = 1.0  # for what other processes train
 REAP_SECONDS = 60.0
 
 
@@ -63,24 +64,25 @@ class Runner:
             most = 0 if confirmation is None else confirmation.num_done + confirmation.most_left(self.wanted, ended)
             self.view.begin(self.wanted, ended, most, self._noise)
             next_reap = time.monotonic() + REAP_SECONDS
-            late = False
+            late = was_waiting = False
             while True:
                 if stop.signal_number is not None and self.signal is None:
                     self._stop_all(stop.signal_number)
                 late = until is not None and time.monotonic() > until
                 over = self.signal is not None or late or child.fail_alike(self._reasons)
-                while not over and len(self.running) < self.machine.workers and self._ask():
-                    if self.in_process:
-                        break
-                if not self.running:
+                waits = not over and self._fill()
+                if not self.running and not waits:
                     break
+                if waits and not was_waiting:
+                    self.view.say("waiting for what other processes train: the confirmation needs it; Ctrl-C leaves it to them")
+                was_waiting = waits
                 self._poll()
                 if time.monotonic() > next_reap:
                     self._reap(is_alone=False)
                     next_reap = time.monotonic() + REAP_SECONDS
-                if not self.in_process:
+                if waits or not self.in_process:
                     self.view.show([worker.trial for worker in self.running.values()])
-                    time.sleep(POLL_SECONDS)
+                    time.sleep(WAIT_SECONDS if waits else POLL_SECONDS)
         write_csv(self.study, self.folder)
         if self.signal is not None:
             raise RunStopped(self.signal)
@@ -104,6 +106,20 @@ class Runner:
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
+    def _fill(self) -> bool:
+        """Begin what there is to begin; whether nothing runs here, but more may come of what other processes train."""
+        # Looked at before and after asking: what ends or begins elsewhere in between is seen by one of both.
+        waits = not self.running and self._others_train()
+        while len(self.running) < self.machine.workers and self._ask():
+            if self.in_process:
+                break
+        return not self.running and (waits or self._others_train())
+
+    def _others_train(self) -> bool:
+        """Whether other processes train what the confirmation hangs on: a trial, or one of its own runs."""
+        studies = [] if self.confirmation is None else [self.study, self.confirmation.repeats]
+        return any(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) for study in studies)
+
     def _ask(self) -> bool:
         """Begin one more run if the study still lacks one: of the base on fresh seeds, of a trial, of a leader on fresh seeds."""
         put_back: list[dict[str, Any]] = []
@@ -122,7 +138,7 @@ class Runner:
             asked.set_user_attr(SURPLUS, True)
             self.study.tell(asked, state=TrialState.FAIL)
             trials = self._trials()
-            values = trials[asked.number].system_attrs.get("fixed_params")
+            values = trials[asked.number].system_attrs.get(FIXED)
             if values and not any(params_of(trial) == values for trial in trials if is_own(trial)):
                 if values in put_back:  # all that was queued has been looked at
                     return False

@@ -1,7 +1,8 @@
-"""Samplers and pruners by name. Each trial draws from a generator of its own, seeded by (study seed, trial number)."""
+"""Samplers and pruners by name. Each trial draws from a generator of its own, seeded by the study's seed and its place."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from aevlp.config.errors import ConfigError
-from aevlp.sweeps.study_file import PrunerConfig, SamplerConfig, StudyConfig
+from aevlp.sweeps.ledger import place_of
+from aevlp.sweeps.study_file import PrunerConfig, StudyConfig
 
 
 class SeededSampler(BaseSampler):
@@ -23,11 +25,12 @@ class SeededSampler(BaseSampler):
 
     def __init__(self, build: Callable[[int], BaseSampler], seed: int):
         self._build, self._seed = build, seed
-        self._inner = build(seed)
+        self._inner, self._place = build(seed), 0
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Build the sampler of this trial."""
-        self._inner = self._build(int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]))
+        self._place = place_of(study.get_trials(deepcopy=False), trial)
+        self._inner = self._build(int(np.random.SeedSequence([self._seed, self._place]).generate_state(1)[0]))
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -36,6 +39,9 @@ class SeededSampler(BaseSampler):
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistribution]) -> dict[str, Any]:
         """Pass on."""
+        if isinstance(self._inner, optuna.samplers.CmaEsSampler):  # which draws by the trial's number
+            trial = copy.copy(trial)
+            trial.number = self._place
         return self._inner.sample_relative(study, trial, space)
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
@@ -49,14 +55,12 @@ class SeededSampler(BaseSampler):
 
 def build_sampler(study: StudyConfig) -> BaseSampler:
     """The sampler of a study; ConfigError where it needs a package that is not there."""
-    config, conditional = study.sampler, any(parameter.when for parameter in study.space.values())
-    if config.name in ("qmc", "cmaes"):  # one sequence for the whole study; they number its members by themselves
-        return _build(config, study.seed, conditional)
-    return SeededSampler(lambda seed: _build(config, seed, conditional), study.seed)
+    return SeededSampler(lambda seed: _build(study, seed), study.seed)
 
 
-def _build(config: SamplerConfig, seed: int, conditional: bool) -> BaseSampler:
-    samplers = optuna.samplers
+def _build(study: StudyConfig, seed: int) -> BaseSampler:
+    samplers, config = optuna.samplers, study.sampler
+    conditional = any(parameter.when for parameter in study.space.values())
     try:
         match config.name:
             case "tpe":  # group: one model for each set of parameters that occurs together
@@ -66,9 +70,10 @@ def _build(config: SamplerConfig, seed: int, conditional: bool) -> BaseSampler:
             case "cmaes":
                 return samplers.CmaEsSampler(seed=seed, n_startup_trials=config.startup, warn_independent_sampling=False)
             case "qmc":
-                return samplers.QMCSampler(
-                    seed=seed, scramble=True, warn_independent_sampling=False, warn_asynchronous_seeding=False
-                )
+                return samplers.QMCSampler(  # one sequence for the whole study, whose members are counted in the storage
+                    seed=study.seed, scramble=True, warn_independent_sampling=False, warn_asynchronous_seeding=False,
+                    independent_sampler=samplers.RandomSampler(seed=seed),
+                )  # fmt: skip
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed, population_size=max(config.startup, 2))
             case _:  # of a grid, every trial is laid out beforehand

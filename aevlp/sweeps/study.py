@@ -28,7 +28,8 @@ from aevlp.sweeps.space import UnfitError, by_name
 from aevlp.sweeps.storage import JOURNAL, open_storage
 from aevlp.text import counted
 
-MARK = "aevlp"
+MARK, STEPS = "aevlp", "steps"
+"""What a study is for; and in it how many steps of its trials belong to a seed."""
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
@@ -66,7 +67,7 @@ def open_study(
         _check_source(source, plan, new_from or "", notify)
     with replaying(storage or folder / JOURNAL):
         kept_in = open_storage(storage or folder / JOURNAL, notify)
-    sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.base.trainer.epochs)
+    sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.most_epochs)
     if new_from is not None and name in optuna.get_all_study_names(kept_in):
         raise ConfigError(f"--new-study-from {new_from}: there is a study {name} already; name the new one with --name")
     try:
@@ -93,16 +94,10 @@ def load_existing(name: str, storage: str | None, notify: Callable[[str], None])
 
 def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study | None:
     """The study as it was left, checked as by `open_study`; None where it has not been begun."""
-    if storage is None and not (study_folder(name) / JOURNAL).is_file():
-        _require_storage(study_folder(name), storage)
+    try:
+        study = _load(name, storage, notify)
+    except _NoStudyError:
         return None
-    place = storage or study_folder(name) / JOURNAL
-    with replaying(place):
-        kept_in = open_storage(place, notify)
-        names = optuna.get_all_study_names(kept_in)
-    if name not in names:
-        return None
-    study = _load(name, storage, notify)
     _check(study, plan, plan.data, name, notify)
     return study
 
@@ -120,19 +115,23 @@ def num_wanted(plan: Plan, study: optuna.Study | None, trials: int | None, notif
     return min(trials or size, size)
 
 
+class _NoStudyError(ConfigError):
+    """No study of that name has been begun."""
+
+
 def _load(name: str, storage: str | None, notify: Callable[[str], None]) -> optuna.Study:
     folder = study_folder(name)
     _require_storage(folder, storage)
     if storage is None and not (folder / JOURNAL).is_file():
         known = [path.parent.name for path in runs_root().glob("sweeps/*/study.yaml")]
         where = f"{runs_root() / 'sweeps'}/{suggest(name, known)}"
-        raise ConfigError(f"there is no study {name!r} in {where}; `{COMMAND} sweep run {name}` begins one")
+        raise _NoStudyError(f"there is no study {name!r} in {where}; `{COMMAND} sweep run {name}` begins one")
     place = storage or folder / JOURNAL
     with replaying(place):
         kept_in: BaseStorage = open_storage(place, notify)
         names = optuna.get_all_study_names(kept_in)
         if name not in names:
-            raise ConfigError(f"the storage has no study {name!r}{suggest(name, names)}")
+            raise _NoStudyError(f"the storage has no study {name!r}{suggest(name, names)}")
         study = optuna.load_study(study_name=name, storage=kept_in)
         if MARK not in study.user_attrs:
             raise ConfigError(f"study {name}: was not made by `sweep run`")
@@ -156,7 +155,7 @@ def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str,
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the storage has a study {name!r} that was not made by `sweep run`; choose another with --name")
         study.set_metric_names(plan.metrics)
-        told = {"definition": wanted, "data": None if data is None else data.to_dict()}
+        told = {"definition": wanted, "data": None if data is None else data.to_dict(), STEPS: plan.most_epochs}
         study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told})
         return
     require_intact(study, mark)

@@ -71,6 +71,19 @@ class ParameterConfig(Config):
         if self.choice is not None:
             _check_choice(self.choice)
 
+    def lacks(self, value: Scalar) -> str:
+        """Why it never has this value, for which a condition asks; empty where it may."""
+        if self.fraction_of is not None:
+            return f"that is a share of {self.fraction_of}; name a choice or cases"
+        if self.float_ is not None:
+            fits = isinstance(value, int | float) and self.float_[0] <= value <= self.float_[1]
+        elif self.int_ is not None:
+            fits = value in range(self.int_[0], self.int_[1] + 1, int(self.step or 1))
+        else:
+            named = self.choice or list(self.cases or ())
+            return "" if value in named else f"it has no such value{suggest(str(value), map(str, named))}"
+        return "" if fits else "it has no such value"
+
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
     if low >= high:
@@ -201,11 +214,13 @@ class StudyConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
         for path, parameter in self.space.items():
-            for other in parameter.when:
+            for other, wanted in parameter.when.items():
                 if other not in self.space or other == path:
                     raise ValueError(f"space.{path}: when names {other!r}, which is not in the space{suggest(other, self.space)}")
                 if self.space[other].when:
                     raise ValueError(f"space.{path}: when names {other!r}, which has a condition itself")
+                if why := self.space[other].lacks(wanted):
+                    raise ValueError(f"space.{path}: when asks for {other}: {shortened(str(wanted))}; {why}")
             if self.sampler.name == "grid" and not (parameter.choice or parameter.cases):
                 raise ValueError(f"space.{path}: the grid sampler needs a choice or cases")
         if len(self.objective) > 1 and self.sampler.name == "cmaes":

@@ -19,7 +19,7 @@ from aevlp.reporting.studies import CONFIRMED, NULL
 from aevlp.sweeps import verdict
 from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, SURPLUS, WORDS, ended_for_good
-from aevlp.sweeps.study import MARK
+from aevlp.sweeps.study import MARK, STEPS
 from aevlp.terminal import Terminal
 from aevlp.text import counted
 
@@ -43,11 +43,18 @@ def rows(study: optuna.Study) -> tuple[list[str], list[list[Any]]]:
         spread = trial.user_attrs.get("std")
         table.append([
             trial.number, STATES[trial.state], *(values or [None] * len(metrics)), spread[0] if spread else None,
-            trial.last_step, None if trial.duration is None else round(trial.duration.total_seconds(), 1),
+            _last_epoch(study, trial), None if trial.duration is None else round(trial.duration.total_seconds(), 1),
             *(trial.params.get(name) for name in names), trial.user_attrs.get(REASON), retried.get(trial.number),
             trial.user_attrs.get(IMPORTED_FROM), " ".join(trial.user_attrs.get(RUNS, [])),
         ])  # fmt: skip
     return columns, table
+
+
+def _last_epoch(study: optuna.Study, trial: FrozenTrial) -> int | None:
+    """The last that was reported, counted from 1 in each run; with several seeds a trial's steps go on from run to run."""
+    steps, last = study.user_attrs[MARK].get(STEPS), trial.last_step
+    is_known = isinstance(steps, int) and steps > 0  # not of an older version's study
+    return (last - 1) % steps + 1 if is_known and last is not None else last
 
 
 def _last(trial: FrozenTrial) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,11 @@ class Trial:
         """Which of the runs is under way, from 0."""
         return len(self._done)
 
+    @cached_property
+    def epochs(self) -> int:
+        """Of each of its runs; the space may hold them."""
+        return self.plan.resolve(self.words).trainer.epochs
+
     def begin(self) -> RunFolder | None:
         """Folder of the next run, made unless an earlier attempt has left it; None where all runs are finished.
 
@@ -124,14 +130,14 @@ class Trial:
         self.epoch = int(row["trainer/epoch"])
         value = row.get(self.plan.metrics[0])
         self.latest = value
-        epochs = self.plan.base.trainer.epochs
-        step = self.seed_index * epochs + self.epoch
+        step = self.seed_index * self.plan.most_epochs + self.epoch  # the same seed and epoch in every trial
         if len(self.plan.metrics) > 1 or value is None or step in self._reported:
             return
         self._reported.add(step)
         # With several seeds, the mean of those that are over and the one under way.
         self.trial.report(float(np.mean([*(values[0] for values in self._done), value])), step)
-        self.pruned = step < epochs * self.plan.study.seeds and self.trial.should_prune()
+        is_last = self.seed_index == len(self.seeds) - 1 and self.epoch >= self.epochs
+        self.pruned = not is_last and self.trial.should_prune()
 
     def finish_run(self, path: Path) -> dict[str, Any]:
         """Note the values of a finished run, whose summary is given; NotMeasuredError where it has none."""

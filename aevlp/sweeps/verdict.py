@@ -41,7 +41,7 @@ def describe_others(confirmation: Confirmation) -> str:
     """Which trials cannot be told from the first; or that it is not known yet."""
     standing = confirmation.look()
     if standing.lacking or not standing.rows:
-        return "not confirmed yet, so this may be the luckiest of all: the same `sweep run` goes on with the confirmation"
+        return "not confirmed yet, so this may be the luckiest of all: `sweep run` without --no-confirm goes on with that"
     if standing.first is None:
         return "not confirmed: no trial came through all fresh seeds, so this is the best of the search"
     if len(standing.rows) == 1:

@@ -134,6 +134,8 @@ def test_seeds_are_averaged_and_a_run_that_diverges_fails_its_trial(tmp_path, mo
     summaries = [json.loads((run / "summary.json").read_text()) for run in sweeps.run_folders()]
     assert sorted(summary["seed"] for summary in summaries) == [0, 1]
     (trial,) = sweeps.load().trials
+    with (study_folder("tiny") / "trials.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["2"]  # of the last run, whose steps go on from the first
     assert trial.value == pytest.approx(sum(summary["best/val_mAP"] for summary in summaries) / 2)
 
     def fail():

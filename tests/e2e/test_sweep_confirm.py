@@ -3,62 +3,31 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 
 import numpy as np
 import optuna
-import postgresql
 import pytest
 import sweep_runs as sweeps
 
 from aevlp.cli import main
 from aevlp.owner import this_process
 from aevlp.reporting.report import report_data
-from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import OWNER
 from aevlp.sweeps.study import study_folder
 
-CONFIRMED = sweeps.STUDY.replace("trials: 3\nconfirm: off", "trials: 8\nconfirm: {best: 3, seeds: 2}")
-FRESH = (100, 101)
+CONFIRMED, FRESH = sweeps.CONFIRMED, sweeps.FRESH
 
 
 class Killed(BaseException):
     """The end of a process, at any point."""
 
 
-class Trained:
-    """Runs that take no time; their figure hangs on the learning rate and the seed."""
-
-    def __init__(self):
-        self.noise = 3.0
-        self.runs: list[tuple[float, int]] = []
-        self.failing: tuple[int, ...] = ()
-
-    def value(self, rate, seed):
-        return 50 + 5 * np.log10(rate / 1e-4) + self.noise * np.random.default_rng([round(rate * 1e6), seed]).normal()
-
-    def resume(self, path, trackers=()):
-        config = RunFolder(path).read_config()
-        rate, seed = config.trainer.learning_rate, config.seed
-        assert not (path / "summary.json").exists()
-        if seed in self.failing:
-            from aevlp.config.errors import TrainingError
-
-            raise TrainingError("the loss is not finite")
-        found = float(self.value(rate, seed))
-        (path / "summary.json").write_text(json.dumps({"best/val_mAP": found, "val/mAP": found, "seed": seed}))
-        self.runs.append((rate, seed))
-
-    def mean(self, rate):
-        return float(np.mean([self.value(rate, seed) for seed in FRESH]))
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """What is trained, in its order, without training."""
-    made = Trained()
+    made = sweeps.Trained()
     monkeypatch.setattr("aevlp.training.run.resume", made.resume)
     return made
 
@@ -151,10 +120,7 @@ def bury(study):
 
 
 def test_a_study_killed_at_any_point_chooses_as_if_it_had_not_been(tmp_path, trained, monkeypatch):
-    # Laid out beforehand, as a trial that is tried again has another number, and with it another draw of those after it.
-    text = CONFIRMED.replace("sampler: random", "sampler: grid").replace("trials: 8", "trials: 4").replace("best: 3", "best: 2")
-    text = text.replace("{float: [0.0001, 0.01], log: true}", "{choice: [0.001, 0.002, 0.0005, 0.004]}")
-    text = text.replace("[0.0, 0.01]", "[0.0]")
+    text = CONFIRMED.replace("trials: 8", "trials: 4").replace("best: 3", "best: 2")
     whole, written = sweeps.write(tmp_path, text, "whole"), 0
     append = optuna.storages.journal.JournalFileBackend.append_logs
 
@@ -310,29 +276,21 @@ def test_runs_that_are_left_are_counted_whoever_leads(tmp_path, trained, monkeyp
     assert len(trained.runs) - done <= 18
 
 
-def test_machines_share_a_confirmation_on_postgresql(tmp_path, trained, monkeypatch):
+def test_a_stopped_confirmation_goes_on_with_those_who_lead_by_then(tmp_path, trained, capsys):
     study = sweeps.write(tmp_path, CONFIRMED)
-    with postgresql.server() as url:
-        monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "one"))
-        resume, left = trained.resume, 12  # of the 14 to 16 runs
-
-        def die(path, trackers=()):
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Killed
-            resume(path)
-
-        monkeypatch.setattr("aevlp.training.run.resume", die)
-        with pytest.raises(Killed):
-            sweeps.run(study, "--storage", url)
-        monkeypatch.setattr("aevlp.training.run.resume", resume)
-        monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "two"))
-        repeats = find(sweeps.load(storage=url)).repeats
-        (lost,) = repeats.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-        repeats._storage.set_trial_user_attr(lost._trial_id, OWNER, {**this_process(), "started": 0})
-        assert sweeps.run(study, "--storage", url) == 0
-        assert len(set(trained.runs)) == len(trained.runs)
-        found = find(sweeps.load(storage=url)).look()
-        assert (found.lacking, found.first is None) == ([], False)
-        assert len(list((tmp_path / "two").glob("sweeps/tiny/trials/*"))) == len(trained.runs) - 12
+    trained.stops_before = 8 + 2 + 2  # in the second run of the leaders, when three are queued
+    assert sweeps.run(study) == 130
+    trained.stops_before, done = None, len(trained.runs)
+    capsys.readouterr()
+    assert sweeps.run(study, "--no-confirm") == 0
+    assert len(trained.runs) == done
+    assert "the luckiest of all: `sweep run` without --no-confirm goes on with that" in said(capsys)
+    assert sweeps.run(study, "--trials", "30") == 0
+    by_trial = rates()
+    told = {row.trial: row.values for row in find(sweeps.load()).look().rows}
+    leaders = {rate for rate, seed in trained.runs[done:] if seed in FRESH}
+    assert leaders <= {by_trial[number] for number in told}
+    assert len(told) == 4
+    assert len(set(trained.runs)) == len(trained.runs)
+    most = int(re.search(r"30 trials, 8 of them done, then at most (\d+) runs", said(capsys)).group(1))
+    assert len([seed for _, seed in trained.runs if seed in FRESH]) <= most

@@ -1,7 +1,8 @@
-"""Which trials count, which are tried again, and that chance hangs on the trial's number alone."""
+"""Which trials count, which are tried again, and that chance hangs on a trial's place alone."""
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import time
@@ -129,27 +130,73 @@ def test_killed_while_it_chooses_a_trial_is_tried_again_with_all_it_was_queued_w
     assert [again.suggest_categorical(name, [1, 2]) for name in "ab"] == [1, 2]
 
 
-def draw(name, continued_at=None):
+COUNT = {"cmaes": 12}  # of trials: it learns from six at once
+
+
+@functools.cache
+def draw(name, continued_at=None, stopped_at=None, killed_after=None):
+    """What the trials of a study chose, the first three at random. Trial `stopped_at` is tried again.
+
+    It is stopped when it has chosen, or its process dies after so many choices.
+    """
     settings = {"sampler": {"name": name, "startup": 3}}
-    study = new_study(**settings)
-    for number in range(6):
+    study, number = new_study(**settings), 0
+    while number < COUNT.get(name, 6):
         if number == continued_at:
             study.sampler = new_study(**settings).sampler
-        trial = study.ask()
-        study.tell(trial, sum(trial.suggest_float(f"loss.p{i}", 0, 1) for i in range(2)))
-    return [tuple(trial.params.values()) for trial in study.trials]
+        trial, values = study.ask(), []
+        is_stopped = number == stopped_at and ledger.RETRY_OF not in trial.user_attrs
+        for i in range(killed_after if is_stopped and killed_after is not None else 3):
+            is_choice = i == 1  # which CMA-ES does not know
+            values.append(trial.suggest_categorical("c", [*range(9)]) / 9 if is_choice else trial.suggest_float(f"x{i}", 0, 1))
+        if len(values) == 3:
+            trial.set_user_attr(ledger.WORDS, [])
+        if is_stopped:
+            ledger.try_again(study, study.trials[trial.number], "stopped", is_retry=False)
+            continue
+        study.tell(trial, sum(values))
+        number += 1
+    return [tuple(ledger.params_of(trial).values()) for trial in ledger.ended_for_good(study.trials)]
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "random", "nsga2", "qmc"])
+NAMES = ["tpe", "gp", "random", "nsga2", "qmc", "cmaes"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_study_continued_by_another_process_draws_what_it_would_have_drawn(name):
+    if name == "cmaes":
+        pytest.importorskip("cmaes")
     once = draw(name)
-    assert draw(name, continued_at=4) == once
-    assert len(set(once[:4])) == 4
+    assert len(set(once)) == len(once)
+    for number in (1, 4, 9):
+        assert draw(name, continued_at=number) == once
 
 
-def test_cma_es_draws_new_values_in_a_continued_study():
-    pytest.importorskip("cmaes")
-    assert len(set(draw("cmaes", continued_at=4))) == 6
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trial_that_was_stopped_shifts_none_of_the_draws_after_it(name):
+    if name == "cmaes":
+        pytest.importorskip("cmaes")
+    once = draw(name)
+    for number in range(0, len(once), 2):
+        assert draw(name, stopped_at=number) == once
+        assert draw(name, stopped_at=number, continued_at=number + 1) == once
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random", "nsga2", "cmaes"])
+@pytest.mark.parametrize("choices", range(3))
+def test_killed_while_it_chooses_a_trial_chooses_the_same_again(name, choices):
+    if name == "cmaes":
+        pytest.importorskip("cmaes")
+    assert draw(name, stopped_at=3, killed_after=choices) == draw(name)
+
+
+def test_what_was_one_too_many_takes_no_place():
+    study = new_study(sampler="random")
+    places = []
+    for surplus in (False, True, False, False):
+        trial = ask(study, **({ledger.SURPLUS: True} if surplus else {}))
+        places.append(ledger.place_of(study.trials, study.trials[trial.number]))
+    assert places == [0, 1, 1, 2]
 
 
 def test_pruners_give_up_the_worse_half_after_the_warm_up():

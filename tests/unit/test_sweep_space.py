@@ -8,6 +8,7 @@ import sweep_runs as sweeps
 
 from aevlp import load_experiment
 from aevlp.config.errors import ConfigError
+from aevlp.sweeps import study
 from aevlp.sweeps.ledger import IMPORTED_FROM
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import UnfitError, by_name
@@ -66,7 +67,7 @@ def test_a_case_sets_all_its_words_and_what_lies_outside_a_range_does_not_fit(pl
 
 
 def test_a_start_that_the_space_does_not_hold_is_told_with_the_reason_and_left_out(tmp_path):
-    starts = "[], [labeler.grid=4, loss.rho=1], [labeler.grid=5], [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45]"
+    starts = "[], [labeler.grid=4], [labeler.grid=5], [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45]"
     text = f"{SPACE}start: [{starts}]\n"
     told: list[str] = []
     assert [codes["labeler.grid"] for codes in Plan.load(sweeps.write(tmp_path, text)).starts(told.append)] == [4]
@@ -76,6 +77,51 @@ def test_a_start_that_the_space_does_not_hold_is_told_with_the_reason_and_left_o
         "start: [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45] lies outside the space, and is not tried: "
         "loss.lambda1: 0.45 is not of 0.5 to 1.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "difference"),
+    [
+        ("trainer.weight_decay=0.01", "trainer.weight_decay: is 0.01, and 0.0 in the trial nearest to it"),
+        ("loss.rho=0.5", "loss.rho: is 0.5, and 0.9 in the trial nearest to it"),
+        ('"loss.beta=[1, 7.5, -2, -2]"', "loss.beta: is [1.0, 7.5, -2.0, -2.0], and [0.0, 7.5, -2.0, -2.0] in the trial"),
+        ("labeler.negative_ratio=0.2", "labeler.negative_ratio: is 0.2, and 0.3 in the trial"),  # without its condition
+        ("labeler.threshold=0.6", "labeler.threshold: is 0.6, and 0.4 in the trial"),  # half of a case
+        ("trainer.epochs=9", "trainer.epochs: is 9, and 8 in the trial"),
+        ("dataset.num_train=2001", "dataset.num_train: is 2001, and 3000 in the trial"),  # whole numbers are not rounded
+    ],
+)  # fmt: skip
+def test_a_start_that_the_space_holds_in_part_is_told_and_never_something_else(tmp_path, words, difference):
+    told: list[str] = []
+    path = sweeps.write(tmp_path, f"{SPACE}start: [[labeler.grid=4, {words}], [labeler.grid=4, loss.lambda1=0.71234567]]\n")
+    (held,) = Plan.load(path).starts(told.append)  # to 4 digits, as all trials are
+    assert held["loss.lambda1"] == 0.71234567
+    (line,) = told
+    assert difference in line
+
+
+def test_a_component_by_name_is_not_that_of_the_base_which_has_settings_of_its_own(tmp_path):
+    plan = Plan.load(sweeps.write(tmp_path, "base: digits_gpr\ntrials: 1\nspace: {loss: {choice: [an, gpr]}}\n"))
+    told: list[str] = []
+    assert (plan.starts(told.append), plan.base_codes) == ([], None)
+    assert "loss.regularizer: is 0.01, and 0.0 in the trial nearest to it" in told[0]
+    plan = Plan.load(sweeps.write(tmp_path, "base: digits_gpr\nspace: {kind: {cases: {as it is: [], an: [loss=an]}}}\n"))
+    assert plan.base_codes == {"kind": "as it is"}
+
+
+@pytest.mark.parametrize(
+    ("space", "epochs"),
+    [
+        ("loss.rho: {float: [0, 1]}", 8),
+        ("trainer.epochs: {int: [2, 20]}", 20),
+        ("trainer.epochs: {choice: [6, 3]}", 6),  # those of the base are not tried
+        ("length: {cases: {short: [], long: [trainer.epochs=11]}}", 11),
+        ("length: {cases: {short: [trainer.epochs=2], long: [trainer=probe]}}", 20),
+        ("trainer.epochs: {choice: [3, 4], when: {loss.rho: 0.5}}\n  loss.rho: {choice: [0.5, 1.0]}", 8),
+    ],
+)
+def test_the_longest_trial_is_known(tmp_path, space, epochs):
+    assert Plan.load(sweeps.write(tmp_path, f"base: digits_gpr\nspace:\n  {space}\n")).most_epochs == epochs
 
 
 def test_a_grid_lists_every_combination_once(tmp_path):
@@ -134,6 +180,28 @@ def test_a_study_that_cannot_be_is_refused_with_file_line_and_path(tmp_path, lin
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("choice: [off, on]", "onn", "onn; it has no such value; did you mean 'on'?"),
+        ("choice: [off, on]", "true", "True; it has no such value; known: off, on"),
+        ("cases: {with: [], without: [labeler.grid=0]}", "wihtout", "wihtout; it has no such value; did you mean 'without'?"),
+        ("cases: {with: [], without: [labeler.grid=0]}", "null", "None; it has no such value"),
+        ("int: [2, 6]", "7", "7; it has no such value"),
+        ("int: [2, 6], step: 2", "3", "3; it has no such value"),
+        ("int: [2, 6]", "two", "two; it has no such value"),
+        ("float: [0.5, 1]", "2", "2; it has no such value"),
+        ("float: [0.5, 1]", "null", "None; it has no such value"),
+        ("fraction_of: loss.lambda1, low: 0.2, high: 0.9", "0.5", "0.5; that is a share of loss.lambda1; name a choice or cases"),
+    ],
+)
+def test_a_condition_that_can_never_hold_is_refused_with_line_and_path(tmp_path, kind, value, message):
+    text = f"base: digits_gpr\nspace:\n  loss.rho: {{float: [0, 1], when: {{other: {value}}}}}\n  other: {{{kind}}}\n"
+    with pytest.raises(ConfigError) as refused:
+        Plan.load(sweeps.write(tmp_path, text))
+    assert f"space.loss.rho: when asks for other: {message}" in str(refused.value)
+
+
 def test_a_space_with_some_invalid_combinations_is_allowed_and_one_without_a_valid_one_is_not(tmp_path):
     text = "base: digits_gpr\nspace:\n  loss.lambda1: {float: [0.1, 0.9]}\n  loss.lambda2: {float: [0.1, 0.9]}\n"
     assert Plan.load(sweeps.write(tmp_path, text)).name == "tiny"
@@ -176,13 +244,30 @@ def test_another_protocol_of_known_labels_is_another_study(tmp_path):
 def test_of_a_grid_no_more_is_wanted_than_no_other_study_has_tried(tmp_path, said):
     """Of a dry run as of the run itself."""
     text = "base: digits_gpr\nsampler: grid\nspace: {loss.rho: {choice: [0.5, 0.7, 0.9]}}\n"
-    plan, study = Plan.load(sweeps.write(tmp_path, text)), optuna.create_study()
+    plan, made = Plan.load(sweeps.write(tmp_path, text)), optuna.create_study()
     assert [num_wanted(plan, None, trials, said.append) for trials in (None, 2, 3)] == [3, 2, 3]
     distributions = {parameter.name: parameter.distribution for parameter in plan.space.parameters}
-    study.add_trial(optuna.trial.create_trial(
+    made.add_trial(optuna.trial.create_trial(
         value=1.0, params={"loss.rho": 0.7}, distributions=distributions, user_attrs={IMPORTED_FROM: "other/0"},
     ))  # fmt: skip
-    assert [num_wanted(plan, study, trials, said.append) for trials in (None, 1, 2)] == [2, 1, 2]
+    assert [num_wanted(plan, made, trials, said.append) for trials in (None, 1, 2)] == [2, 1, 2]
     assert said == []
-    assert num_wanted(plan, study, 3, said.append) == 2
+    assert num_wanted(plan, made, 3, said.append) == 2
     assert said == ["the grid has 2 combinations to try: no more than that are"]
+
+
+def test_whether_a_study_is_there_is_found_out_by_reading_its_storage_once(tmp_path, monkeypatch):
+    plan, opened, open_it = Plan.load(sweeps.write(tmp_path, SPACE + "start: [[labeler.grid=4]]\n")), [], study.open_storage
+
+    def count(place, notify):
+        opened.append(place)
+        return open_it(place, notify)
+
+    monkeypatch.setattr(study, "open_storage", count)
+    assert (study.find_study(plan, "one", None, print), opened) == (None, [])
+    open_study(plan, "one", None, print)
+    opened.clear()
+    assert study.find_study(plan, "one", None, print).study_name == "one"
+    assert len(opened) == 1
+    assert study.find_study(plan, "two", str(opened[0]), print) is None  # the storage is there, and has no such study
+    assert len(opened) == 2

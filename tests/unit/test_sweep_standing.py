@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from aevlp.sweeps.confirmation import begin
-from aevlp.sweeps.ledger import CONFIRMS, ROUND, SURPLUS
+from aevlp.sweeps.ledger import CONFIRMS, RETRY_OF, ROUND, SURPLUS, ended_for_good, try_again
 from aevlp.sweeps.standing import Row, Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 from aevlp.sweeps.verdict import describe_others
@@ -124,9 +124,9 @@ def test_one_seed_and_trials_of_several_tell_no_spread_and_drop_nobody():
     assert (found.spread, found.first.trial, [row.out for row in found.rows]) == (None, 1, ["", ""])
 
 
-def searched(*values):
-    """A study of trials with these values, each of which is its setting, too."""
-    study = optuna.create_study(study_name="made", direction="maximize")
+def searched(*values, study=None):
+    """A study of trials with these values, each of which is its setting, too; or `study` with these as well."""
+    study = study or optuna.create_study(study_name="made", direction="maximize")
     for value in values:
         study.enqueue_trial({"x": value})
         trial = study.ask()
@@ -151,6 +151,28 @@ def test_of_processes_that_want_the_same_run_one_begins_it():
     leaders = [one.next_run(is_searched=True), other.next_run(is_searched=True)]
     assert [(trial.user_attrs[CONFIRMS], trial.user_attrs[ROUND]) for trial in leaders] == [(2, 0), (1, 0)]
     assert one.num_done == 2
+
+
+@pytest.mark.parametrize(
+    ("later", "leaders"), [((), (3, 2, 1)), ((3.5,), (3, 4, 2)), ((5.0, 6.0), (5, 4, 3)), ((5, 6, 7), (6, 5, 4))]
+)
+def test_what_was_queued_for_a_leader_is_trained_only_while_it_leads(later, leaders):
+    study = searched(1.0, 2.0, 3.0, 4.0)
+    confirmation = begin(study, ConfirmConfig(best=3, seeds=2), 1)
+    for _ in range(2):
+        confirmation.repeats.tell(confirmation.next_run(is_searched=True), 1.0)
+    first = confirmation.next_run(is_searched=True)  # those of the others are queued behind it
+    assert try_again(confirmation.repeats, confirmation.repeats.trials[first.number], "stopped", is_retry=False)
+    searched(*later, study=study)
+    begun = []
+    while (run := confirmation.next_run(is_searched=True)) is not None:
+        begun.append((run.user_attrs[CONFIRMS], run.user_attrs.get(RETRY_OF)))
+        confirmation.repeats.tell(run, 1.0)
+        if len(begun) == 3:
+            break
+    assert {number for number, _ in begun} == set(leaders)
+    assert [retry for number, retry in begun if number == 3] == [first.number] * (3 in leaders)  # it goes on from its checkpoint
+    assert len(ended_for_good(confirmation.repeats.trials)) == 2 + 3
 
 
 def test_one_setting_is_confirmed_once_however_often_it_was_tried():
