@@ -59,11 +59,10 @@ def run_suite(
                       "Ctrl-C stops it, the same command continues")  # fmt: skip
         for note in plan.notes:
             console.tell(note, style="yellow", indent=2)
-        run_jobs(plan.jobs, machine, console)
-    if any(job.failure == child.GAVE_UP for job in plan.jobs):
-        for one in tunings:  # whose trials would fail alike, too
-            one.line.tuning_failure = child.GAVE_UP
-        tunings = []
+        if not run_jobs(plan.jobs, machine, console):
+            for one in tunings:  # whose trials would fail alike, too
+                one.line.tuning_failure = child.GAVE_UP
+            tunings = []
     tune(plan, tunings, seeds, machine=machine, console=console, run=not table_only)
     tuned = [job for line in plan.lines for job in line.tuned]
     if table_only:

@@ -34,10 +34,12 @@ class _Running:
     began: float
 
 
-def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
+def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> bool:
     """Finish every job that has not: `job.path` is its folder then, and `job.failure` is set where it failed.
 
-    After three failures in a row for the same reason no further run is begun.
+    Returns:
+        whether all were begun that could be: after three failures in a row for the same reason no further run is, as it would
+        fail alike.
 
     Raises:
         RunStopped: after a signal, once every run has saved its state.
@@ -66,7 +68,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
                 raise RunStopped(stop.signal_number)
             if child.fail_alike(reasons):
                 for job in waiting:
-                    job.failure = f"not begun, as {child.SAME_FAILURES} runs failed alike"
+                    job.failure = child.GAVE_UP
                 waiting.clear()
             pause = POLL_SECONDS
             for slot in range(machine.workers):
@@ -98,6 +100,7 @@ def run_jobs(jobs: list[Job], machine: Machine, console: Terminal) -> None:
                     one.job.failure = None if code == 0 and one.job.run else _why(code, one.job)
                     ended(one.job, time.monotonic() - one.began)
             time.sleep(pause)
+    return not child.fail_alike(reasons)
 
 
 def _begin(job: Job, machine: Machine, slot: int) -> subprocess.Popen[bytes] | None:

@@ -10,7 +10,19 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from aevlp.sweeps.ledger import CONFIRMS, LABELS, ROUND, SURPLUS, WORDS, ended_for_good, first_attempt, params_of, remaining
+from aevlp.sweeps.ledger import (
+    ATTEMPT,
+    CONFIRMS,
+    LABELS,
+    ROUND,
+    RUNS,
+    SURPLUS,
+    WORDS,
+    ended_for_good,
+    first_attempt,
+    params_of,
+    remaining,
+)
 from aevlp.sweeps.standing import Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 
@@ -76,8 +88,11 @@ class Confirmation:
         there = {_key(trial) for trial in remaining(trials)}
         for number, index in wanted:
             if (number, index) not in there:
-                words = self.study.get_trials(deepcopy=False)[number].user_attrs.get(WORDS, [])
-                self.repeats.enqueue_trial({}, user_attrs={CONFIRMS: number, ROUND: index, WORDS: words})
+                kept = {WORDS: self.study.get_trials(deepcopy=False)[number].user_attrs.get(WORDS, [])}
+                # One that was begun, and taken from the queue as it was not wanted for a while, goes on from its checkpoint.
+                begun = [trial.user_attrs for trial in trials if _key(trial) == (number, index)][-1:]
+                kept |= {name: value for one in begun for name, value in one.items() if name in (RUNS, ATTEMPT)}
+                self.repeats.enqueue_trial({}, user_attrs={CONFIRMS: number, ROUND: index, **kept})
         while wanted and self.repeats.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             asked = self.repeats.ask()
             trials = self.repeats.get_trials(deepcopy=False)

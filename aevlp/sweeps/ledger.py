@@ -99,7 +99,9 @@ def try_again(study: optuna.Study, trial: FrozenTrial, reason: str, *, is_retry:
         kept: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt, RUNS: trial.user_attrs.get(RUNS, [])}
         kept |= {name: trial.user_attrs[name] for name in (CONFIRMS, ROUND, WORDS) if name in trial.user_attrs}
         if WORDS in trial.user_attrs:  # with a sampler's notes: one without a generation is in no population
-            known = {**trial.system_attrs, FIXED: params_of(trial)}
+            # Not those of hyperband, whose bracket goes by the trial's number: the next one's rungs lie at other epochs.
+            known = {name: note for name, note in trial.system_attrs.items() if not name.startswith("completed_rung_")}
+            known |= {FIXED: params_of(trial)}
         else:  # it died while it chose, and chooses the same again: in the same order from the same generator
             known = {FIXED: trial.system_attrs.get(FIXED, {})}
         study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING, user_attrs=kept, system_attrs=known))

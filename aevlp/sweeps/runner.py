@@ -116,8 +116,14 @@ class Runner:
         return not self.running and (waits or self._others_train())
 
     def _others_train(self) -> bool:
-        """Whether other processes train what the confirmation hangs on: a trial, or one of its own runs."""
-        studies = [] if self.confirmation is None else [self.study, self.confirmation.repeats]
+        """Whether other processes train what the confirmation hangs on: one of its own runs, or a trial that is still wanted.
+
+        Not trials beyond those, of a process that was asked for more: these may take for ever.
+        """
+        if self.confirmation is None:
+            return False
+        is_searched = len(ended_for_good(self._trials())) >= self.wanted
+        studies = [self.confirmation.repeats] if is_searched else [self.study, self.confirmation.repeats]
         return any(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) for study in studies)
 
     def _ask(self) -> bool:

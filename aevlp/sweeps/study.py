@@ -227,6 +227,11 @@ def _lay_out(study: optuna.Study, plan: Plan, notify: Callable[[str], None]) -> 
         study.enqueue_trial(codes, skip_if_exists=True)
 
 
+def steps_each(study: optuna.Study, plan: Plan) -> int:
+    """How many steps belong to a seed in what the study's trials report; an older version took the epochs of the base."""
+    return int(study.user_attrs.get(MARK, {}).get(STEPS, plan.base.trainer.epochs))
+
+
 def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
     """Add the complete trials of another study whose configuration the new one could have tried as well."""
     trials = source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -242,8 +247,10 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
         except (AevlpError, KeyError, UnfitError):
             continue
         distributions = {p.name: p.distribution for p in plan.space.parameters if p.name in codes}
+        alike = plan.study.seeds == 1 or steps_each(source, plan) == steps_each(study, plan)
         study.add_trial(optuna.trial.create_trial(
-            values=trial.values, params=codes, distributions=distributions, intermediate_values=trial.intermediate_values,
+            values=trial.values, params=codes, distributions=distributions,
+            intermediate_values=trial.intermediate_values if alike else {},
             user_attrs={IMPORTED_FROM: f"{name}/{trial.number}", WORDS: words},
         ))  # fmt: skip
         taken += 1

@@ -20,6 +20,7 @@ from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
+from aevlp.sweeps.study import steps_each
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Trial:
         self.epoch = int(row["trainer/epoch"])
         value = row.get(self.plan.metrics[0])
         self.latest = value
-        step = self.seed_index * self.plan.most_epochs + self.epoch  # the same seed and epoch in every trial
+        step = self.seed_index * steps_each(self.trial.study, self.plan) + self.epoch  # the same seed and epoch in every trial
         if len(self.plan.metrics) > 1 or value is None or step in self._reported:
             return
         self._reported.add(step)

@@ -73,7 +73,8 @@ def sync(run_dirs: Sequence[Path], dry_run: bool = False) -> None:
         raise ConfigError("\n".join(failures))
     if not (dry_run or _may_have_login()):  # W&B would say so in three lines, of each run
         where = shown_path(next(iter(commands)))
-        raise UnavailableError(f"{where}: nobody is logged in to W&B: `wandb login`; what is here stays here")
+        login = f"{where}: nobody is logged in to W&B: `wandb login`; what is here stays here"
+        raise UnavailableError("\n".join([*failures, login]))
     for run_dir, its in commands.items():
         # stdin: nothing is asked. A list, as the others go up where one does not.
         if any([subprocess.run(command, env=environment(run_dir), stdin=subprocess.DEVNULL).returncode for command in its]):

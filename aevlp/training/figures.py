@@ -104,7 +104,7 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         bound = (
             ", a lower bound, as labels that are not known count as absent"
             if num_assumed_absent(data.val.observed)
-            else ", on the photos a class is known of"
+            else ", on the images a class is known of"
         )
         measured = f"val mAP (known labels){bound}"
         if config.selection.epoch == "last":

@@ -239,6 +239,8 @@ def build_trainer(
             labels_worth.restore(labeler, folder, trainer.last_row)
         if not folder.has("samples.npz"):  # killed after its last checkpoint: samples show what the labeler sees
             task.prepare_labeler(seen, _progress(trackers, stop))
+        else:
+            task.restore_labeler()
         return trainer
     folder.write_class_names(data.class_names)
     # Of a run that had ended and goes on: no longer true.

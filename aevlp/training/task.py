@@ -216,6 +216,10 @@ class Task:
     def prepare_labeler(self, split: Split, progress: ReportProgress) -> None:
         """Let the labeler look at the training images, and then give it back what a checkpoint holds of it."""
         self.labeler.prepare(split, progress)
+        self.restore_labeler()
+
+    def restore_labeler(self) -> None:
+        """Give the labeler back what a checkpoint holds of it, where there is one."""
         if self._labeler_state:
             self.labeler.load_state_dict(self._labeler_state)
 

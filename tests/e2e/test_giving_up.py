@@ -37,6 +37,9 @@ def test_a_suite_whose_runs_fail_alike_tunes_none_of_its_rows(tmp_path, monkeypa
     error = capsys.readouterr().err
     assert "12 failed: " in error  # 8 runs, and the tuning of 4 rows
     assert "AEVLP (tuning)" in error
+    processes.began.clear()  # also where the last three are all there are, and none is left that was not begun
+    assert suites.run(path, "--rows", "AN", "AEVLP", "Full labels", "--tune", "2", "--set", "trainer.epochs=1", seeds=1) == 1
+    assert len(processes.began) == child.SAME_FAILURES
     processes.fails = ["digits_an"]  # one run that fails by itself leaves the others to be tuned
     begun = []
     monkeypatch.setattr(tune, "run_study", lambda file, *, name, **_: begun.append(name))

@@ -190,6 +190,16 @@ def test_killed_while_it_chooses_a_trial_chooses_the_same_again(name, choices):
     assert draw(name, stopped_at=3, killed_after=choices) == draw(name)
 
 
+def test_a_retry_takes_nothing_over_from_hyperband_whose_bracket_may_be_another():
+    study = new_study(sampler="random")
+    trial = ask(study)
+    study._storage.set_trial_system_attr(study.trials[trial.number]._trial_id, "completed_rung_0", 0.5)
+    study._storage.set_trial_system_attr(study.trials[trial.number]._trial_id, "of a sampler", 3)
+    trial.set_user_attr(ledger.WORDS, [])
+    assert ledger.try_again(study, study.trials[trial.number], "stopped", is_retry=False)
+    assert study.trials[-1].system_attrs.keys() & {"completed_rung_0", "of a sampler"} == {"of a sampler"}
+
+
 def test_what_was_one_too_many_takes_no_place():
     study = new_study(sampler="random")
     places = []

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from aevlp.sweeps.confirmation import begin
-from aevlp.sweeps.ledger import CONFIRMS, RETRY_OF, ROUND, SURPLUS, ended_for_good, try_again
+from aevlp.sweeps.ledger import CONFIRMS, RETRY_OF, ROUND, RUNS, SURPLUS, ended_for_good, try_again
 from aevlp.sweeps.standing import Row, Spread, Standing, stand
 from aevlp.sweeps.study_file import ConfirmConfig
 from aevlp.sweeps.verdict import describe_others
@@ -173,6 +173,23 @@ def test_what_was_queued_for_a_leader_is_trained_only_while_it_leads(later, lead
     assert {number for number, _ in begun} == set(leaders)
     assert [retry for number, retry in begun if number == 3] == [first.number] * (3 in leaders)  # it goes on from its checkpoint
     assert len(ended_for_good(confirmation.repeats.trials)) == 2 + 3
+
+
+def test_a_run_that_was_begun_goes_on_from_its_checkpoint_though_it_was_not_wanted_for_a_while():
+    study = searched(1.0, 2.0, 3.0, 4.0)
+    confirmation = begin(study, ConfirmConfig(best=3, seeds=2), 1)
+    for _ in range(2 + 3):  # the base, and the leaders' first seed
+        confirmation.repeats.tell(confirmation.next_run(is_searched=True), 1.0)
+    begun = confirmation.next_run(is_searched=True)
+    begun.set_user_attr(RUNS, ["run-1"])
+    assert try_again(confirmation.repeats, confirmation.repeats.trials[begun.number], "stopped", is_retry=False)
+    searched(3.5, study=study)  # a leader more, which lacks its first seed
+    seen = []
+    while (run := confirmation.next_run(is_searched=True)) is not None:
+        seen.append((run.user_attrs[CONFIRMS], run.user_attrs[ROUND], run.user_attrs.get(RUNS)))
+        confirmation.repeats.tell(run, 1.0)
+    assert seen[0] == (4, 0, None)
+    assert (begun.user_attrs[CONFIRMS], 1, ["run-1"]) in seen
 
 
 def test_one_setting_is_confirmed_once_however_often_it_was_tried():
