@@ -31,9 +31,10 @@ class TablePhotos(Photos):
 
     _index: PhotoIndex | None = None
 
-    def __init__(self, root: Path, names: Sequence[str], table: Path, lines: np.ndarray):
+    def __init__(self, root: Path, names: Sequence[str], table: Path, lines: np.ndarray, known: frozenset[str] = frozenset()):
+        """`known` are all names of the table, of any split."""
         super().__init__(root, names, lines)
-        self.table = table
+        self.table, self.known = table, known
 
     def _place(self, row: int) -> str:
         return f"{self.table}:{self.rows[row]}"
@@ -43,14 +44,13 @@ class TablePhotos(Photos):
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             return problem
         if self._index is None:
-            self._index, self._named = PhotoIndex(self.root), frozenset(self.names.tolist())
+            self._index = PhotoIndex(self.root)
         meant = self._index.find(self.name(row))
-        if self._named.issuperset(meant.photos):  # none, or the photo of another row
+        if self.known.issuperset(meant.photos):  # none, or the photo of another row
             return problem
         if len(meant.photos) == 1:
             return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
-        several = f"{' or '.join(meant.photos[:3])}{', ...' if len(meant.photos) > 3 else ''}"
-        return f"{problem}; it may mean {several}"
+        return f"{problem}; it may mean {listed(meant.photos, SHOWN, between=' or ')}"
 
 
 def as_called(table: Table, path: Path, photos: Path) -> Table:

@@ -59,6 +59,8 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         images, contents = own.images, {}
         if out is not None:
             contents = own.contents
+            if folder.is_dir() and folder.samefile(root):  # where a class list would be the user's word from now on
+                del contents[CLASSES]
             _require_own(folder, {row.image for row in own.rows}, contents)
     else:
         official = _reader(name)(root)
@@ -146,7 +148,7 @@ def _require_own(folder: Path, names: set[str], contents: dict[str, bytes | None
     paths = [folder / f"formatted_{split}_images.npy" for split in SPLITS]
     classes = folder / CLASSES
     if classes.exists() and not any(path.exists() for path in paths):
-        if read_class_names(classes) != (contents[CLASSES] or b"").decode().splitlines():
+        if CLASSES in contents and read_class_names(classes) != (contents[CLASSES] or b"").decode().splitlines():
             raise DataError(f"{classes}: is there already and says something else; move it away, or write elsewhere with --out")
     for path in paths:
         there: list[str] = []

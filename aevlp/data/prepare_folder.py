@@ -103,7 +103,8 @@ def survey(console: Terminal, root: Path) -> Survey:
     for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
-    photos = TablePhotos(root, [row.image for row in known.rows], path, np.array([row.line for row in known.rows]))
+    names = [row.image for row in known.rows]
+    photos = TablePhotos(root, names, path, np.array([row.line for row in known.rows]), frozenset(names))
     return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -39,4 +39,4 @@ def take_rows(split: Split, rows: np.ndarray) -> Split:
     images: ImageSource = _ImageRows(split.images, rows)
     if isinstance(split.images, FeatureImages):
         images = FeatureImages(images, split.images.features[rows])
-    return Split(images, split.observed[rows], targets)
+    return replace(split, images=images, observed=split.observed[rows], targets=targets)

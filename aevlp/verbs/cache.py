@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import math
 from pathlib import Path
@@ -124,8 +125,10 @@ def clear(arguments: argparse.Namespace) -> None:
             discard(path)
     except OSError as error:
         raise AevlpError(f"{error.filename}: cannot be removed: {error.strerror}") from error
-    also = f" and {counted(len(decoded), 'file')} of decoded pictures" if decoded else ""
-    say(f"{counted(len(chosen), 'store')}{also} removed, {size / 2**20:.1f} MB")
+    removed = [counted(len(chosen), "store")]
+    removed += [f"{counted(len(decoded), 'file')} of decoded pictures"] if decoded else []
+    removed += [f"{len(left)} left by processes that were killed"] if left else []
+    say(f"{' and '.join(removed)} removed, {size / 2**20:.1f} MB")
 
 
 def _encode(config: ExperimentConfig, shard: Shard) -> None:
@@ -180,7 +183,9 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
             f"{counted(missing, 'view')} could not be kept; free some space, or set AEVLP_CACHE to another disk"
         )
     if shard == WHOLE:
-        say(f"{counted(encoded, 'view')} encoded; all that {config.name} needs is cached")
+        has_views = not of_labeler and getattr(config.labeler, "encoder", None) is not None
+        but = "; the views of its labeler are not kept (labeler.encoder.cache)" if has_views else ""
+        say(f"{counted(encoded, 'view')} encoded; all that {config.name} needs is cached{but}")
         return
     left = total_of(labeler.count_missing(split, flip) for _, split, flip in wanted)
     say(f"{counted(encoded, 'view')} encoded; shard {shard} of what {config.name} needs is cached, {left:,} views of other "
@@ -209,7 +214,9 @@ def _last_used(folder: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    return sum(512 * file.stat().st_blocks for file in (path.iterdir() if path.is_dir() else [path]))
+    with contextlib.suppress(FileNotFoundError):  # another process removes it at this moment
+        return sum(512 * file.stat().st_blocks for file in (path.iterdir() if path.is_dir() else [path]))
+    return 0
 
 
 def _files(paths: list[Path]) -> str:

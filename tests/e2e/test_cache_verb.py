@@ -129,7 +129,8 @@ def test_build_leaves_out_a_labeler_that_keeps_nothing(capsys, monkeypatch):
     monkeypatch.setattr(HuggingFace, "_load", refuse)
     for views in (20 + 12 + 9, 0):
         assert build(*OF_BACKBONE, "labeler.encoder.cache=false", "dataset.flip=false") == 0
-        assert f"{views} views encoded; all that digits_gpr needs is cached\n" in capsys.readouterr().out
+        said = f"{views} views encoded; all that digits_gpr needs is cached; the views of its labeler are not kept"
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [(), OF_BACKBONE, ("labeler=none", *OF_BACKBONE)])
@@ -270,7 +271,7 @@ def test_what_a_killed_process_left_is_listed_and_removed_wherever_it_lies(folde
         os._exit(0)
     os.waitpid(child, 0)
     assert run("list")[1].startswith("left by processes that were killed: 1 file, 1.0 MB; `cache clear` removes them")
-    assert run("clear", *words)[1] == "0 stores removed, 1.0 MB\n"
+    assert run("clear", *words)[1] == "0 stores and 1 left by processes that were killed removed, 1.0 MB\n"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert "nothing is cached" in run("list")[1]
 

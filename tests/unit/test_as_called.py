@@ -5,6 +5,7 @@ from miniatures import draw
 
 from aevlp.cli import main
 from aevlp.config import registry
+from aevlp.config.errors import DataError
 from aevlp.data.table import read_table
 
 
@@ -41,6 +42,13 @@ def test_a_photo_that_another_row_names_is_not_taken_for_one_that_is_absent(name
     assert f"{name}: listed in {root}/labels.csv:2, but there is no such file; 1 such image" in output
     assert "called otherwise" not in output
     assert "may be" not in output
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_nor_is_it_said_to_be_meant_whatever_the_split_of_that_row(split, folder):
+    root = folder("image,label,split", "0.PNG,cat,train", f"0.png,dog,{split}", "1.png,cat,train", "2.png,dog,val")
+    with pytest.raises(DataError, match=r"0\.PNG: listed in \S+/labels\.csv:2, but there is no such file; 1 of \d training"):
+        load(root)
 
 
 def test_a_table_that_is_imported_again_keeps_its_order(folder):

@@ -446,3 +446,12 @@ def test_misspellings_are_all_pairs_one_slip_apart(words):
     told = " ".join(advice._misspelt(counts))
     assert all(pair in told for pair in pairs[: advice.SHOWN])
     assert bool(told) == bool(pairs)
+
+
+def test_arrays_that_are_written_into_the_folder_itself_make_no_class_list_of_it(folder):
+    root = folder("image,label", *(f"{i}.png,{'cat' if i % 2 else 'dog'}" for i in range(6)))
+    prepare("folder", root, root)
+    assert (root / "formatted_train_images.npy").is_file()
+    assert not (root / "classes.txt").exists()
+    folder("image,label", *(f"{i}.png,{('cat', 'dog', 'bird')[i % 3]}" for i in range(6)))
+    assert load(root).class_names == ["bird", "cat", "dog"]

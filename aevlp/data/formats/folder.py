@@ -141,7 +141,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     table = table_of(config, root, path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
-    parts = divide(rows, path)
+    parts, known = divide(rows, path), frozenset(row.image for row in rows)
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:
@@ -154,11 +154,11 @@ def build_folder(config: FolderConfig) -> SPMLData:
         if whole and targets is not None:
             observed = targets.astype(np.int8)
         names, lines = ([getattr(row, key) for row in parts[name]] for key in ("image", "line"))
-        files = TablePhotos(photos_folder(config, root), names, path, np.array(lines))
+        files = TablePhotos(photos_folder(config, root), names, path, np.array(lines), known)
         index = np.arange(len(files))
         kept, note = without_bad_images(files, index, bad, title, config.on_bad_image, config.max_quarantined)
         notes.extend(note)
-        photos = TablePhotos(files.root, files.names[kept].tolist(), path, files.rows[kept])
+        photos = TablePhotos(files.root, files.names[kept].tolist(), path, files.rows[kept], known)
         left_out = frozenset(np.delete(files.names, kept).tolist())
         return Split(photos, observed[kept], None if targets is None else targets[kept], left_out)
 

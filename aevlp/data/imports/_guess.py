@@ -28,9 +28,12 @@ def guess(source: Path) -> str:
     if len(kinds) == 1:
         return kinds[0]
     tables = [name for name in TABLES if not kinds and (source / name).is_file() and kinds_like(source / name)]
-    if tables and not any("/" in name for name in look_below(source).files if is_photo(name)):  # whose folders may be classes
+    if tables:
         table, root = (shlex.quote(str(path)) for path in (source / tables[0], source))
-        raise ConfigError(f"{source}: looks like no export, but holds {tables[0]}; import that: {_IMPORT} {table} --root {root}")
+        folders = any("/" in name for name in look_below(source).files if is_photo(name))
+        classes = "; or, if its folders are classes: --from imagefolder" if folders else ""
+        how = f"import that: {_IMPORT} {table} --root {root}{classes}"
+        raise ConfigError(f"{source}: looks like no export, but holds {tables[0]}; {how}")
     what = f"looks like {' and like '.join(kinds)}" if kinds else "looks like no export that is known"
     raise ConfigError(f"{source}: {what}; say which: --from {'|'.join(kinds or registry.names('imports'))}")
 

@@ -40,7 +40,7 @@ class ImageFolderImport(ImportConfig):
 
 def _is_own(folder: Path, name: str) -> bool:
     """Whether a file below a folder is one that this program wrote or reads: a table, one kept beside it, answers, guesses."""
-    if name in OWN or KEPT.fullmatch(name):
+    if name in OWN or name.endswith(".quarantine.csv") or KEPT.fullmatch(name):
         return True
     path = folder / name
     if not name.lower().endswith(".csv"):

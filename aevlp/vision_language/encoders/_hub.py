@@ -70,6 +70,8 @@ def holds(folder: Path, patterns: Sequence[str]) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
+    if path.name == "vocab.json":  # of byte pairs, and nothing without their merges
+        return path.is_file() and path.with_name("merges.txt").is_file()
     if not path.name.endswith(".index.json"):
         return path.is_file()  # the cache holds links, which may lead nowhere
     try:

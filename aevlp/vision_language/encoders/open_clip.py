@@ -72,6 +72,8 @@ class OpenCLIP(Towers):
         self._tokens = _text_folder(text.get("hf_tokenizer_name"), TOKENIZERS, self.folder, config)
         # After these two, which may have put files there.
         own = [] if self.folder is None else encoder_files(self.folder, config.source, (*FILE_TYPES, ".bin", ".pth"))
+        if any(path.match(_WEIGHTS) for path in own):  # then others beside them are those of transformers
+            own = [path for path in own if path.suffix in _TEXT_TYPES or path.match(_WEIGHTS)]
         given = [] if config.weights is None else [Path(config.weights)]
         others = {folder for folder in (self._tower, self._tokens) if folder not in (None, self.folder)}
         theirs = [  # not weights, which no part of this model is read from

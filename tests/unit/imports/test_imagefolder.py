@@ -83,8 +83,10 @@ def test_class_folders_are_still_some_after_answers_were_imported(put, imported,
 def test_what_this_program_writes_is_no_annotation_of_others(name, content, is_own, put):
     source = put(**{"cat/1.jpg": None, "dog/2.jpg": None, "labels.csv": "image,label\n", name: content})
     assert kinds_like(source) == (["imagefolder"] if is_own else [])
-    if not is_own:  # and what may be class folders is not said to have a table alone
-        with pytest.raises(ConfigError, match="looks like no export that is known; say which: --from"):
+    if not is_own:  # and what may be class folders is said to have a table, and to be perhaps those
+        with pytest.raises(
+            ConfigError, match=r"holds labels\.csv; import that: .*; or, if its folders are classes: --from imagefolder$"
+        ):
             guess(source)
 
 
