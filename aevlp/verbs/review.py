@@ -1,4 +1,4 @@
-"""`review`: a page that asks for the labels worth most."""
+"""`review`: a page that asks for further labels, yes or no."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aevlp.inference.trained import Trained
     from aevlp.review.questions import Questions
 
-HELP = "one page that asks a person for the labels worth most: yes or no, a key each; opens without a network"
+HELP = "one page that asks a person for further labels: yes or no, a key each; opens without a network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
