@@ -10,6 +10,7 @@ import json
 import numpy as np
 from PIL import Image
 
+from aevlp.config import registry
 from aevlp.data.dataset import Split
 from aevlp.data.digits import draw_scenes
 from aevlp.data.formats import voc
@@ -35,6 +36,19 @@ def draw(path, seed):
     numbers = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(numbers.integers(0, 256, (30 + seed % 5, 40 - seed % 3, 3), dtype=np.uint8)).save(path)
+
+
+def write_table(root, *lines, encoding="utf-8"):
+    """Write labels.csv and ten photos, 0.png to 9.png; returns the folder."""
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+    for i in range(10):
+        draw(root / f"{i}.png", i)
+    return root
+
+
+def load_folder(root, **settings):
+    """The dataset of a folder with a table."""
+    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
 
 
 def make_voc(root, train=14, val=6):

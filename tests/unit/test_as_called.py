@@ -1,29 +1,20 @@
 """Photos that a table names otherwise than their files are called."""
 
+from functools import partial
+
 import pytest
-from miniatures import draw
+from miniatures import draw, write_table
+from miniatures import load_folder as load
 
 from aevlp.cli import main
-from aevlp.config import registry
 from aevlp.config.errors import DataError
 from aevlp.data.table import read_table
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write labels.csv and the images it names; returns a function of its lines."""
-
-    def write(*lines):
-        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-        for i in range(10):
-            draw(tmp_path / f"{i}.png", i)
-        return tmp_path
-
-    return write
-
-
-def load(root, **settings):
-    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
+    """Write labels.csv and the images it names; a function of its lines."""
+    return partial(write_table, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["0.PNG", "0", "sub\\0.png"])

@@ -2,12 +2,14 @@
 
 import collections
 from dataclasses import replace
+from functools import partial
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from miniatures import draw, make_folder
+from miniatures import load_folder as load
+from miniatures import make_folder, write_table
 from PIL import Image
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
@@ -28,19 +30,8 @@ HEADER = "image,label,split,labels"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write labels.csv and the images it names; returns a function of its lines."""
-
-    def write(*lines, encoding="utf-8"):
-        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
-        for i in range(10):
-            draw(tmp_path / f"{i}.png", i)
-        return tmp_path
-
-    return write
-
-
-def load(root, **settings):
-    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
+    """Write labels.csv and the images it names; a function of its lines."""
+    return partial(write_table, tmp_path)
 
 
 def refused(root, message):

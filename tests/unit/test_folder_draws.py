@@ -1,12 +1,13 @@
 """What is known of a photo in a table hangs on nothing that is known of others; `prepare` tells what a run knows."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from miniatures import draw
+from miniatures import load_folder as load
+from miniatures import write_table
 
-from aevlp.config import registry
 from aevlp.data.formats.folder import label_arrays
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import draw_single_positives
@@ -15,19 +16,8 @@ from aevlp.data.table import Row
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write labels.csv and the images it names; returns a function of its lines."""
-
-    def write(*lines):
-        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-        for i in range(10):
-            draw(tmp_path / f"{i}.png", i)
-        return tmp_path
-
-    return write
-
-
-def load(root, **settings):
-    return registry.build("datasets", registry.get("datasets", "folder").config(name="folder", root=str(root), **settings))
+    """Write labels.csv and the images it names; a function of its lines."""
+    return partial(write_table, tmp_path)
 
 
 LEARNT = [
