@@ -57,6 +57,10 @@ def run_folders(name="tiny"):
     return sorted((study_folder(name) / "trials").iterdir())
 
 
+class Killed(BaseException):
+    """The end of a process, at any point."""
+
+
 class Trained:
     """Runs that take no time; their figure hangs on the learning rate and the seed."""
 

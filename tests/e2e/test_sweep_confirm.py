@@ -20,10 +20,6 @@ from aevlp.sweeps.study import study_folder
 CONFIRMED, FRESH = sweeps.CONFIRMED, sweeps.FRESH
 
 
-class Killed(BaseException):
-    """The end of a process, at any point."""
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """What is trained, in its order, without training."""
@@ -139,13 +135,13 @@ def test_a_study_killed_at_any_point_chooses_as_if_it_had_not_been(tmp_path, tra
             nonlocal left
             left -= 1
             if left < 0:
-                raise Killed
+                raise sweeps.Killed
             append(self, logs)
 
         name = f"killed{last}"
         study = sweeps.write(tmp_path, text, name)
         monkeypatch.setattr(optuna.storages.journal.JournalFileBackend, "append_logs", die)
-        with pytest.raises(Killed):
+        with pytest.raises(sweeps.Killed):
             sweeps.run(study)
         monkeypatch.setattr(optuna.storages.journal.JournalFileBackend, "append_logs", append)
         bury(name)

@@ -21,10 +21,6 @@ from aevlp.sweeps.study import study_folder
 from aevlp.sweeps.trial import Trial
 
 
-class Killed(BaseException):
-    """The end of a process, at any point."""
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """What this machine trains, in its order, without training."""
@@ -120,11 +116,11 @@ def test_machines_share_a_confirmation_on_postgresql(tmp_path, trained, monkeypa
             nonlocal left
             left -= 1
             if left < 0:
-                raise Killed
+                raise sweeps.Killed
             resume(path)
 
         monkeypatch.setattr("aevlp.training.run.resume", die)
-        with pytest.raises(Killed):
+        with pytest.raises(sweeps.Killed):
             sweeps.run(study, "--storage", url)
         monkeypatch.setattr("aevlp.training.run.resume", resume)
         monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "two"))
