@@ -16,6 +16,7 @@ from aevlp.metrics.thresholds import Quality
 from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal
 from aevlp.text import counted, listed
+from aevlp.tracking.metrics import EXACT
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 NAMED = 5  # classes without a positive that are named
@@ -24,7 +25,7 @@ BY_KNOWN = (
     "not all labels of these images are known: mAP by the known ones is {}; recall is that of known labels, and precision and F1 "
     "cannot be told"
 )
-BOUND, EXACT = "a lower bound, as the others count as absent", "on the images a class is known of"
+BOUND = "a lower bound, as the others count as absent"
 
 
 def print_evaluation(found: Evaluation, source: str, console: Terminal | None = None) -> None:

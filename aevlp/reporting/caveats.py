@@ -7,6 +7,7 @@ from aevlp.reporting.comparison import shown_metrics
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, Group
 from aevlp.runs.collect import Run
 from aevlp.text import counted
+from aevlp.tracking.metrics import EXACT, LOWER_BOUND
 
 ONE_EACH = "one run each: that two differ says nothing, as the same settings with another seed differ, too: add --seed 1"
 BY_KNOWN = (("val", "validation", BEST_KNOWN), ("test", "test", "test/mAP_observed"))
@@ -35,9 +36,7 @@ def caveats(groups: list[Group]) -> list[str]:
 
 def _bound(runs: list[Run], split: str) -> str:
     """What mAP by known labels is, unless each class of each run is judged on the images that it is known of."""
-    if all(run.summary.get(f"{split}/mAP_assumed") == 0 for run in runs):
-        return "on the images a class is known of"
-    return "a lower bound, as labels that are not known count as absent"
+    return EXACT if all(run.summary.get(f"{split}/mAP_assumed") == 0 for run in runs) else LOWER_BOUND
 
 
 def _over(runs: list[Run], split: str, title: str) -> str:

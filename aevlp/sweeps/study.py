@@ -235,7 +235,7 @@ def steps_each(study: optuna.Study, plan: Plan) -> int:
 def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
     """Add the complete trials of another study whose configuration the new one could have tried as well."""
     trials = source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    taken = 0
+    taken, alike = 0, plan.study.seeds == 1 or steps_each(source, plan) == steps_each(study, plan)
     for trial in trials:
         try:
             path = study_folder(name) / "trials" / trial.user_attrs[RUNS][0] / "config.yaml"
@@ -247,7 +247,6 @@ def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, no
         except (AevlpError, KeyError, UnfitError):
             continue
         distributions = {p.name: p.distribution for p in plan.space.parameters if p.name in codes}
-        alike = plan.study.seeds == 1 or steps_each(source, plan) == steps_each(study, plan)
         study.add_trial(optuna.trial.create_trial(
             values=trial.values, params=codes, distributions=distributions,
             intermediate_values=trial.intermediate_values if alike else {},

@@ -91,6 +91,11 @@ class Trial:
         return len(self._done)
 
     @cached_property
+    def steps_each(self) -> int:
+        """Of each seed, asked of the storage once."""
+        return steps_each(self.trial.study, self.plan)
+
+    @cached_property
     def epochs(self) -> int:
         """Of each of its runs; the space may hold them."""
         return self.plan.resolve(self.words).trainer.epochs
@@ -131,7 +136,7 @@ class Trial:
         self.epoch = int(row["trainer/epoch"])
         value = row.get(self.plan.metrics[0])
         self.latest = value
-        step = self.seed_index * steps_each(self.trial.study, self.plan) + self.epoch  # the same seed and epoch in every trial
+        step = self.seed_index * self.steps_each + self.epoch  # the same seed and epoch in every trial
         if len(self.plan.metrics) > 1 or value is None or step in self._reported:
             return
         self._reported.add(step)

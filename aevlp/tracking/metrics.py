@@ -9,6 +9,8 @@ Direction = Literal["maximize", "minimize"]
 _QUALITY = [f"{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")]
 BY_KNOWN = ("known_recall_1", "known_recall_3", "known_recall_5", "known_rank", "labels_per_image", "agreement")
 """What is told of a split besides mAP: `aevlp.metrics.known_label_quality`."""
+LOWER_BOUND, EXACT = "a lower bound, as labels that are not known count as absent", "on the images a class is known of"
+"""What mAP by known labels is: the second where unknown labels of no class count as absent (`val/mAP_assumed` is 0)."""
 EPOCH_METRICS = (
     "best/val_mAP", "best/val_mAP_observed", "best/epoch", "val/mAP", "val/mAP_observed", "val/mAP_classes", "val/mAP_assumed",
     *(f"{prefix}{name}" for prefix in ("best/val_", "val/") for name in BY_KNOWN), "val/labeler_mAP", "train/loss",

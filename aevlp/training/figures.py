@@ -22,7 +22,7 @@ from aevlp.metrics import (
 )
 from aevlp.metrics.observed import num_assumed_absent
 from aevlp.text import are, listed
-from aevlp.tracking.metrics import BY_KNOWN
+from aevlp.tracking.metrics import BY_KNOWN, EXACT, LOWER_BOUND
 
 NAMED = 5  # classes in a note
 # Scores that know nothing of a class have about its share of images for average precision: of 1,000 images, with 230 positives
@@ -101,12 +101,7 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         found.append(f"selection.epoch=last: {all_trained}")
     if by_known_labels(config, data):
         why = "selection.labels=observed" if data.val.targets is not None else "not all labels of the validation images are known"
-        bound = (
-            ", a lower bound, as labels that are not known count as absent"
-            if num_assumed_absent(data.val.observed)
-            else ", on the images a class is known of"
-        )
-        measured = f"val mAP (known labels){bound}"
+        measured = f"val mAP (known labels), {LOWER_BOUND if num_assumed_absent(data.val.observed) else EXACT}"
         if config.selection.epoch == "last":
             found.append(f"{why}: epochs are measured by {measured}")
         elif takes_last(config, data):
@@ -117,7 +112,7 @@ def notes(config: ExperimentConfig, data: SPMLData) -> list[str]:
         if split is None:
             continue
         if title == "test" and split.targets is None:
-            bound = "a lower bound" if num_assumed_absent(split.observed) else "on the images a class is known of"
+            bound = "a lower bound" if num_assumed_absent(split.observed) else EXACT
             found.append(f"not all labels of the test images are known: test mAP (known labels) is {bound}")
         labels = split.observed if split.targets is None else split.targets
         absent = [data.class_names[j] for j in np.flatnonzero((labels <= 0).all(axis=0))]

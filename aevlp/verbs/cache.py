@@ -159,7 +159,8 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     check_data(data)
     if (of_labeler or (of_model and looks_at_photos(config))) and identity(data.train.images, 0) is None:
         raise ConfigError(f"dataset {config.dataset.name}: these images have no identity() to know them by, so nothing is cached")
-    labeler = build_labeler(config, data, Accelerator().device, notify=say) if of_labeler else Labeler()
+    device = Accelerator().device
+    labeler = build_labeler(config, data, device, notify=say) if of_labeler else Labeler()
     wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
     if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
@@ -170,10 +171,10 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     encoded = labeler.num_images_encoded
     if of_model:
         with progress_bar("encode features", len(data.train)) as progress:
-            inputs = model_inputs(config, data, Accelerator().device, say, progress)[0]
+            inputs = model_inputs(config, data, device, say, progress)[0]
         encoded += num_encoded(inputs)
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
-    missing = total_of([count_features(config, data, Accelerator().device), *of_parts])
+    missing = total_of([count_features(config, data, device), *of_parts])
     if missing is None:
         say(f"{counted(encoded, 'view')} encoded; labeler {config.labeler.name} does not count what it lacks, so whether "
             f"all that {config.name} needs is cached is not known")  # fmt: skip

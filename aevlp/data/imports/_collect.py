@@ -13,6 +13,7 @@ from aevlp.data.imports._base import Found, Report, Tally, split_of
 from aevlp.data.locate import ABOVE, PhotoIndex
 from aevlp.data.table import BETWEEN, Row, merged, require_agreement, several_in_one, similar_names
 from aevlp.folders import leads_outside
+from aevlp.text import listed
 
 ABSENT = "named, but there is no such photo"
 SEVERAL = "named so that it may be any of several photos"
@@ -118,8 +119,7 @@ class _Places:
                     self.report.notes.add(f"named with {meant.differs}", f"{word} is {several[0]}")
                 return self._fit(several[0])
             if several:
-                choice = f"{' or '.join(several[:3])}{', ...' if len(several) > 3 else ''}"
-                self.report.left_out.add(SEVERAL, f"{word} ({choice}; {one.where})")
+                self.report.left_out.add(SEVERAL, f"{word} ({listed(several, 3, between=' or ')}; {one.where})")
                 return None
         self.absent.add(ABSENT, f"{name} ({one.where})")
         return None
