@@ -34,6 +34,7 @@ VERBS = (
 
 
 MAX_LETTERS = 2000  # of a line of an error, which may repeat a word of a file
+BATCHES = ("trainer.batch_size", "trainer.eval_batch_size", "labeler.encoder.batch_size")  # unless a verb has others
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     On Linux that is 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP), 138 (SIGUSR1) and 140 (SIGUSR2).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    batches = BATCHES
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal or pipe that is not UTF-8 gets question marks; stderr escapes
     try:
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 2
         arguments = parser.parse_args(words)
+        batches = arguments.batches
         logging.getLogger("aevlp").handlers = [SayHandler()]
         for name, value in vars(arguments).items():
             setattr(arguments, name, _from_home(value))
@@ -83,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(f"error: {os.fsdecode(error.filename)}: {error.strerror}", error=True)
         return 2 if error.errno == errno.ENAMETOOLONG else 1
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # that of torch, which need not be imported here
+            raise
+        say(f"error: the GPU ran out of memory; free some, or set {' or '.join(batches)} to a smaller number", error=True)
+        return 1
     except KeyboardInterrupt as error:
         say("error: interrupted", error=True)
         return 143 if isinstance(error, _Terminated) else 130
@@ -191,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog=PROGRAM, allow_abbrev=False, description="Single-positive multi-label learning with vision-language pseudo-labels.",
         epilog=f"`{COMMAND} --exp digits_gpr` trains; `{COMMAND} list` shows what else there is.",
     )  # fmt: skip
-    parser.set_defaults(run=train.run, many_processes=True)
+    parser.set_defaults(run=train.run, many_processes=True, batches=BATCHES)
     parser.add_argument("--version", action="version", version=f"aevlp {__version__}")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers components")
     train.add_arguments(parser)
@@ -208,4 +216,6 @@ def _add_verb(verbs: Any, name: str, module: Any) -> None:
     actions = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for taking in (parser, *(action for choices in actions for action in choices.values())):
         taking.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help=argparse.SUPPRESS)
-    parser.set_defaults(run=module.run, many_processes=getattr(module, "MANY_PROCESSES", False))
+    parser.set_defaults(
+        run=module.run, many_processes=getattr(module, "MANY_PROCESSES", False), batches=getattr(module, "BATCHES", BATCHES)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from aevlp.config.errors import ConfigError
@@ -52,4 +53,5 @@ def data_root() -> Path | None:
 def leads_outside(name: str) -> bool:
     """Whether a file name is absolute or climbs out of its folder, on any system."""
     parts = name.replace("\\", "/").split("/")
-    return ".." in parts or name.startswith(("/", "\\", "~")) or ":" in parts[0]
+    is_home = len(parts) > 1 and parts[0].startswith("~")
+    return ".." in parts or name.startswith(("/", "\\")) or is_home or re.match("[A-Za-z]:", name) is not None

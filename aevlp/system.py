@@ -29,7 +29,9 @@ CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM)
-_FLOCK = "hhqqi4x"  # Linux's struct flock: type, whence, start, length, process
+# A struct flock and the place of its type: on Linux type, whence, start, length, process; on macOS start, length, process, type,
+# whence.
+_FLOCKS = {"linux": ("hhqqi4x", 0), "darwin": ("qqihh", 3)}
 
 
 def require_posix() -> None:
@@ -127,8 +129,8 @@ def take_record_lock(file: IO[str]) -> bool | None:
     return _lock(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
 
-def take_lock(file: IO[Any], *, shared: bool = False, wait: bool = False) -> bool | None:
-    """A lock between the processes of this machine, also between two opened files of one; returns as `take_record_lock`."""
+def take_lock(file: IO[Any] | int, *, shared: bool = False, wait: bool = False) -> bool | None:
+    """A lock between the processes of this machine on a file or descriptor, also between two of one; as `take_record_lock`."""
     require_posix()
     return _lock(lambda: fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)))
 
@@ -151,14 +153,16 @@ def _tell(reason: str) -> None:
 
 def has_record_lock(file: IO[str]) -> bool | None:
     """Whether another process has a POSIX lock on a file; None where that cannot be told. Takes nothing."""
-    if sys.platform != "linux" or fcntl is None:
+    if sys.platform not in _FLOCKS or fcntl is None:
         return None
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    form, place = _FLOCKS[sys.platform]
+    values = [0] * 5  # from the start of the file (SEEK_SET) to its end
+    values[place] = fcntl.F_WRLCK
     try:
-        answer = fcntl.fcntl(file, fcntl.F_GETLK, asked)
+        answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(form, *values))
     except OSError:
         return None
-    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    return bool(struct.unpack(form, answer)[place] != fcntl.F_UNLCK)
 
 
 def sync(descriptor: int) -> None:

@@ -57,8 +57,13 @@ def say(*lines: str, error: bool = False) -> None:
 
 
 def write_out(text: str) -> None:
-    """Write data to stdout, such as a table as CSV, for another program as much as for the eye."""
-    sys.stdout.write(without_controls(mask(text)))
+    """Write a report as data to stdout, such as a table as CSV, for another program as much as for the eye."""
+    write_exactly(mask(text))
+
+
+def write_exactly(text: str) -> None:
+    """Write a user's own data to stdout: all but control characters as it is, since a name may look like a secret."""
+    sys.stdout.write(without_controls(text))
 
 
 class SayHandler(logging.Handler):

@@ -47,7 +47,7 @@ class InThisProcess:
         self.fails = fails
         patch.setattr(child, "start", self.start)
 
-    def start(self, path, environment):
+    def start(self, path, environment, places=None):
         self.began.append(path.name.rsplit("-", 3)[0])
         output = io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -55,7 +55,7 @@ class InThisProcess:
                 print("error: the loss is not finite at step 2")
                 code = 1
             else:
-                code = main(["--resume", str(path)])
+                code = main(["--resume", str(path), *(f"--set={key}={place}" for key, place in (places or {}).items())])
         (path / child.OUTPUT).write_text(output.getvalue())
         return _Over(code)
 

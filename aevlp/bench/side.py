@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from aevlp.bench.stages import Stopwatch
+from aevlp.config.describe import flatten
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.text import say
@@ -25,17 +26,25 @@ from aevlp.text import say
 EXPERIMENT = "coco_gpr"
 EPOCHS = 2  # of the real pair
 FED = 64  # photos
+# What the baseline is, whatever --set says. It follows the loss, the labeler's rule, grid and first prompt, and the image size.
+FIXED = {
+    "dataset.name": "arrays", "labeler.name": "damp", "labeler.encoder.name": "huggingface", "loss.name": "gpr",
+    "model.name": "resnet", "model.depth": 50, "model.boost": None, "dataset.flip": True, "trainer.optimizer": "adam",
+    "trainer.ema_decay": None,
+}  # fmt: skip
 
 
 def experiment(material: Path, batch: int, changes: Sequence[str]) -> ExperimentConfig:
-    """The experiment of both sides; ConfigError where the baseline, which has one rule and one loss, would be of another."""
+    """The experiment of both sides; ConfigError where the baseline, which has one model, rule and loss, would be of another."""
     from aevlp import load_experiment
 
     config = load_experiment(EXPERIMENT, overrides(material, batch, changes))
-    for section, name in (("dataset", "arrays"), ("labeler", "damp"), ("loss", "gpr")):
-        given = getattr(config, section).name
-        if given != name:
-            raise ConfigError(f"bench: the baseline is of {section} {name}, not {given}; leave --set {section}={given} out")
+    values = flatten(config.to_dict())
+    fixed = FIXED | {"labeler.encoder.source": str(material / "encoder"), "trainer.batch_size": batch}
+    for path, value in fixed.items():
+        if values[path] != value:
+            what, its, given = path.removesuffix(".name"), *(json.dumps(word).strip('"') for word in (value, values[path]))
+            raise ConfigError(f"bench: the baseline is of {what} {its}, not {given}; leave --set {what}={given} out")
     return config
 
 
@@ -173,7 +182,11 @@ def main() -> None:
     np.random.seed(0)
     torch.manual_seed(0)
     sides = {"baseline": measure_baseline, "aevlp": measure_project, "feeding": measure_feeding_side}
-    result = sides[name](material, batch, sys.argv[4:])
+    try:
+        result = sides[name](material, batch, sys.argv[4:])
+    except torch.OutOfMemoryError:
+        say("the GPU ran out of memory; free some, or set --batch-size to a smaller number", error=True)
+        sys.exit(1)
     on_gpu = {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20} if torch.cuda.is_available() else {}
     say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()} | on_gpu))
 

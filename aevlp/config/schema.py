@@ -27,6 +27,8 @@ SPEED_AND_METERS = (
     "labeler.encoder.workers", "labeler.encoder.cache", "labeler.table_mb",
     *(f"model.encoder.{name}" for name in ("batch_size", "workers", "cache")),
 )  # fmt: skip
+# Where the data lie. What they are is told by their fingerprint.
+PLACES = ("dataset.root", "dataset.arrays")
 # Settings that came later, and the value at which all is as before: a run of before is a repetition of one of today.
 CAME_LATER = {
     "dataset.known": "single", "dataset.draw": "uniform", "dataset.answers": None,
@@ -116,6 +118,9 @@ class TrainerConfig(Config):
 
     epochs: int = Field(8, ge=1, le=10_000)
     """Passes over the training set; also T of the GPR schedules."""
+    earlier_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """What `epochs` was before --resume changed it, which writes it here: such a run repeats none of those planned at once. A new
+    run drops it."""
     batch_size: int = Field(16, ge=1, le=65_536)
     """Images per optimiser step, those of all devices together: more devices change the speed, not the result."""
     eval_batch_size: int = Field(64, ge=1, le=65_536)
@@ -255,11 +260,24 @@ class ExperimentConfig(Config):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as written to config.yaml."""
-        return self.model_dump(mode="json")
+        data = self.model_dump(mode="json")
+        if not self.trainer.earlier_epochs:  # of nearly all runs, which are told and hashed as before there was the setting
+            del data["trainer"]["earlier_epochs"]
+        return data
+
+    def planned_at_once(self) -> ExperimentConfig:
+        """As of a new run, though these may be the settings of an old one whose epochs were changed while it went on."""
+        return self.model_copy(update={"trainer": self.trainer.model_copy(update={"earlier_epochs": ()})})
+
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Where the data lie: those of PLACES that the dataset has."""
+        keys = {path: path.partition(".")[2] for path in PLACES}
+        return {path: getattr(self.dataset, key) for path, key in keys.items() if key in type(self.dataset).model_fields}
 
     @property
     def hash(self) -> str:
-        """Short hash of all settings but name, seed, tracking, speed and meters.
+        """Short hash of all settings but name, seed, tracking, speed and meters, and where the data lie.
 
         Runs of one hash on data of one fingerprint (`aevlp.data.fingerprint`) are repetitions of each other.
         """
@@ -271,4 +289,5 @@ class ExperimentConfig(Config):
                 found = found.get(section) if isinstance(found, dict) else None
             if isinstance(found, dict) and found.get(key) == CAME_LATER.get(path, found.get(key)):
                 found.pop(key, None)
+        data["dataset"] |= {path.partition(".")[2]: None for path in self.places}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

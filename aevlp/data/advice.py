@@ -93,8 +93,8 @@ def _shared(word: str, other: str) -> int:
 
 
 def contradiction(group: list[Row]) -> str:
-    """Of rows of one picture, what one says is there and another does not know of; empty where they agree."""
-    names = [set(row.present) for row in group]
+    """Of rows of one picture, what one says is there and another does not know of, or denies; empty where they agree."""
+    names = [set(row.labels or row.known) for row in group]  # all that is told, of which an absent one is none
     if all(some == names[0] for some in names):
         return ""
     return ", with different labels: " + ", ".join(f"{BETWEEN.join(sorted(some)) or 'none'}" for some in names[:SHOWN])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -99,6 +100,7 @@ def download(name: str, root: Path, console: Terminal) -> None:
         for archive in ARCHIVES[name]:
             if all(os.path.lexists(root / place) for place in archive.places):
                 console.say(f"archive      {archive.name} is not needed: {' and '.join(archive.places)} is there")
+                _remove_part(archive, root)
             else:
                 left.append(archive)
         _require_room(root, left)
@@ -114,6 +116,7 @@ def _take(archive: Archive, root: Path, console: Terminal) -> None:
     if os.path.lexists(given):
         _check(archive, given, "move it away, and it is fetched", console)
         _unpack(archive, given, root, console)
+        _remove_part(archive, root)
         return
     by_hand = f"fetch it by hand to {given}, and the same command goes on with it"
     with part.open("ab") as file:
@@ -138,6 +141,17 @@ def _take(archive: Archive, root: Path, console: Terminal) -> None:
             if file.seek(0, 2) == 0:
                 part.unlink(missing_ok=True)
                 part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+
+
+def _remove_part(archive: Archive, root: Path) -> None:
+    """Remove what was fetched of an archive that is not needed any more, unless another process is at it."""
+    part = root / f"{archive.name}.part"
+    with contextlib.suppress(OSError):  # what cannot be opened or removed is in nobody's way
+        if part.exists():
+            with part.open("ab") as file:
+                if take_lock(file) is not False:
+                    part.unlink(missing_ok=True)
+                    part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
 
 
 def _require_room(root: Path, archives: list[Archive]) -> None:

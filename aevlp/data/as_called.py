@@ -7,19 +7,19 @@ very name: then the photo of the first is absent. Of other names it is only told
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from aevlp.command import COMMAND
 from aevlp.data.images import Photos
 from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, UNICODE, Meant, PhotoIndex
-from aevlp.data.table import Row, Table, one_a_photo
+from aevlp.data.shared import SharedArray
+from aevlp.data.table import Row, Table, one_a_photo, reimport_command
 from aevlp.text import are, counted, listed
 
 SAME = (CASE, UNICODE, SLASHES, NO_SUFFIX)
@@ -31,8 +31,8 @@ class TablePhotos(Photos):
 
     _index: PhotoIndex | None = None
 
-    def __init__(self, root: Path, names: Sequence[str], table: Path, lines: np.ndarray, known: frozenset[str] = frozenset()):
-        """`known` are all names of the table, of any split."""
+    def __init__(self, root: Path, names: Sequence[str], table: Path, lines: np.ndarray, known: SharedArray | None = None):
+        """`known` are `all_names` of the table, of any split."""
         super().__init__(root, names, lines)
         self.table, self.known = table, known
 
@@ -46,11 +46,27 @@ class TablePhotos(Photos):
         if self._index is None:
             self._index = PhotoIndex(self.root)
         meant = self._index.find(self.name(row))
-        if self.known.issuperset(meant.photos):  # none, or the photo of another row
+        if all(map(self._is_named, meant.photos)):  # none, or the photo of another row
             return problem
         if len(meant.photos) == 1:
             return f"{problem}; {meant.photos[0]} is meant (the name has {meant.differs})"
         return f"{problem}; it may mean {listed(meant.photos, SHOWN, between=' or ')}"
+
+    def _is_named(self, name: str) -> bool:
+        if self.known is None:
+            return False
+        known, own = self.known.array, np.uint64(_number(name))
+        place = int(np.searchsorted(known, own))
+        return place < len(known) and bool(known[place] == own)
+
+
+def all_names(rows: Sequence[Row]) -> SharedArray:
+    """The names of the photos of a table as sorted hashes, 8 bytes each, in memory that worker processes share."""
+    return SharedArray(np.sort(np.fromiter((_number(row.image) for row in rows), np.uint64, len(rows))))
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def as_called(table: Table, path: Path, photos: Path) -> Table:
@@ -91,7 +107,7 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
         for row in absent if row.image in meant and row.image not in names and len(meant[row.image].photos) == 1
     ]  # fmt: skip
     if likely:
-        table, folder = (shlex.quote(str(place)) for place in (path, photos))
-        command = f"; to take these: {COMMAND} import {table} --root {folder} --replace" if path.suffix == ".csv" else ""
+        command = reimport_command(path, photos)
         named = listed(likely, SHOWN, between="; ")
-        yield f"{counted(len(likely), 'name')} {are(len(likely))} of photos elsewhere: {named}{command}"
+        to_take = f"; to take these: {command}" if command else ""
+        yield f"{counted(len(likely), 'name')} {are(len(likely))} of photos elsewhere: {named}{to_take}"

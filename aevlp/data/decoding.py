@@ -28,6 +28,8 @@ VERSION = b"1"
 TURNED, ON_WHITE = "turned upright, as the camera noted", "transparent in parts, which are laid on white"
 _INSTEAD = "save the picture with 8 bits"
 _SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262  # tags of TIFF
+_NOT_READ = ("EPS", "IPTC")
+"""Pillow has Ghostscript run the first, which are programs, and the second may hold one."""
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 HEIC_NEEDS = "HEIC, as telephones save it, is read with pillow-heif: pip install 'aevlp[photos]'"
 _ORIENTATION = 274  # tag of EXIF: where the first row and the first column of the stored pixels lie
@@ -46,9 +48,17 @@ warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # a line f
 
 
 def open_image(file: BinaryIO, suffix: str) -> Image.Image:
-    """Open a picture of any kind Pillow knows; ValueError for HEIC where pillow-heif, which reads it, is not there."""
+    """Open a picture that Pillow decodes itself; ValueError for EPS and IPTC, and for HEIC where pillow-heif is not there."""
     if is_heic(suffix) and not knows_heic():
         raise ValueError(HEIC_NEEDS)
+    image = _open(file)
+    if image.format in _NOT_READ:
+        image.close()
+        raise ValueError(f"it is {image.format}, which other programs would have to decode; save it as PNG or JPEG")
+    return image
+
+
+def _open(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -88,8 +98,8 @@ def as_shown(image: Image.Image) -> tuple[np.ndarray, list[str]]:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):  # notes that are damaged are none
-        return 1
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, struct.error):
+        return 1  # notes that are damaged are none
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

@@ -128,7 +128,8 @@ class PhotoIndex:
         same_stem = self._of(name)
         if name in same_stem:
             return Meant((name,))
-        if not leads_outside(name) and self._is_file(name):  # behind a link to a folder, or written as ./1.jpg
+        # Behind a link to a folder, or written as ./1.jpg; but on a disk that knows no case each name has a file in any.
+        if not leads_outside(name) and self._is_file(name) and not self._is_listed(name, same_stem):
             return Meant((posixpath.normpath(name),))
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
@@ -167,6 +168,15 @@ class PhotoIndex:
             for file in files:
                 groups.setdefault(_simplified(_stem(file)), []).append(file)
         return self._by_name[stem].get(_simplified(_stem(whole)), ())
+
+    def _is_listed(self, name: str, files: Iterable[str]) -> bool:
+        """Whether one of `files` has that name in another case or Unicode form, and is the same file."""
+        plain = posixpath.normpath(name)
+        others = [file for file in files if file != plain and _folded(file) == _folded(plain)]
+        try:
+            return any(os.path.samefile(self.root / file, self.root / name) for file in others)
+        except OSError:  # removed meanwhile
+            return False
 
     def _is_file(self, name: str) -> bool:
         try:

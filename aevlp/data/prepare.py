@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import importlib
 import io
 import json
-import shlex
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +16,19 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.config.yaml_reading import read_yaml
 from aevlp.data.advice import CLASSES
 from aevlp.data.formats._official import Official, OfficialSplit
-from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array, read_class_names
+from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
 from aevlp.data.images import ImageFiles
-from aevlp.data.prepare_folder import survey
+from aevlp.data.prepare_folder import Survey, survey
 from aevlp.data.protocol import draw_single_positives
-from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images
+from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images, read_quarantine
+from aevlp.data.setting_value import setting_value
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
 from aevlp.layout import Sheet
 from aevlp.progress import shown
+from aevlp.reading import read_json
 from aevlp.system import usable_cores
 from aevlp.terminal import Terminal
 from aevlp.text import are, counted, listed
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 SPLITS = {"train": "official train", "val": "official val (test)"}
 SHOWN = 9  # bad images that are named beside the first
+WRITTEN = "prepare_folder.json"
+"""Beside the arrays of a table: the hashes of those that `prepare folder` wrote, which alone it writes over."""
+ELSEWHERE = "is there already and says something else; move it away, or write elsewhere with --out"
+UNKNOWN = f"; without {WRITTEN} it cannot be told whose the arrays are: those of an earlier version of aevlp may be removed"
 
 
 def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) -> None:
@@ -61,7 +66,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
             contents = own.contents
             if folder.is_dir() and folder.samefile(root):  # where a class list would be the user's word from now on
                 del contents[CLASSES]
-            _require_own(folder, {row.image for row in own.rows}, contents)
+            contents = _of_table(folder, contents)
     else:
         official = _reader(name)(root)
         for split in SPLITS:
@@ -71,7 +76,7 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
         _report(console, name, official)
         for note in official.notes + kept:
             console.note(note)
-        images = ImageFiles(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
+        images = _BothParts(official)
     bad: dict[str, str] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,18 +87,24 @@ def prepare(name: str, root: Path, out: Path | None = None, check: bool = True) 
                 if content is not None:
                     path.write_bytes(content)
             if check:
+                of_others = _of_others(folder, {row.image for row in own.rows}) if own else None
                 bad = _check(console, images, own.look_at if own else None)
                 listed = put(FILE_NAME)
-                if bad or own is None:  # nothing is written among people's photos that need not be there
-                    listed.write_text(json.dumps(bad, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                told = (of_others or {}) | bad
+                # Nothing is written among people's photos that need not be there, nor removed that others need.
+                if told or own is None or (of_others is not None and os.path.lexists(folder / FILE_NAME)):
+                    listed.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             else:
                 console.say("images       not looked at (--no-image-check)")
     except OSError as error:
+        for problem in [*bad.values()][: SHOWN + 1]:  # it took long to find them
+            console.note(problem)
+        if bad and own is not None:
+            _tell_twice(console, own)
         raise DataError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from error
     if own is not None:
-        for note in own.twice():
-            console.note(note)
-        written = ", ".join(file for file, content in contents.items() if content is not None)
+        _tell_twice(console, own)
+        written = ", ".join(file for file, content in contents.items() if content is not None and file != WRITTEN)
         if written:
             console.tell(f"arrays       {written} in {folder}", indent=13)
     else:
@@ -139,23 +150,69 @@ def contents_of(official: Official, folder: Path) -> tuple[dict[str, bytes | Non
             notes.append(f"{path} was there, is another draw than ours, and is kept")
     for path, content in contents.items():
         if path.exists() and not _says(path, content):
-            raise DataError(f"{path}: is there already and says something else; move it away, or write elsewhere with --out")
+            raise DataError(f"{path}: {ELSEWHERE}")
     return {path.name: content for path, content in contents.items() if not path.exists()}, notes
 
 
-def _require_own(folder: Path, names: set[str], contents: dict[str, bytes | None]) -> None:
-    """DataError where the arrays of a folder, or its classes, are of other photos; those of an earlier table are written over."""
-    paths = [folder / f"formatted_{split}_images.npy" for split in SPLITS]
-    classes = folder / CLASSES
-    if classes.exists() and not any(path.exists() for path in paths):
-        if CLASSES in contents and read_class_names(classes) != (contents[CLASSES] or b"").decode().splitlines():
-            raise DataError(f"{classes}: is there already and says something else; move it away, or write elsewhere with --out")
-    for path in paths:
-        there: list[str] = []
-        with contextlib.suppress(DataError):  # what cannot be read is of no use to anybody
-            there = read_array(path).tolist() if path.exists() else []
-        if there and names.isdisjoint(there):
-            raise DataError(f"{path}: is there already, of other photos; move it away, or write elsewhere with --out")
+def _of_table(folder: Path, contents: dict[str, bytes | None]) -> dict[str, bytes | None]:
+    """What of the arrays of a table is to be written to `folder`, or removed, with their hashes in WRITTEN.
+
+    Those of an earlier table are known by their hashes there, and are written over. DataError where another file says something
+    else. WRITTEN is first, and holds the hashes of old and new files, so that it knows all though a process dies between them.
+    """
+    known = _hashes(folder / WRITTEN)
+    placed: dict[str, bytes | None] = {}
+    hashes: dict[str, list[str]] = {}
+    for name, content in contents.items():
+        path = folder / name
+        there = hashlib.sha256(_read(path)).hexdigest() if os.path.lexists(path) else None
+        if there is not None and there not in known.get(name, ()):
+            if content is None or not _says(path, content):
+                raise DataError(f"{path}: {ELSEWHERE}{'' if os.path.lexists(folder / WRITTEN) else UNKNOWN}")
+            continue
+        placed[name] = content
+        new = None if content is None else hashlib.sha256(content).hexdigest()
+        hashes[name] = sorted({one for one in (there, new) if one is not None})
+    if not placed:
+        return {}
+    return {WRITTEN: (json.dumps({name: some for name, some in hashes.items() if some}, indent=1) + "\n").encode()} | placed
+
+
+def _hashes(path: Path) -> dict[str, list[str]]:
+    if not os.path.lexists(path):
+        return {}
+    known = read_json(path)
+    if not isinstance(known, dict) or not all(isinstance(some, list) for some in known.values()):
+        raise DataError(f"{path}: must map names of files to lists of hashes; move it away, or write elsewhere with --out")
+    return known
+
+
+def _of_others(folder: Path, names: set[str]) -> dict[str, str] | None:
+    """What quarantine.json says of photos that a table does not name, where arrays that are not of a table need it; else None."""
+    first = "formatted_train_images.npy"
+    if not (folder / first).exists() or first in _hashes(folder / WRITTEN):
+        return None
+    try:
+        there = read_quarantine(folder)
+    except DataError:  # damaged: what it said is lost, and is found again when theirs are prepared again
+        there = {}
+    return {name: problem for name, problem in there.items() if name not in names}
+
+
+class _BothParts(ImageFiles):
+    """The images of both parts; in messages, rows are those of their arrays."""
+
+    def __init__(self, official: Official):
+        super().__init__(official.images, np.concatenate([official.train.names, official.val.names]).tolist())
+        self.count = len(official.train.names)
+
+    def _place(self, row: int) -> str:
+        return f"row {row} of train" if row < self.count else f"row {row - self.count} of val"
+
+
+def _tell_twice(console: Terminal, own: Survey) -> None:
+    for note in own.twice():
+        console.note(note)
 
 
 def _read(path: Path) -> bytes:
@@ -170,6 +227,8 @@ def _says(path: Path, content: bytes) -> bool:
     if path.suffix != ".npy":
         return _read(path) == content
     old, new = read_array(path), np.load(io.BytesIO(content), allow_pickle=False)
+    if old.dtype.kind == "S":  # NumPy finds no two words equal of which one is stored as bytes
+        old = np.char.decode(old, "ascii", "replace")
     return old.shape == new.shape and bool((old == new).all())
 
 
@@ -210,17 +269,7 @@ def _settings(name: str, root: Path, folder: Path) -> str:
     known = data_root()
     words = []
     if known is None or (known / name).resolve() != root.resolve():
-        words.append(f"dataset.root={_value(root)}")
+        words.append(f"dataset.root={setting_value(root)}")
     if folder.resolve() != root.resolve():
-        words.append(f"dataset.arrays={_value(folder)}")
+        words.append(f"dataset.arrays={setting_value(folder)}")
     return f" --set {' '.join(words)}" if words else ""
-
-
-def _value(path: Path) -> str:
-    """A path for the shell and for `--set`, which would read the folder `2024` as a number."""
-    text = str(path)
-    try:
-        is_read_so = read_yaml(text, "")[0] == text
-    except ConfigError:
-        is_read_so = False
-    return shlex.quote(text if is_read_so else json.dumps(text, ensure_ascii=False))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aevlp.config.errors import DataError
 from aevlp.data.advice import CLASSES, advice, contradiction
-from aevlp.data.as_called import TablePhotos
+from aevlp.data.as_called import TablePhotos, all_names
 from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
@@ -87,9 +87,10 @@ def survey(console: Terminal, root: Path) -> Survey:
     known = table_of(config, root, path)
     class_names = class_list(config, root, path, known.rows)
     parts = divide(known.rows, path)
-    table, counts = [], {}
+    table, counts, drawn = [], {}, {}
     for split in SPLITS:
         observed, targets = split_arrays(split, parts[split], class_names)
+        drawn[split] = observed
         there, absent = observed > 0, observed < 0
         judged = there if targets is None or split == "train" else targets > 0
         counts[split] = judged.sum(axis=0).tolist()
@@ -103,9 +104,9 @@ def survey(console: Terminal, root: Path) -> Survey:
     for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)
     part_of = {row.image: split for split in SPLITS for row in parts[split]}
-    names = [row.image for row in known.rows]
-    photos = TablePhotos(root, names, path, np.array([row.line for row in known.rows]), frozenset(names))
-    return Survey(root, known.rows, part_of, photos, _contents(parts, class_names))
+    names, lines = ([getattr(row, key) for row in known.rows] for key in ("image", "line"))
+    photos = TablePhotos(root, names, path, np.array(lines), all_names(known.rows))
+    return Survey(root, known.rows, part_of, photos, _contents(parts, class_names, drawn))
 
 
 def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
@@ -125,10 +126,14 @@ def _left_out(photos: PhotoIndex, rows: list[Row]) -> Iterator[str]:
         yield f"links to folders are not followed: {listed(links, 3)}"
 
 
-def _contents(parts: dict[str, list[Row]], class_names: list[str]) -> dict[str, bytes | None]:
+def _contents(parts: dict[str, list[Row]], class_names: list[str], drawn: dict[str, np.ndarray]) -> dict[str, bytes | None]:
+    """The arrays; observed labels are those `drawn` by split, as in a run: a draw through train and val together is another."""
     contents: dict[str, bytes | None] = {}
-    for split, rows in (("train", sorted(parts["train"] + parts["val"], key=lambda row: row.line)), ("val", parts["test"])):
-        observed, targets = label_arrays(rows, class_names)
+    for split, several in (("train", ("train", "val")), ("val", ("test",))):
+        rows = [row for part in several for row in parts[part]]
+        order = np.argsort([row.line for row in rows], kind="stable")
+        rows, observed = [rows[i] for i in order], np.concatenate([drawn[part] for part in several])[order]
+        _, targets = label_arrays(rows, class_names)
         arrays = {"images": np.array([row.image for row in rows], dtype=np.str_), "labels_obs": observed, "labels": targets}
         for part, array in arrays.items():
             contents[f"formatted_{split}_{part}.npy"] = array_bytes(array) if rows and array is not None else None

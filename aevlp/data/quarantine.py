@@ -19,6 +19,7 @@ from aevlp.input import read_text
 FILE_NAME = "quarantine.json"
 TINY = 16  # pixels: an icon or what a server sent instead; it trains like any other, and shows nothing
 MOST_BAD = 10  # images that may be left out however few there are; beyond, and beyond the share, something else is wrong
+PART = 10_000  # images that wait for a thread at a time: each takes 2 kB
 REMEDY = "replace them and prepare again, or leave them out with dataset.on_bad_image=quarantine"
 
 
@@ -43,12 +44,14 @@ def check_images(
     # Threads, because Pillow lets go of Python's lock while it decodes.
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for row, (problem, is_tiny) in enumerate(pool.map(look_at, range(len(images)))):
-                if problem is not None:
-                    bad[images.name(row)] = problem
-                if is_tiny:
-                    tiny.append(images.name(row))
-                progress(row + 1)
+            for first in range(0, len(images), PART):
+                rows = range(first, min(first + PART, len(images)))
+                for row, (problem, is_tiny) in zip(rows, pool.map(look_at, rows), strict=True):
+                    if problem is not None:
+                        bad[images.name(row)] = problem
+                    if is_tiny:
+                        tiny.append(images.name(row))
+                    progress(row + 1)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 import posixpath
 import re
 import shlex
 import unicodedata
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ from aevlp.config.errors import DataError, suggest
 from aevlp.data.column_names import GUESSES, are_common, is_of_predict
 from aevlp.data.csv_lines import rows_of
 from aevlp.data.parquet_lines import parquet_rows
+from aevlp.data.several import several_in_one
 from aevlp.folders import leads_outside
 from aevlp.input import require_file
 from aevlp.text import listed
@@ -80,15 +82,17 @@ class Table:
     notes: list[str]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, photos: Path | None = None) -> Table:
     """Read the file: Parquet by its suffix, else text with comma, semicolon or tab, with or without a byte order mark.
+
+    `photos` is the folder that names are relative to, that of the table unless it is given.
 
     Raises:
         DataError: naming the line, where a column, a word or a file name is wrong.
         UnavailableError: Parquet, and pyarrow is not installed.
     """
     lines = _lines(path)
-    columns, notes = _columns(path, next(lines, (1, []))[1])
+    columns, notes = _columns(path, photos or path.parent, next(lines, (1, []))[1])
     rows = [_row(path, number, columns, words) for number, words in lines]
     if not rows:
         raise DataError(f"{path}: lists no image")
@@ -162,17 +166,19 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
+def _columns(path: Path, photos: Path, header: list[str]) -> tuple[list[str], list[str]]:
     columns = [name.casefold() for name in header]
     if "image" not in columns or not {"label", "labels"} & set(columns):
         if path.suffix == ".parquet":
             raise DataError(f"{path}: two columns must be called image and label (or labels); they are {','.join(header)[:80]!r}")
+        remedy = _remedy(path, photos, header)
         raise DataError(
             f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. Write such a "
-            f"line, or {_import_command(path, header)}"
+            f"line{f', or {remedy}' if remedy else ''}"
         )
     if path.suffix != ".parquet" and is_of_predict(path, header):
-        raise DataError(f"{path}: is what `predict` wrote, {GUESSES}; {_import_command(path, header)}")
+        remedy = _remedy(path, photos, header) or "have it made into a table in the folder of the photos"
+        raise DataError(f"{path}: is what `predict` wrote, {GUESSES}; {remedy}")
     twice = next((name for name in columns if name in COLUMNS and columns.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}:1: column {twice!r} is named twice")
@@ -181,11 +187,20 @@ def _columns(path: Path, header: list[str]) -> tuple[list[str], list[str]]:
     return columns, notes
 
 
-def _import_command(path: Path, header: list[str]) -> str:
-    command = f"{COMMAND} import {shlex.quote(str(path))} --from csv --root {shlex.quote(str(path.parent))}"
-    if are_common(header):
-        return f"have it made into one: {command} --replace"
-    return f"tell what the columns are called: {command} --image NAME --label NAME --replace"
+def reimport_command(path: Path, photos: Path, kind: str = "", columns: str = "") -> str | None:
+    """The command that writes a table anew in its own place; None where `import`, which writes among the photos, cannot."""
+    if path.suffix != ".csv" or os.path.realpath(path.parent) != os.path.realpath(photos):
+        return None
+    table, root, name = (shlex.quote(str(place)) for place in (path, path.parent, path.name))
+    named = "" if path.name in TABLES else f" --table {name}"
+    return f"{COMMAND} import {table}{kind} --root {root}{columns}{named} --replace"
+
+
+def _remedy(path: Path, photos: Path, header: list[str]) -> str | None:
+    is_common = are_common(header)
+    command = reimport_command(path, photos, " --from csv", "" if is_common else " --image NAME --label NAME")
+    said = "have it made into one" if is_common else "tell what the columns are called"
+    return command and f"{said}: {command}"
 
 
 def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
@@ -241,25 +256,14 @@ def require_agreement(where: str, row: Row) -> None:
             raise DataError(f"{where}: {name!r} is said to be there, and to be absent, in {row.image}")
 
 
-def several_in_one(word: str, names: Container[str]) -> list[str]:
-    """The parts of labels separated otherwise: as `a, b` where one is a name itself, or `a; b` and `['a', 'b']` where all are."""
-    is_list = word[:1] + word[-1:] in ("[]", "()")
-    text = word[1:-1] if is_list else word
-    parts = [part.strip() for part in re.split("[,;]", text)]
-    if is_list:
-        parts = [part.strip("'\"") for part in parts]
-    enough = any if ";" not in text and not is_list else all
-    return parts if len(parts) > 1 and enough(part in names for part in parts) else []
-
-
 def _refuse_commas(path: Path, rows: list[Row]) -> None:
-    names = {word for row in rows for word in row.words}
-    for row in rows:
+    several = several_in_one({word for row in rows for word in row.words})
+    for row in rows if several else ():
         for word in row.words:
-            if parts := several_in_one(word, names):
-                raise DataError(
-                    f"{path}:{row.line}: {word!r} are several labels; separate them by {BETWEEN}: {BETWEEN.join(parts)}"
-                )
+            if word in several:
+                parts = several[word]
+                what = "are several labels; separate them by |" if len(parts) > 1 else "is a list; write what is in it"
+                raise DataError(f"{path}:{row.line}: {word!r} {what}: {BETWEEN.join(parts) or '(nothing)'}")
 
 
 def one_a_photo(path: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:

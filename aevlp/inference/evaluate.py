@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
@@ -26,6 +27,8 @@ from aevlp.metrics.observed import num_assumed_absent
 from aevlp.metrics.thresholds import GRID, Quality, best_thresholds, quality_at, sigmoid
 from aevlp.models._features import FeatureStore
 from aevlp.runs.folder import score_arrays
+from aevlp.training.begun_on import encoder_notes
+from aevlp.training.figures import takes_last
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
 from aevlp.training.signals import RunStopped
@@ -58,6 +61,8 @@ class Evaluation:
     """`aevlp.metrics.known_label_quality`."""
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     """Logits and labels, as in the run's test_scores.npz."""
+    chose_epoch: bool = True
+    """Whether validation chose the epoch, and not only thresholds."""
 
     @property
     def mean_average_precision(self) -> float:
@@ -93,7 +98,8 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
         raise DataError(f"no image of the {split_name} split has a label, so nothing can be measured on it")
     notes = notes_of(trained, data)
     if asked is None and data.test is None:
-        notes.append("the dataset has no test split: these are the figures of validation, which chose the epoch")
+        chose = "thresholds" if takes_last(trained.config, data) else "the epoch"
+        notes.append(f"the dataset has no test split: these are the figures of validation, which chose {chose}")
     logits = split_logits(trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
     if thresholds is None:
@@ -111,7 +117,7 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
         _quality(labels, probabilities, thresholds, by_known), chosen_on, notes, by_known,
         num_assumed_absent(labels) if by_known else 0, known_label_quality(logits, split.observed, pseudo),
-        score_arrays(split, logits),
+        score_arrays(split, logits), not takes_last(trained.config, data),
     )  # fmt: skip
 
 
@@ -144,9 +150,10 @@ def _labeler_says(trained: Trained, data: SPMLData, split: Split, notes: list[st
 
 
 def notes_of(trained: Trained, data: SPMLData) -> list[str]:
-    """What has to be told of the data: their own notes, and that they are others than in training."""
+    """What has to be told of the data: their own notes, and that they or the encoder are others than in training."""
     changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
-    return data.notes + ([f"these are not the data that the run was trained on: {changed}"] if changed else [])
+    told = [f"these are not the data that the run was trained on: {changed}"] if changed else []
+    return data.notes + told + encoder_notes(trained.config, Path(trained.source))
 
 
 def split_logits(trained: Trained, split: Split, name: str) -> np.ndarray:

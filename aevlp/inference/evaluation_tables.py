@@ -55,7 +55,8 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
     if found.split == "test":
         told += "; the test labels had no part in it"
     console.tell(told)
-    optimistic = {"val": "the same images chose thresholds and checkpoint", "train": "the model was trained on these images"}
+    chose = "thresholds and checkpoint" if found.chose_epoch else "thresholds"
+    optimistic = {"val": f"the same images chose {chose}", "train": "the model was trained on these images"}
     if found.split in optimistic:
         console.tell(f"these figures are optimistic: {optimistic[found.split]}")
     if found.unchosen:

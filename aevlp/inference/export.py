@@ -3,6 +3,7 @@
 model.safetensors   weights of the epoch that is kept, the average where there was one
 model.json          architecture, preprocessing, class names, thresholds, metrics, identity of the run
 config.yaml         the whole experiment, for `eval`
+data.json           hashes of the data that it was trained on, by which `eval` knows others
 encoder/            of a head on features of an encoder: the files of that
 plugins/            where it needs parts from outside the package: their code
 model.onnx          with --onnx
@@ -29,6 +30,7 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, UnavailableError
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.data.fingerprint import DATA_FILE
 from aevlp.inference.sources import DESCRIPTION
 from aevlp.inference.trained import Trained, build_model
 from aevlp.models._features import ENCODER
@@ -67,6 +69,8 @@ def export(trained: Trained, folder: Path, onnx: bool = False) -> None:
             about = describe(trained, names, size)
             (aside / DESCRIPTION).write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
             (aside / "config.yaml").write_text(write_yaml(trained.config.to_dict()), encoding="utf-8")
+            if trained.data is not None:
+                (aside / DATA_FILE).write_text(json.dumps(trained.data.to_dict(), indent=1), encoding="utf-8")
             plugins.keep(aside)
             (aside / "README.md").write_text(
                 readme(about, onnx, plugins.kept(aside), (aside / ENCODER).is_dir()), encoding="utf-8"

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from aevlp.config.errors import ConfigError, DataError, UnavailableError
-from aevlp.text import write_out
+from aevlp.text import write_exactly
 
 STDOUT = "-"
 BETWEEN = "|"  # that of aevlp.data.table, whose package imports numpy: the flags of a verb are known without
@@ -112,7 +112,7 @@ def labels_file(path: Path | None, name: str, columns: Columns, class_names: lis
 
 class _Standard:
     def write(self, text: str, /) -> None:
-        write_out(text)
+        write_exactly(text)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def _open_export(folder: Path, overrides: Iterable[str]) -> Trained:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a whole export ({type(error).__name__}: {error}); export the run again") from error
     return Trained(str(folder), _resolved(folder / "config.yaml", [*overrides, *_kept(folder, weights)]), weights, class_names,
-                   thresholds, summary)  # fmt: skip
+                   thresholds, summary, RunFolder(folder).read_fingerprint())  # fmt: skip
 
 
 def _kept(folder: Path, weights: dict[str, Tensor]) -> list[str]:

@@ -11,8 +11,8 @@ from aevlp.runs.folder import begun_runs, find_run
 from aevlp.text import say
 
 DESCRIPTION = "model.json"  # what makes a folder an exported one
-_EVALUATION = ("dataset.", "trainer.eval_batch_size=", "trainer.num_workers=", "trainer.threads=", "trainer.precision=",
-               "trainer.evaluate_labeler=")  # fmt: skip
+_EVALUATION = ("trainer.eval_batch_size", "trainer.num_workers", "trainer.threads", "trainer.precision",
+               "trainer.evaluate_labeler")  # fmt: skip
 
 
 def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | None = None) -> Path:
@@ -25,9 +25,9 @@ def find_trained(source: str, overrides: Iterable[str] = (), experiment: str | N
         return Path(source)
     if experiment is not None:
         raise ConfigError("--exp goes with a published checkpoint file; a run or an export knows its own")
-    wrong = [word for word in overrides if not word.startswith(_EVALUATION)]
+    wrong = [word for word in overrides if not (word.startswith("dataset.") or word.partition("=")[0] in _EVALUATION)]
     if wrong:
-        raise ConfigError(f"--set {wrong[0]}: of a trained model only dataset.* and {', '.join(_EVALUATION[1:])[:-1]} can be set")
+        raise ConfigError(f"--set {wrong[0]}: of a trained model only dataset.* and {', '.join(_EVALUATION)} can be set")
     if source == "latest":
         return _newest_usable()
     return Path(source) if (Path(source) / DESCRIPTION).is_file() else find_run(source)

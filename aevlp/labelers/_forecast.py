@@ -20,6 +20,8 @@ class Forecast:
     """Positives a photo, known ones included."""
     estimated: bool
     """Whether that is an estimate, as nobody said it."""
+    all_known: bool = False
+    """Whether every label of these photos is known, so that none can be given."""
 
     @property
     def labels_per_image(self) -> float:
@@ -46,6 +48,8 @@ class Forecast:
 
         `calibrated` is whether known labels have chosen the settings.
         """
+        if self.all_known:
+            return [f"pseudo-labels: all labels of {self.num_images:,} photos are known, so there are none to give them"]
         if not self.worth.labels:
             advice = (
                 "by known labels, any would probably be wrong (labeler.calibrate=0 takes the settings as given)"
@@ -78,4 +82,4 @@ def forecast(trial: Trial, hidden: Hidden, unknown_positives: float | None) -> F
     found = worth(hidden, weighed, trial.label(hidden.observed), trial.label(hidden.left))
     count = len(hidden.column)
     expected = (weighed.total + int((hidden.observed > 0).sum())) / count
-    return Forecast(found, count, expected, unknown_positives is None)
+    return Forecast(found, count, expected, unknown_positives is None, all_known=bool(hidden.observed.all()))

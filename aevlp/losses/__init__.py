@@ -15,6 +15,7 @@ training image, in a buffer of N rows, the rows that each rank saw are put toget
 What its state_dict() holds is saved in every checkpoint; parameters of its own train at trainer.loss_lr_mult. After validation
 `on_epoch_end(predict, epoch)` is called, where there is one and `looks_back(epoch)` does not say otherwise: predict() yields
 (index, probabilities) over the training set. `needs_outputs` of its configuration names what the model must put out in training.
+A run says so where `reads_pseudo`, a variable of its class, is False beside a labeler.
 docs/extending.md holds two losses as whole files.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from aevlp.whole_batch import batch_mean, batch_sum
 
 class Loss(nn.Module):
     """Base of losses without memory: keeps the configuration, ignores the sizes of the data."""
+
+    reads_pseudo: ClassVar[bool | None] = None
+    """Whether `pseudo` changes the loss; None where it does not say."""
 
     def __init__(self, config: ComponentConfig, num_classes: int | None = None, num_samples: int | None = None):
         super().__init__()

@@ -28,6 +28,8 @@ def assume_negative(logits: Tensor, positive: Tensor, epsilon: float = EPSILON) 
 class ANLoss(Loss):
     """Assume-negative loss; pseudo-labels are ignored."""
 
+    reads_pseudo = False
+
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         return assume_negative(logits, observed)

@@ -26,6 +26,7 @@ class ANLSConfig(ComponentConfig):
 class ANLSLoss(Loss):
     """Assume negative on softened labels; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: ANLSConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:

@@ -22,6 +22,8 @@ class ANPLConfig(ComponentConfig):
 class ANPLLoss(Loss):
     """Observed and pseudo-positive labels are positives, all others negatives."""
 
+    reads_pseudo = True
+
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         return assume_negative(logits, (observed > 0) | ((pseudo > 0) & (observed == 0)), EPSILON)

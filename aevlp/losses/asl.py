@@ -48,6 +48,7 @@ class ASLConfig(ReducedConfig):
 class ASLLoss(Loss):
     """Asymmetric loss; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: ASLConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:

@@ -22,6 +22,8 @@ class BCEConfig(ComponentConfig):
 class BCELoss(Loss):
     """Binary cross-entropy with `observed` as the full targets."""
 
+    reads_pseudo = False
+
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         return assume_negative(logits, observed)

@@ -25,6 +25,7 @@ class EMConfig(ComponentConfig):
 class EMLoss(Loss):
     """-ln(p) and -ln(1 - p) on known labels, minus alpha times the entropy of the others; can be negative."""
 
+    reads_pseudo = False
     config: EMConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:

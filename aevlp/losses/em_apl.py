@@ -55,6 +55,7 @@ def least_probable(probabilities: Tensor, candidates: Tensor, count: Tensor) -> 
 class EMAPLLoss(RememberingLoss):
     """EM with soft negatives that the classifier chooses itself; pseudo-labels of a labeler are ignored."""
 
+    reads_pseudo = False
     config: EMAPLConfig
     unobserved: Tensor
     """(N,C) bool: labels of images seen so far that are unknown."""

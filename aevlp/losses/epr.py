@@ -30,6 +30,7 @@ class EPRConfig(ComponentConfig):
 class EPRLoss(Loss):
     """Observed positives and a count; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: EPRConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:

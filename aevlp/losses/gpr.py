@@ -115,6 +115,7 @@ def gpr_loss(logits: Tensor, observed: Tensor, pseudo: Tensor, config: GPRConfig
 class GPRLoss(Loss):
     """GPR loss of the AEVLP paper."""
 
+    reads_pseudo = True
     config: GPRConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, num_epochs: int, **_: Any) -> Tensor:

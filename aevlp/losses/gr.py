@@ -15,6 +15,7 @@ from aevlp.losses.gpr import EPSILON, GRConfig, neutral_loss
 class GRLoss(Loss):
     """GR loss; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: GRConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, num_epochs: int, **_: Any) -> Tensor:

@@ -35,6 +35,7 @@ class HillConfig(ReducedConfig):
 class HillLoss(Loss):
     """Hill loss; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: HillConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:

@@ -32,6 +32,7 @@ class LLCpConfig(ComponentConfig):
 class LLCpLoss(RememberingLoss):
     """Assume negative with present and past suspects as positives; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: LLCpConfig
     flipped: Tensor
     """(N,C) bool: unobserved labels that are positives for good."""

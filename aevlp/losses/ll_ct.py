@@ -28,6 +28,7 @@ class LLCtConfig(ComponentConfig):
 class LLCtLoss(Loss):
     """Assume negative with the suspects as positives; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: LLCtConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:

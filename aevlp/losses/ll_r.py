@@ -29,6 +29,7 @@ class LLRConfig(ComponentConfig):
 class LLRLoss(Loss):
     """Assume negative without the suspects; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: LLRConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:

@@ -45,6 +45,7 @@ def divergence(mean: Tensor, log_std: Tensor) -> Tensor:
 class MIMELoss(RememberingLoss):
     """MIME; pseudo-labels of a labeler are ignored. Called without `auxiliary`, as no run does, it leaves the prior out."""
 
+    reads_pseudo = False
     config: MIMELossConfig
     taken: Tensor
     """(N,C) bool: labels that are positives for good."""

@@ -41,6 +41,7 @@ class ROLEConfig(EPRConfig):
 class ROLELoss(RememberingLoss):
     """ROLE; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: ROLEConfig
     table: nn.Parameter
     """(N,C) float32: logits of the estimated labels. Row i starts from (seed of torch, i) alone."""

@@ -50,6 +50,7 @@ def beta_divergence(a: Tensor, b: Tensor) -> Tensor:
 class SMILELoss(Loss):
     """SMILE; pseudo-labels are ignored. Called without `auxiliary`, as no run does, only the classifier's own term stays."""
 
+    reads_pseudo = False
     config: SMILELossConfig
 
     def forward(

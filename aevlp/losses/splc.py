@@ -41,6 +41,7 @@ class SPLCConfig(ReducedConfig):
 class SPLCLoss(Loss):
     """Focal loss with self-correction; pseudo-labels are ignored."""
 
+    reads_pseudo = False
     config: SPLCConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:

@@ -39,6 +39,7 @@ class VLPLConfig(EMConfig):
 class VLPLLoss(Loss):
     """EM that listens to the labeler."""
 
+    reads_pseudo = True
     config: VLPLConfig
 
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, *, epoch: int, **_: Any) -> Tensor:

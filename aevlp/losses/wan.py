@@ -21,6 +21,8 @@ class WANConfig(ComponentConfig):
 class WANLoss(Loss):
     """Assume negative with weight 1 / (C - 1) on the assumed negatives; pseudo-labels are ignored."""
 
+    reads_pseudo = False
+
     def forward(self, logits: Tensor, observed: Tensor, pseudo: Tensor, **_: Any) -> Tensor:
         """See `aevlp.losses` for shapes."""
         logits = logits.float()

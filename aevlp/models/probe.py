@@ -99,8 +99,9 @@ class Probe(nn.Module):
         squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in parts]).sum(dim=0)
         self.mean.copy_(mean)
         spread = (squares / count).sqrt()
-        # A dimension that hardly varies is noise of float16, and stays small.
-        self.scale.copy_(1 / spread.clamp(min=1e-3 * float(spread.max()) + 1e-12))
+        # A dimension that hardly varies is noise of float16, and stays small; one that does not vary has no scale to learn.
+        scale = 1 / spread.clamp(min=1e-3 * float(spread.max()) + 1e-12)
+        self.scale.copy_(torch.where(spread > 0, scale, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""

@@ -25,6 +25,8 @@ LEFT_OUT = "photos, their names, scores and labels of single photos, weights, pl
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 # From where a path begins, to the end: what follows a space may belong to it.
 _PATH = re.compile(r"(?:(?<![\w:/.~-])(?:~\w*|\.{1,2})?/|(?<!\w)[A-Za-z]:[\\/]|file:|\\\\).*", re.DOTALL)
+# The last words of settings that name a file or folder, however few folders it lies in.
+_OF_FILES = ("root", "table", "arrays", "images", "texts", "classes", "prompt_names", "answers", "relation", "weights")
 
 
 def write_bundle(paths: list[Path], target: Path) -> None:
@@ -106,17 +108,25 @@ FILES: dict[str, Callable[[Path], str | bytes]] = {
 """What is taken of a run, and how. Counts, hashes, figures and class names are taken as they are."""
 
 
-def _without_paths(data: Any) -> Any:
+def _without_paths(data: Any, setting: str = "") -> Any:
     if isinstance(data, dict):
-        return {key: _without_paths(value) for key, value in data.items()}
+        return {key: _without_paths(value, key) for key, value in data.items()}
     if isinstance(data, list):
         return [_without_paths(value) for value in data]
-    return mask(_hidden(data)) if isinstance(data, str) else data
+    return mask(_hidden(data, setting)) if isinstance(data, str) else data
 
 
-def _hidden(text: str) -> str:
-    """The text without what may be a path of this machine: of one that is relative, if it is there or has several folders."""
+def _hidden(text: str, setting: str = "") -> str:
+    """The text without what may be a path of this machine.
+
+    A relative one is hidden if it is there, has several folders and no space, or is the value of a setting of files; what
+    `a.b=` gives is looked at by itself. A name of the hub has one slash.
+    """
+    of_files = setting.rpartition(".")[2] in _OF_FILES
     several = text.count("/") > 1 and re.fullmatch(r"[^\s:=]+/[^\s:=]+", text)
-    if several or ("/" in text and os.path.lexists(text)):
+    if several or ("/" in text and (of_files or os.path.lexists(text))):
         return HIDDEN
+    given = re.fullmatch(r"([\w.\[\]-]+)=(.*)", text, re.DOTALL)
+    if given:
+        return f"{given[1]}={_hidden(given[2], given[1])}"
     return _PATH.sub(HIDDEN, text)

@@ -11,8 +11,9 @@ from typing import Any
 
 from aevlp import __version__
 from aevlp.config.describe import flatten
+from aevlp.config.errors import AevlpError
 from aevlp.masking import mask_words
-from aevlp.reading import number
+from aevlp.reading import number, read_json
 from aevlp.reporting.budget import Budget, first_of
 from aevlp.reporting.by_setting import curves_by_setting
 from aevlp.reporting.comparison import METRICS, is_bound, settings, settings_of, shown_metrics, summary
@@ -222,10 +223,24 @@ def _of_run(run: Run) -> dict[str, Any]:
         "epochs": [row.get("trainer/epoch") for row in run.epochs],
         "curves": {name: [row.get(name) for row in run.epochs] for name in CURVES},
         "classes": classes,
-        "class_names": [str(name) for name in classes],
+        "class_names": [str(name) for name in classes] or _class_names(run),
         "cost": _cost(run),
         "environment": _environment(run),
     }
+
+
+def _class_names(run: Run) -> list[str]:
+    """From classes.json, which is there from the beginning; empty where it is not."""
+    if not run.has("classes.json"):
+        return []
+    try:
+        names = read_json(run.path / "classes.json")
+    except (AevlpError, OSError, ValueError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        run.say("classes.json cannot be read, or is no list of words")
+        return []
+    return names
 
 
 def _count(text: str | None) -> int | None:

@@ -18,6 +18,7 @@ from aevlp.inference.trained import Trained, with_data_names
 from aevlp.labelers import Labeler, build_labeler
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.review.orders import Beliefs, Order, ask, complete, draw_photos
+from aevlp.text import counted
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
 
@@ -67,10 +68,14 @@ def questions(
     data: SPMLData = build_dataset(config.dataset)
     trained = with_data_names(trained, data.class_names)
     split = _asked_about(data, becomes) if photos else data.train
+    notes = notes_of(trained, data)
     if photos:  # only these are looked at
         there = np.flatnonzero((split.observed == 0).any(axis=1))
         if photos > len(there):
             raise ConfigError(f"--complete {photos}: only {len(there):,} photos are left of which anything is unknown")
+        if split is not data.train and photos < len(there):
+            more = f"{counted(len(there) - photos, 'more photo', ',')} of which not all is known"
+            notes.append(f"split {becomes} holds {more}; full figures need `--complete {len(there)}`")
         split = take_rows(split, draw_photos(there, photos, seed))
     targets, split = split.targets, blind(split)
     if not (split.observed == 0).any():
@@ -80,8 +85,7 @@ def questions(
     beliefs = Beliefs(split.observed, sigmoid(split_logits(trained, split, "photos")), *_by_labeler(labeler, split))
     rows, columns = complete(beliefs, np.arange(len(split))) if photos else ask(beliefs, order, count, seed)
     tiles, grid = _tiles(labeler, split, rows, columns)
-    notes, meant_for = notes_of(trained, data), becomes if photos else ""
-    return Questions(data.class_names, notes, split, targets, rows, columns, beliefs, tiles, grid, meant_for)
+    return Questions(data.class_names, notes, split, targets, rows, columns, beliefs, tiles, grid, becomes if photos else "")
 
 
 def _asked_about(data: SPMLData, becomes: Literal["val", "test"]) -> Split:

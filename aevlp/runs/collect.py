@@ -16,7 +16,7 @@ from aevlp.config.loading import from_dict, read_mapping
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.data.npz import read_npz
 from aevlp.reading import number, read_json, read_table
-from aevlp.runs.folder import STUDY_FILES, find_run, find_study
+from aevlp.runs.folder import STUDY_FILES, find_run, find_study, named
 from aevlp.runs.lock import look
 from aevlp.tracking.jsonl import read_metrics
 
@@ -224,7 +224,7 @@ def _folders(path: Path, notes: list[str]) -> list[Path]:
         return [find_study(path) or find_run(str(path))]
     names = _names(path, notes)
     if names is None or not names.isdisjoint(OWN_FILES + STUDY_FILES):
-        return [] if names is None else [path]
+        return [] if names is None else [named(path)]
     inside = _visible(path, names)
     studies = [study for study in _visible(path / "sweeps", _names(path / "sweeps", notes) or set())] if "sweeps" in names else []
     return [folder for folder in inside if folder.name not in ("sweeps", "suites")] + studies or [path]

@@ -8,6 +8,7 @@ import glob
 import io
 import json
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aevlp import files, ranks
-from aevlp.config.errors import CheckpointError, ConfigError
+from aevlp import files, ranks, system
+from aevlp.config.errors import CheckpointError, ConfigError, DataError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
+from aevlp.data.npz import read_npz
 from aevlp.folders import runs_root
 from aevlp.metrics import pseudo_positives_per_class
 from aevlp.reading import read_json, read_table
@@ -32,6 +34,8 @@ from aevlp.text import say
 if TYPE_CHECKING:
     from aevlp.data.dataset import Split, SPMLData
 
+MAX_TEST_SCORES = 20_000_000  # bytes of logits: those of the 60,260 test photos of NUS-WIDE are 19.5 MB
+RUN_ID = r"[\w.-]+-\d{8}-\d{6}-[0-9a-f]{6}"
 STUDY_FILES = ("study.yaml", "trials.csv", "journal.log")
 
 
@@ -43,7 +47,7 @@ def find_run(name: str) -> Path:
         return run
     for path in (Path(name), runs_root() / name):
         if os.path.isfile(path / "config.yaml"):  # unlike is_file(), no error for a folder that may not be read
-            return path
+            return named(path)
     of_experiment = (
         sorted(path.parent.name for path in runs_root().glob(f"{glob.escape(name)}-*/config.yaml"))
         if name and "/" not in name
@@ -65,8 +69,15 @@ def find_study(name: str | Path) -> Path | None:
     """Folder of a study given by path or by name; None where there is none."""
     for path in (Path(name), runs_root() / "sweeps" / name):
         if any(os.path.isfile(path / file) for file in STUDY_FILES):
-            return path
+            return named(path)
     return None
+
+
+def named(folder: Path) -> Path:
+    """A folder under the id of its run, where it was given as `.` or by a link of another name."""
+    real = folder.resolve()
+    is_id = [re.fullmatch(RUN_ID, path.name) is not None for path in (folder, real)]
+    return real if folder.name in ("", "..") or is_id == [False, True] else folder
 
 
 class RunFolder:
@@ -93,7 +104,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, config: ExperimentConfig, root: Path | None = None) -> RunFolder:
-        """A new folder, which appears with its config.yaml, environment.json and plugins; CheckpointError where not writable."""
+        """A new folder, which appears with its config.yaml, environment.json and plugins; CheckpointError where not writable.
+
+        A new run has all its epochs planned at once, though `config` may be that of a run whose epochs were changed.
+        """
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = cls((root or runs_root()) / f"{config.name}-{stamp}-{secrets.token_hex(3)}")
         try:
@@ -101,9 +115,10 @@ class RunFolder:
             files.remove_leftovers(folder.path.parent)
             with files.replacing(folder.path) as aside:
                 aside.mkdir()
-                (aside / "environment.json").write_bytes(json.dumps(environment(), indent=1).encode())
-                (aside / "config.yaml").write_bytes(_as_yaml(config))
+                files.write_content(aside / "environment.json", json.dumps(environment(), indent=1).encode(), sync=True)
+                files.write_content(aside / "config.yaml", _as_yaml(config.planned_at_once()), sync=True)
                 plugins.keep(aside)
+                system.sync_folder(aside)
         except OSError as error:
             raise _not_writable(folder.path, error) from error
         return folder
@@ -112,6 +127,11 @@ class RunFolder:
         """The configuration that the run was started with."""
         path = self.path / "config.yaml"
         return from_dict(read_mapping(path)[0], str(path))
+
+    def moved(self, config: ExperimentConfig) -> dict[str, str]:
+        """Where the data of a configuration lie that are not where the run has them; for `--set`, where null is no place."""
+        begun = self.read_config().places
+        return {path: place or "null" for path, place in config.places.items() if path in begun and place != begun[path]}
 
     @property
     def has_begun(self) -> bool:
@@ -144,7 +164,7 @@ class RunFolder:
         if not self._writes:
             return
         try:
-            files.write(self.path / name, content)
+            files.write(self.path / name, content, sync=True)
         except OSError as error:
             raise _not_writable(self.path / name, error) from error
 
@@ -198,6 +218,20 @@ class RunFolder:
     def write_scores(self, name: str, split: Split, logits: np.ndarray, epoch: int) -> None:
         """val_scores.npz or test_scores.npz: logits of the best epoch, the labels they are judged by, and which epoch that is."""
         self.write_arrays(name, **score_arrays(split, logits), epoch=np.array(epoch))
+
+    def write_test_scores(self, split: Split, logits: np.ndarray, epoch: int) -> bool:
+        """test_scores.npz, unless it would be a burden to whoever copies the run; whether it was written."""
+        small = logits.nbytes <= MAX_TEST_SCORES
+        if small:
+            self.write_scores("test_scores.npz", split, logits, epoch)
+        return small
+
+    def is_of_epoch(self, name: str, epoch: int) -> bool:
+        """Whether an .npz of the folder can be read and is of an epoch; one of an older version does not tell."""
+        try:
+            return bool(read_npz(self.path / name).get("epoch", np.array(epoch)).tolist() == epoch)
+        except (DataError, OSError):
+            return False
 
     def write_pseudo_labels(self, data: SPMLData, pseudo: np.ndarray, epoch: int) -> None:
         """pseudo_labels.npz: int8 (N,C) of the training rows, and the epoch they are from; its counts to the .csv beside it."""

@@ -27,7 +27,10 @@ def find_runs(jobs: list[Job]) -> list[str]:
         job.path = None
         wanted.setdefault((job.config.hash, job.config.seed), []).append(job)
     for path in sorted(file.parent for file in runs_root().glob("[!.]*/config.yaml")):
-        for job in wanted.get(_hash_and_seed(path), ()):
+        config_hash, seed, places = _identity(path)
+        for job in wanted.get((config_hash, seed), ()):
+            if job.data is None and places != tuple(job.config.places.values()):
+                continue  # nothing else tells these data from others
             other = _other_data(path, job.data)
             if other:
                 others[other] += 1
@@ -36,22 +39,25 @@ def find_runs(jobs: list[Job]) -> list[str]:
     return [f"{counted(count, 'run')} of these settings: {other}; not taken" for other, count in others.items()]
 
 
-def _hash_and_seed(path: Path) -> tuple[str, int]:
-    """Of a run, by its config.yaml; ("", 0) where it is of another version, or damaged: nothing here is for it."""
+_Identity = tuple[str, int, tuple[str | None, ...]]
+
+
+def _identity(path: Path) -> _Identity:
+    """Hash, seed and places of a run, by its config.yaml; no hash where it is of another version, or damaged."""
     try:
         status = os.stat(path / "config.yaml")
     except OSError:
-        return "", 0
-    return _read_hash_and_seed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+        return "", 0, ()
+    return _read_identity(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=100_000)  # a suite looks at all runs before each run it begins, at 10 ms a file
-def _read_hash_and_seed(path: Path, version: tuple[int, ...]) -> tuple[str, int]:
+def _read_identity(path: Path, version: tuple[int, ...]) -> _Identity:
     try:
         config = RunFolder(path).read_config()
     except AevlpError:
-        return "", 0
-    return config.hash, config.seed
+        return "", 0, ()
+    return config.hash, config.seed, tuple(config.places.values())
 
 
 def _other_data(path: Path, wanted: Fingerprint | None) -> str:

@@ -28,7 +28,7 @@ class Job:
     title: str
     config: ExperimentConfig
     data: Fingerprint | None = None
-    """Of what it is to be trained on; where None, as data are drawn or cannot be read here, a run on any data is its run."""
+    """Of what it is to be trained on; where None, as data are drawn or cannot be read here, where they lie tells its run."""
     path: Path | None = None
     """Its folder, once there is one."""
     failure: str | None = None
@@ -137,11 +137,14 @@ def load_plan(
     _require_dataset(f"--dataset {dataset}", dataset, known)
     drafts: list[tuple[str, Line]] = []
     problems: list[str] = []
+    notes: list[str] = []
     for title, row in _chosen(suite, rows).items():
         where = f"{origins.get(f'rows.{title}', stem)}: rows.{title}"
         for other in (*(row.only or ()), *row.on, *row.published):
             _require_dataset(where, other, known)
         if row.only is not None and dataset not in row.only:
+            if rows is not None:  # it was asked for
+                notes.append(f"{title} is left out: it is only for {', '.join(row.only)}")
             continue
         experiment = f"{dataset}_{row.method}"
         if experiment not in known:
@@ -156,15 +159,16 @@ def load_plan(
                 problems.append(f"{where}: {wrong}")
             drafts.append((where, Line(name, row, experiment, [*settings, *more], [], adapted, column)))
     lines = [line for _, line in drafts]
-    notes = add_words(lines, words)
-    seen: dict[str, str] = {}
+    notes += add_words(lines, words)
+    seen: dict[tuple[Any, ...], str] = {}
     for where, line in drafts:
         try:
             line.jobs = [make_job(line, seed, f"{stem}-{dataset}") for seed in range(seeds)]
         except AevlpError as error:
             problems += [f"{where}: {message}" for message in str(error).splitlines()]
             continue
-        twin = seen.setdefault(line.jobs[0].config.hash, line.title)
+        config = line.jobs[0].config
+        twin = seen.setdefault((config.hash, *config.places.values()), line.title)  # places are not in the hash
         if twin != line.title:
             problems.append(f"{where}: runs the same as {twin!r}; leave one of them out with --rows")
     if problems:
@@ -228,7 +232,7 @@ def make_job(line: Line, seed: int, group: str, more: list[str] | None = None) -
     """The run of a row for a seed, not begun."""
     words = [*line.words, *(more or []), f"seed={seed}", f"tracking.group={group}", "tracking.job_type=suite",
              f"tracking.name={json.dumps(line.title + (' (tuned)' if more else ''))}"]  # fmt: skip
-    return Job(line.title, load_experiment(line.experiment, words))
+    return Job(line.title, load_experiment(line.experiment, words).planned_at_once())
 
 
 def _require_dataset(where: str, dataset: str, experiments: Iterable[str]) -> None:

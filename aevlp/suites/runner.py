@@ -116,7 +116,7 @@ def _begin(job: Job, machine: Machine, slot: int) -> subprocess.Popen[bytes] | N
         if job.data is not None:
             folder.write_fingerprint(job.data)
         job.path = folder.path
-    return child.start(job.path, machine.environment(slot))
+    return child.start(job.path, machine.environment(slot), RunFolder(job.path).moved(job.config))
 
 
 def _why(code: int, job: Job) -> str:

@@ -15,13 +15,13 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.describe import flatten
 from aevlp.config.errors import AevlpError, ConfigError
-from aevlp.config.finding import EXPERIMENTS, dataset_of, experiment_name, files
+from aevlp.config.finding import EXPERIMENTS, dataset_of, display, experiment_name, files
 from aevlp.config.loading import from_dict, load_experiment, read_mapping
 from aevlp.config.schema import ExperimentConfig
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.files import aside, remove, remove_leftovers
 from aevlp.sweeps.confirmation import find
-from aevlp.sweeps.ledger import RUNS
+from aevlp.sweeps.ledger import IMPORTED_FROM, runs_of
 from aevlp.sweeps.study import MARK, study_folder
 from aevlp.sweeps.summary import best_trials, describe_values
 from aevlp.sweeps.verdict import describe_others
@@ -49,10 +49,12 @@ def choose(study: optuna.Study, number: int | None) -> FrozenTrial:
 
 def config_of(study: optuna.Study, trial: FrozenTrial) -> ExperimentConfig:
     """Configuration of the trial's first run, from its folder."""
-    runs = trial.user_attrs.get(RUNS)
-    if not runs:
-        raise ConfigError(f"trial {trial.number} was taken over from {trial.user_attrs.get('imported_from')}; save it from there")
-    path = study_folder(study.study_name) / "trials" / runs[0] / "config.yaml"
+    name, runs = runs_of(study, trial)
+    if not runs and IMPORTED_FROM in trial.user_attrs:  # an older version took it over
+        number = trial.user_attrs[IMPORTED_FROM].rpartition("/")[2]
+        there = f"{COMMAND} sweep best {name} --trial {number} --save FILE"
+        raise ConfigError(f"trial {trial.number} was taken over from {name}; `{there}` saves it from there")
+    path = study_folder(name) / "trials" / runs[0] / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{path}: is not on this machine; the trial ran elsewhere")
     return from_dict(read_mapping(path)[0], str(path))
@@ -62,7 +64,7 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
     """Write an experiment that runs as the trial did.
 
     Raises:
-        ConfigError: `target` exists, or the base has changed so that the file would run something else.
+        ConfigError: `target` or an experiment of its name exists, or with the base as it is now the file would run another.
     """
     if target.suffix != ".yaml":
         raise ConfigError(f"--save {target}: must end in .yaml")
@@ -70,6 +72,9 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
         raise ConfigError(f"--save {target}: the name of an experiment has letters, digits, _ . and - only")
     if target.exists():
         raise ConfigError(f"--save {target}: exists; remove it or choose another name")
+    name = experiment_name(target.absolute())
+    if (known := files(EXPERIMENTS).get(name)) is not None:  # of two files of one name one hides the other
+        raise ConfigError(f"--save {target}: {display(known)} is the experiment {name} already; choose another name")
     if not target.parent.is_dir():
         raise ConfigError(f"--save {target}: there is no folder {target.parent}")
     config = config_of(study, trial)
@@ -93,7 +98,7 @@ def save(study: optuna.Study, trial: FrozenTrial, target: Path) -> None:
 
 def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     confirmation = find(study)
-    found = target.parent.name == EXPERIMENTS or dataset_of(target) or experiment_name(target) in files(EXPERIMENTS)
+    found = target.parent.name == EXPERIMENTS or dataset_of(target)
     name = experiment_name(target) if found else str(target)
     plugins = "".join(f" --plugin {shlex.quote(file)}" for file in dict.fromkeys(registry.plugin_files))
     is_best = trial.number in {other.number for other in best_trials(study)}

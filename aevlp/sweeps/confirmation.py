@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from aevlp.sweeps.ledger import (
     ATTEMPT,
     CONFIRMS,
+    IMPORTED_FROM,
     LABELS,
     ROUND,
     RUNS,
@@ -107,7 +108,7 @@ class Confirmation:
 
     def look(self) -> Standing:
         """How it stands: the base and the best others."""
-        base = base_trial(self.study, self.base)
+        base = self.stand_in()
         if base is None:
             return Standing([], [], None, math.inf)
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -123,13 +124,20 @@ class Confirmation:
     def base_lacks(self) -> list[tuple[int, int]]:
         """Runs that the base lacks, by trial and seed; none before it is known."""
         base = base_trial(self.study, self.base)
-        there = {} if base is None else self._by_trial().get(base.number, {})
-        return [] if base is None else [(base.number, index) for index in range(self.config.seeds) if index not in there]
+        return [] if base is None else self._lacks(base)
+
+    def _lacks(self, trial: FrozenTrial) -> list[tuple[int, int]]:
+        there = self._by_trial().get(trial.number, {})
+        return [(trial.number, index) for index in range(self.config.seeds) if index not in there]
+
+    def stand_in(self) -> FrozenTrial | None:
+        """The base, or what stands for it where its trial lies beyond the last one."""
+        return base_trial(self.study, self.base, waits=False)
 
     def noise(self) -> Spread | None:
         """Spread of the base over its seeds; None before it has had them all."""
-        base = base_trial(self.study, self.base)
-        if base is None or self.base_lacks():
+        base = self.stand_in()
+        if base is None or self._lacks(base):
             return None
         runs = [value for value in self._by_trial()[base.number].values() if value is not None]
         return Spread.of([[*runs, *([] if (single := self._single(base)) is None else [single])]])
@@ -145,7 +153,8 @@ class Confirmation:
         by_trial, seeds = self._by_trial(), self.config.seeds
         if done < trials:  # whoever leads now may not do so in the end
             base = base_trial(self.study, self.base)
-            return num_runs(self.config, trials) - (0 if base is None else len(by_trial.get(base.number, {})))
+            done = 0 if base is None else len(by_trial.get(base.number, {}))
+            return num_runs(self.config, trials + num_taken_over(self.study)) - done
         standing = self.look()
         left = (seeds - len(by_trial.get(row.trial, {})) for row in standing.rows if not row.out)
         return sum(left) if standing.lacking or not standing.rows else 0
@@ -186,17 +195,26 @@ def num_runs(config: ConfirmConfig, trials: int) -> int:
     return config.seeds * min(config.best + 1, trials)
 
 
-def base_trial(study: optuna.Study, codes: dict[str, Any] | None) -> FrozenTrial | None:
-    """The trial with the parameters of the base, else the first of those that were not given up; None before it has ended."""
+def num_taken_over(study: optuna.Study) -> int:
+    """Trials of another study that may lead here; they are none of those that `--trials` counts."""
+    return sum(IMPORTED_FROM in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+
+
+def base_trial(study: optuna.Study, codes: dict[str, Any] | None, *, waits: bool = True) -> FrozenTrial | None:
+    """The trial with the parameters of the base, else the first of those that were not given up; None before it has ended.
+
+    `waits`: also for one that has not begun, which may lie beyond the last trial that is wanted.
+    """
+    passed = (TrialState.PRUNED, TrialState.FAIL, *(() if waits else (TrialState.WAITING,)))
     trials = study.get_trials(deepcopy=False)
     same = [trial for trial in trials if codes and params_of(trial) == codes]
     for trial in same:
         if trial.state == TrialState.COMPLETE:
             return trial
-    if any(not trial.state.is_finished() for trial in same):
+    if any(not trial.state.is_finished() and trial.state not in passed for trial in same):
         return None
     for trial in sorted(remaining(trials), key=lambda trial: first_attempt(trials, trial)):
-        if trial.state not in (TrialState.PRUNED, TrialState.FAIL):
+        if trial.state not in passed:
             return trial if trial.state == TrialState.COMPLETE else None
     return None
 

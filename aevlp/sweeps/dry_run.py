@@ -9,7 +9,7 @@ import optuna
 
 from aevlp.config.errors import ConfigError, TrainingError
 from aevlp.machine import Machine
-from aevlp.sweeps.confirmation import find, num_runs
+from aevlp.sweeps.confirmation import find, num_runs, num_taken_over
 from aevlp.sweeps.ledger import ended_for_good
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
@@ -35,6 +35,7 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int | None, mach
         study = find_study(plan, name, storage, console.say)
         trials = num_wanted(plan, study, trials, console.say)
         done = 0 if study is None else len(ended_for_good(study.get_trials(deepcopy=False)))
+        taken_over = 0 if study is None else num_taken_over(study)
         fresh = _fresh_runs(plan, study, trials, done)
     left = max(0, trials - done)
     seeds = plan.study.seeds
@@ -47,7 +48,7 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int | None, mach
         confirm = plan.study.confirmation
         assert confirm is not None
         _tell(console, "confirm", f"at most {fresh} runs on fresh seeds, {confirm.seeds} of the base and of each of the "
-              f"{min(confirm.best, trials - 1)} best others; fewer where some cannot win any more")  # fmt: skip
+              f"{min(confirm.best, trials + taken_over - 1)} best others; fewer where some cannot win any more")  # fmt: skip
     if not left + fresh:
         return
     estimate = Estimate(machine, lambda text: console.say(text, style="dim"))
@@ -70,8 +71,8 @@ def _fresh_runs(plan: Plan, study: optuna.Study | None, trials: int, done: int) 
     confirm = plan.study.confirmation
     if confirm is None:
         return 0
-    most = num_runs(confirm, max(trials, done))
     found = None if study is None else find(study)
+    most = num_runs(confirm, max(trials, done) + (0 if study is None else num_taken_over(study)))
     return most if found is None else replace(found, config=confirm, base=plan.base_codes).most_left(trials, done)
 
 

@@ -14,12 +14,25 @@ from aevlp.config.errors import AevlpError
 from aevlp.masking import mask
 from aevlp.reading import number
 from aevlp.sweeps.confirmation import find, repeats_of
-from aevlp.sweeps.ledger import ATTEMPT, CONFIRMS, IMPORTED_FROM, LABELS, OWNER, REASON, RETRY_OF, ROUND, RUNS, SEEN, WORDS
+from aevlp.sweeps.ledger import (
+    ATTEMPT,
+    CONFIRMS,
+    IMPORTED_FROM,
+    IMPORTED_RUNS,
+    LABELS,
+    OWNER,
+    REASON,
+    RETRY_OF,
+    ROUND,
+    RUNS,
+    SEEN,
+    WORDS,
+)
 from aevlp.sweeps.storage import failures, storage_errors
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    RUNS: list, WORDS: list, "std": list, REASON: str, IMPORTED_FROM: str, RETRY_OF: int, ATTEMPT: int, OWNER: dict,
-    SEEN: (int, float), CONFIRMS: int, ROUND: int, LABELS: str,
+    RUNS: list, IMPORTED_RUNS: list, WORDS: list, "std": list, REASON: str, IMPORTED_FROM: str, RETRY_OF: int, ATTEMPT: int,
+    OWNER: dict, SEEN: (int, float), CONFIRMS: int, ROUND: int, LABELS: str,
 }  # fmt: skip
 
 
@@ -61,7 +74,7 @@ def _require_trials(study: optuna.Study, num_values: int) -> None:
     for trial in study.get_trials(deepcopy=False):
         told = trial.user_attrs
         wrong = [name for name, kind in _KINDS.items() if name in told and not isinstance(told[name], kind)]
-        wrong += [name for name in (RUNS, WORDS) if not _is_words(told.get(name, []))]
+        wrong += [name for name in (RUNS, IMPORTED_RUNS, WORDS) if not _is_words(told.get(name, []))]
         if not wrong and told.get(RETRY_OF, -1) >= trial.number:  # one tries again what was before
             wrong.append(RETRY_OF)
         values, is_complete = trial.values or [], trial.state == TrialState.COMPLETE

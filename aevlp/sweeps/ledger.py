@@ -17,6 +17,7 @@ from aevlp.system import take_lock
 
 MAX_RETRIES = 2
 RETRY_OF, ATTEMPT, IMPORTED_FROM, SURPLUS = "retry_of", "attempt", "imported_from", "surplus"
+IMPORTED_RUNS = "imported_runs"  # its runs, in the folder of the study that it was taken over from
 OWNER, SEEN, RUNS, REASON, WORDS = "owner", "seen", "runs", "reason", "set"
 FIXED = "fixed_params"  # Optuna's own name for the values that a trial was queued with
 CONFIRMS, ROUND, LABELS = "confirms", "round", "labels"
@@ -57,6 +58,14 @@ def title(trial: FrozenTrial) -> str:
     """What messages call it."""
     told = trial.user_attrs
     return f"trial {told[CONFIRMS]}, fresh seed {told[ROUND] + 1}" if CONFIRMS in told else f"trial {trial.number}"
+
+
+def runs_of(study: optuna.Study, trial: FrozenTrial) -> tuple[str, list[str]]:
+    """The study in whose folder a trial's runs lie, and their names; none where an older version took the trial over."""
+    told = trial.user_attrs
+    if IMPORTED_FROM in told:
+        return told[IMPORTED_FROM].rpartition("/")[0], told.get(IMPORTED_RUNS, [])
+    return study.study_name, told.get(RUNS, [])
 
 
 def is_own(trial: FrozenTrial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -11,15 +12,17 @@ from typing import Any
 
 from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError, in_one_line
-from aevlp.config.loading import resolve
-from aevlp.config.schema import SPEED_AND_METERS, ExperimentConfig
+from aevlp.config.loading import FRAGMENT_SECTIONS, resolve
+from aevlp.config.schema import PLACES, SPEED_AND_METERS, ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
 from aevlp.sweeps.space import Parameter, Space, UnfitError
 from aevlp.sweeps.study_file import StudyConfig, load_study
 from aevlp.tracking.metrics import Direction
 
 # Of the base experiment, what may change between two sittings of one study.
-_NOT_COMPARED = ("name", "tracking.", "dataset.root", "schema_version", *SPEED_AND_METERS)
+_NOT_COMPARED = ("name", "tracking.", "schema_version", *PLACES, *SPEED_AND_METERS)
+# What the study gives each of its runs itself, so that a value of the space would do nothing.
+_GIVEN = ("seed", "name", "tracking.group", "tracking.job_type")
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,14 @@ class Plan:
         if not confirm:
             study = study.model_copy(update={"confirm": None})
         try:
-            base = resolve(study.base, [*study.overrides, *extra]).config
+            base = resolve(study.base, [*study.overrides, *extra]).config.planned_at_once()
         except ConfigError as error:
             raise ConfigError(f"{origins['base']}: {error}") from error
-        plan = cls(stem, study, Space(study.space), base, extra)
+        try:
+            space = Space(study.space)
+        except ConfigError as error:
+            raise ConfigError(f"{origins['space']}: {error}") from error
+        plan = cls(stem, study, space, base, extra)
         plan._check(origins)
         return plan
 
@@ -72,7 +79,7 @@ class Plan:
 
     def resolve(self, words: list[str]) -> ExperimentConfig:
         """The base with changes; ConfigError where they do not go together."""
-        return resolve(self.study.base, [*self.study.overrides, *self.extra, *words]).config
+        return resolve(self.study.base, [*self.study.overrides, *self.extra, *words]).config.planned_at_once()
 
     @property
     def base_codes(self) -> dict[str, Any] | None:
@@ -98,10 +105,42 @@ class Plan:
                 notify(f"start: {which} lies outside the space, and is not tried: {error}")
         return found
 
+    def nearest(self, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Codes and words of the trial that is nearest to a configuration; UnfitError where a value lies outside the space."""
+        return self.space.walk(self.values, lambda parameter: self._code_in(parameter, values))
+
+    def _code_in(self, parameter: Parameter, values: dict[str, Any]) -> Any:
+        """The code that a configuration has here.
+
+        A word for a whole section may be a fragment, whose name is no part of the configuration: the one counts that leaves least
+        different, of those with the same component.
+        """
+        sections = parameter.paths & set(FRAGMENT_SECTIONS)
+        if not sections:
+            return parameter.code_in(values)
+        wanted, found = flatten(values), {}
+        for code, held in self._held(parameter):
+            if all(wanted.get(f"{section}.name") == held.get(f"{section}.name") for section in sections):
+                found[code] = sum(not _alike(wanted.get(path), held.get(path)) for path in {**wanted, **held})
+        return min(found, key=lambda code: found[code]) if found else parameter.code_in(values)
+
+    def _held(self, parameter: Parameter) -> list[tuple[Any, dict[str, Any]]]:
+        """Each code with the configuration, flat, that it makes of the base; but for those that do not go with the base."""
+        if parameter.path not in self._known:
+            self._known[parameter.path] = held = []
+            for code in parameter.codes:
+                with contextlib.suppress(ConfigError):
+                    held.append((code, flatten(self.resolve(parameter.words(parameter.value(code))).to_dict())))
+        return self._known[parameter.path]
+
+    @cached_property
+    def _known(self) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
+        return {}
+
     def _codes_of(self, config: ExperimentConfig) -> dict[str, Any]:
         """Codes of the trial that is this configuration; UnfitError where the space has none such."""
         values = config.to_dict()
-        codes, words = self.space.walk(self.values, lambda parameter: parameter.code_in(values))
+        codes, words = self.nearest(values)
         try:
             wanted, held = flatten(values), flatten(self.resolve(words).to_dict())
         except ConfigError as error:
@@ -126,18 +165,26 @@ class Plan:
         return {**objective, "seeds": str(self.study.seeds), **space, **base}
 
     def _check(self, origins: dict[str, str]) -> None:
-        """Try both ends of every range and every choice, the others in the middle."""
+        """Try every start, and both ends and an inner value of every range and every choice, the others in the middle."""
         for parameter in self.space.parameters:
+            for given in sorted(parameter.paths & set(_GIVEN)):
+                why = "`seeds: N` gives each trial N seeds" if given == "seed" else "the study gives it to each run itself"
+                raise ConfigError(f"{origins[f'space.{parameter.path}']}: space.{parameter.path}: {given} is not searched; {why}")
             whole = parameter.config.fraction_of
-            if whole is not None and whole not in self.study.space:
+            if whole is not None and not self._always_chosen(whole, parameter):
                 try:
                     float(lookup(self.values, whole))
                 except (KeyError, TypeError, ValueError) as error:
                     where = origins[f"space.{parameter.path}"]
                     raise ConfigError(f"{where}: space.{parameter.path}: {whole} is no number of the base") from error
+        for index, start in enumerate(self.study.start):
+            try:
+                self.resolve(list(start))
+            except ConfigError as error:
+                raise ConfigError(f"{origins.get(f'start[{index}]', origins.get('start', self.name))}: start: {error}") from error
         problem = None
         valid = 0
-        for parameter, words in self._probes():
+        for parameter, words in (*self._probes(), *self._inner_probes()):
             try:
                 self.resolve(words)
                 valid += 1
@@ -148,11 +195,24 @@ class Plan:
         if not valid:
             raise ConfigError(f"{problem} (no combination tried is valid)")
 
+    def _always_chosen(self, whole: str, share: Parameter) -> bool:
+        """Whether a number is searched wherever a share of it is, so that the share is never one of the base's."""
+        searched = self.study.space.get(whole)
+        return searched is not None and searched.when.items() <= share.config.when.items()
+
     def _probes(self) -> Iterator[tuple[Parameter, list[str]]]:
         """Each parameter with the words of a trial at each of its ends or choices, the others in the middle."""
         for parameter in self.space.parameters:
             for code in parameter.ends:
                 yield parameter, self.space.walk(self.values, self._probe(parameter, code))[1]
+
+    def _inner_probes(self) -> Iterator[tuple[Parameter, list[str]]]:
+        """Of each range of numbers one inside, as its ends may be whole where the setting takes whole numbers alone."""
+        for parameter in self.space.parameters:
+            if parameter.config.float_ is not None:
+                low, high = parameter.ends
+                inner = min(low + (parameter.config.step or (high - low) * 0.382), high)
+                yield parameter, self.space.walk(self.values, self._probe(parameter, inner))[1]
 
     def _epochs(self, words: list[str]) -> int:
         """Of a trial with these words; those of the base where they say nothing of it, or do not go together."""
@@ -190,9 +250,9 @@ def _alike(value: Any, other: Any) -> bool:
 def _is_combination(parameter: Parameter, message: str) -> bool:
     """Whether an error is about a section as a whole, so that this value may be right beside others."""
     sections = [section for section in ExperimentConfig.model_fields if section != parameter.path]
-    words = [f"--set {word.partition('=')[0]}" for word in parameter.words(parameter.codes[0] if parameter.codes else 0)]
     for line in message.splitlines():
         origin, _, rest = line.partition(": ")
-        if any(origin.startswith(f"{word}=") for word in words) and not rest.startswith(tuple(f"{s}: " for s in sections)):
+        path = origin.removeprefix("--set ").partition("=")[0].strip()
+        if path in parameter.paths and not rest.startswith(tuple(f"{s}: " for s in sections)):
             return False
     return True

@@ -30,7 +30,7 @@ class Repeat(Trial):
         """First part of its folder's name."""
         return f"{self.folder.name[:60]}.t{self.trial.user_attrs[CONFIRMS]:04d}.s{self.seeds[0]}"
 
-    def report(self, row: dict[str, Any]) -> None:
+    def report(self, row: dict[str, Any], *, may_prune: bool = True) -> None:
         """Take note of an epoch's row."""
         self.epoch, self.latest = int(row["trainer/epoch"]), row.get(self.plan.metrics[0])
 

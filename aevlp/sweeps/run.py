@@ -42,6 +42,8 @@ def run_study(
     view = View(name, plan.metrics, console)
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
+    for note in filter(None, (parameter.note for parameter in plan.space.parameters)):
+        view.say(note)
     if rehearse:
         from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not
 

@@ -203,7 +203,7 @@ class Runner:
         confirmed = 0 if self.confirmation is None else self.confirmation.num_done
         self.view.ended(trial, outcome, again=again, ended=ended, best=self._best(), confirmed=confirmed)
         noise, self._noise = self._noise, describe_noise(self.confirmation)
-        if self._noise != noise:
+        if self._noise and self._noise != noise:  # none any more where another trial than before is the base's
             self.view.say(self._noise)
         write_csv(self.study, self.folder)
         if not self.keep_checkpoints and outcome.state in ("complete", "pruned"):

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -43,24 +44,44 @@ class Parameter:
         return [json.dumps(value) if isinstance(value, list) else value for value in choice]
 
     @property
+    def paths(self) -> set[str]:
+        """Of all that it may set: its own, or those in the words of its cases."""
+        if self.config.cases is None:
+            return {self.path}
+        return {word.partition("=")[0].strip() for words in self.config.cases.values() for word in words}
+
+    @property
     def distribution(self) -> BaseDistribution:
         """As Optuna knows it."""
         config = self.config
-        if config.float_ is not None:
-            return FloatDistribution(*config.float_, log=config.log, step=config.step)
+        if self.codes:
+            return CategoricalDistribution(self.codes)
+        low, high = self.ends
         if config.int_ is not None:
-            return IntDistribution(*config.int_, log=config.log, step=int(config.step or 1))
-        if config.fraction_of is not None:
-            assert config.low is not None
-            assert config.high is not None
-            return FloatDistribution(config.low, config.high)
-        return CategoricalDistribution(self.codes)
+            return IntDistribution(low, high, log=config.log, step=int(config.step or 1))
+        return FloatDistribution(low, high, log=config.log, step=config.step)
 
     @property
     def ends(self) -> list[Any]:
-        """Codes to try a space with: both ends of a range, or every choice."""
+        """Codes to try a space with: both ends of a range, the upper one as far as its steps reach, or every choice."""
+        if self.codes:
+            return self.codes
         config = self.config
-        return self.codes or list(config.float_ or config.int_ or (config.low, config.high))
+        low, high = config.float_ or config.int_ or (config.low, config.high)
+        if config.step:
+            first, last, step = (Decimal(str(value)) for value in (low, high, config.step))  # exact, as Optuna does it
+            reached = first + (last - first) // step * step
+            high = int(reached) if config.int_ else float(reached)
+        return [low, high]
+
+    @property
+    def note(self) -> str:
+        """That the steps of its range do not end where the range does; empty where they do."""
+        written = self.config.float_ or self.config.int_
+        if written is None or written[1] == self.ends[1]:
+            return ""
+        step = int(self.config.step or 1) if self.config.int_ else self.config.step
+        return f"space.{self.path}: in steps of {step} from {written[0]} the last value is {self.ends[1]}, not {written[1]}"
 
     @property
     def middle(self) -> Any:
@@ -117,6 +138,30 @@ class Parameter:
         return int(code) if config.int_ else float(code)
 
 
+def _needs(parameter: Parameter, other: Parameter) -> bool:
+    """Whether a parameter needs the value of another."""
+    return other.path in (parameter.config.fraction_of, *parameter.config.when)
+
+
+def _comes_after(parameter: Parameter, other: Parameter) -> bool:
+    """Whether a parameter needs the value of another, or lies inside a component or list that the other may replace.
+
+    Not inside one that needs its own value: such as a labeler that is replaced in one case, where the other sets its grid.
+    """
+    if parameter == other or _needs(parameter, other):
+        return parameter != other
+    wholes = tuple(f"{whole}{sign}" for whole in other.paths - parameter.paths for sign in ".[")
+    return not _needs(other, parameter) and any(path.startswith(wholes) for path in parameter.paths)
+
+
+def _cycle(parameters: list[Parameter]) -> list[Parameter]:
+    """Parameters each of which comes after the next one, and the last after the first; none of those given comes first."""
+    found = [parameters[0]]
+    while (before := next(other for other in parameters if _comes_after(found[-1], other))) not in found:
+        found.append(before)
+    return found[found.index(before) :]
+
+
 def _holds(values: dict[str, Any], word: str) -> bool:
     path, _, text = word.partition("=")
     try:
@@ -139,7 +184,16 @@ class Space:
             # Whole components first: they would throw away what was set inside them before.
             return bool(config.fraction_of), bool(config.when), not (config.cases or "." not in parameter.path)
 
-        self.parameters = sorted((Parameter(path, config) for path, config in parameters.items()), key=order)
+        left = sorted((Parameter(path, config) for path, config in parameters.items()), key=order)
+        self.parameters: list[Parameter] = []
+        while left:
+            free = (one for one in left if not any(_comes_after(one, other) for other in left))
+            chosen = next(free, None)
+            if chosen is None:
+                paths = ", ".join(one.path for one in _cycle(left))
+                raise ConfigError(f"space: each of these needs another of them first, or is undone by it: {paths}; leave one out")
+            self.parameters.append(chosen)
+            left.remove(chosen)
 
     def walk(self, base: dict[str, Any], choose: Callable[[Parameter], Any]) -> tuple[dict[str, Any], list[str]]:
         """Ask `choose` for the code of each parameter whose conditions hold.
@@ -165,10 +219,6 @@ class Space:
             values[parameter.path] = parameter.value(code, whole)
             words += parameter.words(values[parameter.path])
         return codes, words
-
-    def codes_in(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Codes of a configuration; UnfitError where the space does not hold it."""
-        return self.walk(values, lambda parameter: parameter.code_in(values))[0]
 
     def combinations(self, base: dict[str, Any]) -> list[dict[str, Any]]:
         """Codes of every combination of choices, in the order of the space, each once."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from aevlp import files
 from aevlp.command import COMMAND
@@ -21,17 +21,21 @@ from aevlp.folders import runs_root
 from aevlp.masking import STORAGE_VARIABLE
 from aevlp.runs import plugins
 from aevlp.sweeps.intact import replaying, require_intact
-from aevlp.sweeps.ledger import IMPORTED_FROM, RUNS, WORDS
+from aevlp.sweeps.ledger import IMPORTED_FROM, IMPORTED_RUNS, WORDS, locked, params_of, remaining, runs_of
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.samplers import build_pruner, build_sampler
-from aevlp.sweeps.space import UnfitError, by_name
+from aevlp.sweeps.space import UnfitError
 from aevlp.sweeps.storage import JOURNAL, open_storage
 from aevlp.text import counted
 
-MARK, STEPS = "aevlp", "steps"
-"""What a study is for; and in it how many steps of its trials belong to a seed."""
+MARK, STEPS, TAKES_OVER = "aevlp", "steps", "takes_over"
+"""What a study is for; in it how many steps of its trials belong to a seed, and whose trials it takes over, if any's."""
+TAKEN_OVER = "taken_over"
+"""Of a study that has taken over all that fits."""
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+# A choice of mappings: what other programs make of the storage is not told again for each trial.
+warnings.filterwarnings("ignore", message="Choices for a categorical distribution should be a tuple of", category=UserWarning)
 
 
 def study_folder(name: str) -> Path:
@@ -69,18 +73,24 @@ def open_study(
         kept_in = open_storage(storage or folder / JOURNAL, notify)
     sampler, pruner = build_sampler(plan.study), build_pruner(plan.study.pruner, plan.most_epochs)
     if new_from is not None and name in optuna.get_all_study_names(kept_in):
-        raise ConfigError(f"--new-study-from {new_from}: there is a study {name} already; name the new one with --name")
+        _require_begun_from(there := optuna.load_study(study_name=name, storage=kept_in), new_from)
+        source = None if TAKEN_OVER in there.user_attrs else source
+    fitting = [] if source is None else _fitting(source, plan, notify)  # before a study is made
     try:
         study = optuna.create_study(
             study_name=name, storage=kept_in, directions=plan.directions, sampler=sampler, pruner=pruner, load_if_exists=True
         )
     except ValueError as error:  # other directions than before
         raise ConfigError(f"study {name}: {error}; give the study another name with --name") from error
-    _check(study, plan, data, name, notify)
+    _check(study, plan, data, name, notify, new_from)
     folder.mkdir(parents=True, exist_ok=True)
     _write_files(folder, plan)
-    if source is not None:
-        _import(source, study, plan, new_from or "", notify)
+    older = study.user_attrs[MARK].get(TAKES_OVER)
+    with locked(folder / ".reap"):  # of two processes that begin it at once, one takes over
+        if source is not None and TAKEN_OVER not in study.user_attrs:
+            _import(fitting, study)
+        elif older and TAKEN_OVER not in study.user_attrs:
+            raise ConfigError(f"study {name}: does not have all trials of {older} yet; give --new-study-from {older} once more")
     _lay_out(study, plan, notify)
     return study
 
@@ -103,15 +113,18 @@ def find_study(plan: Plan, name: str, storage: str | None, notify: Callable[[str
 
 
 def num_wanted(plan: Plan, study: optuna.Study | None, trials: int | None, notify: Callable[[str], None]) -> int:
-    """Trials to end with: so many, and of a grid at most the combinations that no other study has tried for it."""
+    """Trials to end with: so many, and of a grid at most those with which each combination has been tried, here or elsewhere."""
     if plan.study.sampler.name != "grid":
         assert trials is not None
         return trials
     found = [] if study is None else study.get_trials(deepcopy=False)
     taken_over = [trial.params for trial in found if IMPORTED_FROM in trial.user_attrs]
-    size = sum(codes not in taken_over for codes in plan.space.combinations(plan.values))
+    lacking = [codes for codes in plan.space.combinations(plan.values) if codes not in taken_over]
+    begun = [params_of(trial) for trial in remaining(found) if trial.state != TrialState.WAITING]
+    # Another sampler, before the study's was the grid, may have tried one again, or one that was taken over.
+    size = len(lacking) + len(begun) - sum(codes in begun for codes in lacking)
     if trials is not None and trials > size:
-        notify(f"the grid has {counted(size, 'combination')} to try: no more than that are")
+        notify(f"the whole grid is tried with {counted(size, 'trial')}; no more are begun")
     return min(trials or size, size)
 
 
@@ -147,7 +160,18 @@ def _require_storage(folder: Path, storage: str | None) -> None:
         )
 
 
-def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str, notify: Callable[[str], None]) -> None:
+def _require_begun_from(study: optuna.Study, new_from: str) -> None:
+    """Only a study that was begun from another goes on from it; so does one that was killed before it had its mark."""
+    mark = study.user_attrs.get(MARK)
+    if study.get_trials(deepcopy=False) if mark is None else mark.get(TAKES_OVER) != new_from:
+        what = f"there is a study {study.study_name} already"
+        raise ConfigError(f"--new-study-from {new_from}: {what}; name the new one with --name")
+
+
+def _check(
+    study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str, notify: Callable[[str], None],
+    new_from: str | None = None,
+) -> None:  # fmt: skip
     """Compare with what the study was made for; a new one is given its mark."""
     wanted = plan.definition()
     mark = study.user_attrs.get(MARK)
@@ -156,7 +180,8 @@ def _check(study: optuna.Study, plan: Plan, data: Fingerprint | None, name: str,
             raise ConfigError(f"the storage has a study {name!r} that was not made by `sweep run`; choose another with --name")
         study.set_metric_names(plan.metrics)
         told = {"definition": wanted, "data": None if data is None else data.to_dict(), STEPS: plan.most_epochs}
-        study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told})
+        source = {} if new_from is None else {TAKES_OVER: new_from}
+        study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told, **source})
         return
     require_intact(study, mark)
     known = mark["definition"]
@@ -185,8 +210,11 @@ def _within(path: str, others: Iterable[str]) -> bool:
 def _check_source(source: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
     """Refuse a study of whose trials none can be taken over."""
     mark: dict[str, Any] = source.user_attrs[MARK]
-    if mark["metrics"] != plan.metrics or mark["definition"].get("seeds") != str(plan.study.seeds):
-        raise ConfigError(f"--new-study-from {name}: it has another objective or number of seeds, so no trial fits")
+    wanted = plan.definition()
+    if mark["metrics"] != plan.metrics or any(mark["definition"].get(one) != wanted[one] for one in ("seeds", "base.seed")):
+        raise ConfigError(
+            f"--new-study-from {name}: it has another objective, seed of the base or number of seeds, so no trial fits"
+        )
     other = _other_data(mark, plan.data, name, notify)
     if other:
         raise ConfigError(f"--new-study-from {name}: it was begun on other data, so no trial fits; here are {other}")
@@ -232,25 +260,39 @@ def steps_each(study: optuna.Study, plan: Plan) -> int:
     return int(study.user_attrs.get(MARK, {}).get(STEPS, plan.base.trainer.epochs))
 
 
-def _import(source: optuna.Study, study: optuna.Study, plan: Plan, name: str, notify: Callable[[str], None]) -> None:
-    """Add the complete trials of another study whose configuration the new one could have tried as well."""
-    trials = source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    taken, alike = 0, plan.study.seeds == 1 or steps_each(source, plan) == steps_each(study, plan)
-    for trial in trials:
-        try:
-            path = study_folder(name) / "trials" / trial.user_attrs[RUNS][0] / "config.yaml"
-            values = from_dict(read_mapping(path)[0], str(path)).to_dict()
-            codes = plan.space.codes_in(values)
-            _, words = plan.space.walk(plan.values, by_name(codes))
-            if plan.resolve([*words, f"seed={values['seed']}"]).hash != from_dict(values, "").hash:
-                continue
-        except (AevlpError, KeyError, UnfitError):
+def _fitting(source: optuna.Study, plan: Plan, notify: Callable[[str], None]) -> list[FrozenTrial]:
+    """The complete trials of another study whose configuration the new one could have tried as well, as trials of the new one."""
+    found, told = [], source.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    alike = plan.study.seeds == 1 or steps_each(source, plan) == plan.most_epochs
+    for trial in told:
+        name, runs = runs_of(source, trial)
+        if not runs:  # an older version took it over
             continue
-        distributions = {p.name: p.distribution for p in plan.space.parameters if p.name in codes}
-        study.add_trial(optuna.trial.create_trial(
-            values=trial.values, params=codes, distributions=distributions,
-            intermediate_values=trial.intermediate_values if alike else {},
-            user_attrs={IMPORTED_FROM: f"{name}/{trial.number}", WORDS: words},
+        path = study_folder(name) / "trials" / runs[0] / "config.yaml"
+        if not path.is_file():
+            raise ConfigError(f"--new-study-from: {path}: is not on this machine; begin the study where it is, or copy it here")
+        try:
+            config = from_dict(read_mapping(path)[0], str(path))
+            codes, words = plan.nearest(config.to_dict())
+            if plan.resolve([*words, f"seed={config.seed}"]).hash != config.hash:
+                continue
+        except (AevlpError, UnfitError):
+            continue
+        origin = trial.user_attrs.get(IMPORTED_FROM, f"{name}/{trial.number}")
+        found.append(optuna.trial.create_trial(
+            values=trial.values, params=codes, intermediate_values=trial.intermediate_values if alike else {},
+            distributions={one.name: one.distribution for one in plan.space.parameters if one.name in codes},
+            user_attrs={IMPORTED_FROM: origin, IMPORTED_RUNS: runs, WORDS: words},
         ))  # fmt: skip
-        taken += 1
-    notify(f"{taken} of {len(trials)} complete trials of {name} fit and were taken over; they are not counted as trials here")
+    what = f"{len(found)} of {counted(len(told), 'complete trial')} of {source.study_name}"
+    notify(f"{what} fit and are taken over; they are not counted as trials here")
+    return found
+
+
+def _import(fitting: list[FrozenTrial], study: optuna.Study) -> None:
+    """Add what is taken over, but for what is there: it was killed, or another machine adds it."""
+    for trial in fitting:
+        known = (other.user_attrs.get(IMPORTED_FROM) for other in study.get_trials(deepcopy=False))
+        if trial.user_attrs[IMPORTED_FROM] not in known:
+            study.add_trial(trial)
+    study.set_user_attr(TAKEN_OVER, True)

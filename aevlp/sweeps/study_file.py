@@ -70,6 +70,15 @@ class ParameterConfig(Config):
             _check_range(self.low, self.high, log=False, step=None)
         if self.choice is not None:
             _check_choice(self.choice)
+        for name, words in (self.cases or {}).items():
+            if wrong := next((word for word in words if "=" not in word), ""):
+                raise ValueError(f"case {name}: {wrong}: write it as path=value, for example loss.rho=0.8 or loss=an")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether whatever it takes is a number, of which another may be a share."""
+        numbers = self.choice and all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.choice)
+        return bool(self.float_ or self.int_ or self.fraction_of or numbers)
 
     def lacks(self, value: Scalar) -> str:
         """Why it never has this value, for which a condition asks; empty where it may."""
@@ -221,8 +230,18 @@ class StudyConfig(Config):
                     raise ValueError(f"space.{path}: when names {other!r}, which has a condition itself")
                 if why := self.space[other].lacks(wanted):
                     raise ValueError(f"space.{path}: when asks for {other}: {shortened(str(wanted))}; {why}")
+            if parameter.fraction_of == path:
+                raise ValueError(f"space.{path}: fraction_of names the parameter itself; name another number")
+            whole = self.space.get(parameter.fraction_of or "")
+            if whole is not None and not whole.is_number:
+                raise ValueError(
+                    f"space.{path}: fraction_of names {parameter.fraction_of!r}, which is no number in each trial; "
+                    "a share is of a float, an int or a choice of numbers"
+                )
             if self.sampler.name == "grid" and not (parameter.choice or parameter.cases):
                 raise ValueError(f"space.{path}: the grid sampler needs a choice or cases")
+        if self.sampler.name == "grid" and self.start and "start" in self.model_fields_set:
+            raise ValueError("start: a grid tries every combination, in the order of the file; take start out")
         if len(self.objective) > 1 and self.sampler.name == "cmaes":
             raise ValueError("sampler cmaes takes one objective; take nsga2, tpe or gp")
         if len(self.objective) > 1 and self.pruner.name != "none":

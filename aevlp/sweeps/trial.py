@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from aevlp.sweeps.ledger import OWNER, RUNS, SEEN, WORDS
 from aevlp.sweeps.plan import Plan
 from aevlp.sweeps.space import Parameter
 from aevlp.sweeps.study import steps_each
+from aevlp.tracking import read_metrics
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Trial:
             path = self._folder_of_run()
             if not _is_whole(read_summary(path), self.plan.metrics):
                 return RunFolder(path)
+            for row in self.epoch_rows(path):  # an earlier attempt reported them, not this one, by which later trials are judged
+                self.report(row, may_prune=False)
             self.finish_run(path)
         return None
 
@@ -121,7 +125,7 @@ class Trial:
                 return path
         config = self.plan.resolve([
             *self.machine_words, *self.words, f"seed={self.seeds[self.seed_index]}", f"name={self.run_name}",
-            f"tracking.group={self.folder.name}", "tracking.job_type=sweep-trial",
+            f"tracking.group={json.dumps(self.folder.name)}", "tracking.job_type=sweep-trial",
         ])  # fmt: skip
         folder = RunFolder.create(config, root=root)
         if self.plan.data is not None and config.dataset == self.plan.base.dataset:
@@ -131,8 +135,22 @@ class Trial:
         self.trial.set_user_attr(RUNS, self.runs)
         return path
 
-    def report(self, row: dict[str, Any]) -> None:
-        """Tell Optuna of an epoch's row; sets `pruned` where the trial is to be given up."""
+    def moved(self, folder: RunFolder) -> dict[str, str]:
+        """Where the data of a run of this trial lie by now, where that is elsewhere than when it began."""
+        return folder.moved(self.plan.resolve(self.words))
+
+    def epoch_rows(self, path: Path) -> list[dict[str, Any]]:
+        """Rows of a run that close an epoch, to be reported; not what is damaged, as the run's figure lies in its summary."""
+        try:
+            rows = [row for row in read_metrics(path / "metrics.jsonl") if "train/loss" in row]
+        except (FileNotFoundError, ValueError):
+            return []
+        metric = self.plan.metrics[0]
+        whole = (row for row in rows if row.get(metric) is None or number(row[metric]) is not None)
+        return [row for row in whole if (number(row.get("trainer/epoch")) or 0) >= 1]
+
+    def report(self, row: dict[str, Any], *, may_prune: bool = True) -> None:
+        """Tell Optuna of an epoch's row; sets `pruned` where the trial is to be given up, unless its run is over already."""
         self.epoch = int(row["trainer/epoch"])
         value = row.get(self.plan.metrics[0])
         self.latest = value
@@ -143,7 +161,7 @@ class Trial:
         # With several seeds, the mean of those that are over and the one under way.
         self.trial.report(float(np.mean([*(values[0] for values in self._done), value])), step)
         is_last = self.seed_index == len(self.seeds) - 1 and self.epoch >= self.epochs
-        self.pruned = not is_last and self.trial.should_prune()
+        self.pruned = may_prune and not is_last and self.trial.should_prune()
 
     def finish_run(self, path: Path) -> dict[str, Any]:
         """Note the values of a finished run, whose summary is given; NotMeasuredError where it has none."""

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 
 from aevlp.layout import NONE, Sheet
 from aevlp.sweeps.confirmation import Confirmation
+from aevlp.sweeps.ledger import params_of
 from aevlp.sweeps.standing import Row, Standing
 from aevlp.text import counted
 
@@ -14,13 +15,13 @@ FIRST, ALIKE = "first", "cannot be told from the first"
 
 def describe_noise(confirmation: Confirmation | None) -> str:
     """What the base's seeds tell of all trials; empty before they are known."""
-    spread = None if confirmation is None else confirmation.noise()
-    if spread is None:
+    if confirmation is None or (trial := confirmation.stand_in()) is None or (spread := confirmation.noise()) is None:
         return ""
-    assert confirmation is not None
+    is_base = confirmation.base is not None and params_of(trial) == confirmation.base
+    whose = "the base" if is_base else f"trial {trial.number}, which stands for the base,"
     margin = spread.margin(confirmation.seeds_each)
     return (
-        f"noise    {spread.freedom + 1} runs of the base differ by {_short(spread.value)} (standard deviation): differences "
+        f"noise    {spread.freedom + 1} runs of {whose} differ by {_short(spread.value)} (standard deviation): differences "
         f"below {_short(margin)} between two trials mean nothing; take more seeds or photos to see smaller ones"
     )
 

@@ -13,7 +13,6 @@ from aevlp.config.errors import AevlpError, CheckpointError, ConfigError, in_one
 from aevlp.runs import child
 from aevlp.runs.folder import RunFolder
 from aevlp.sweeps.trial import NotMeasuredError, Outcome, Trial
-from aevlp.tracking import read_metrics
 from aevlp.tracking.base import Tracker
 from aevlp.training.signals import RunStopped
 
@@ -64,7 +63,7 @@ class ProcessWorker:
         except CheckpointError as error:
             return None if time.time() < self._waits_until else Outcome("crashed", reason=in_one_line(error))
         self._folder.unlock()
-        self._process = child.start(self._folder.path, self.environment)
+        self._process = child.start(self._folder.path, self.environment, self.trial.moved(self._folder))
         return None
 
     def _watch(self) -> Outcome | None:
@@ -106,8 +105,8 @@ class ProcessWorker:
         if (status.st_size, status.st_mtime_ns) == self._seen:
             return
         self._seen = (status.st_size, status.st_mtime_ns)
-        for row in read_metrics(path):
-            if "train/loss" in row and not self.trial.pruned:
+        for row in self.trial.epoch_rows(self._folder.path):
+            if not self.trial.pruned:
                 self.trial.report(row)
 
     def stop(self) -> None:
@@ -149,10 +148,9 @@ class InProcessWorker:
 
         try:
             while (folder := self.trial.begin()) is not None:
-                for row in read_metrics(folder.path / "metrics.jsonl") if folder.has_begun else []:  # of an earlier attempt
-                    if "train/loss" in row:
-                        self.trial.report(row)
-                resume(folder.path, trackers=[_Reporter(self.trial)])
+                for row in self.trial.epoch_rows(folder.path):  # of an earlier attempt
+                    self.trial.report(row)
+                resume(folder.path, trackers=[_Reporter(self.trial)], places=self.trial.moved(folder))
                 self.trial.finish_run(folder.path)
             return self.trial.result()
         except UpdateFinishedTrialError:

@@ -81,6 +81,8 @@ class JsonlTracker(Tracker):
             raise RuntimeError("JsonlTracker.log before start")
         try:
             _write_all(self._descriptor, data)
+            if "train/loss" in metrics:  # ends an epoch, whose checkpoint must not outlive it
+                sync(self._descriptor)
         except OSError as error:
             if error.errno not in files.NO_SPACE:  # else training goes on, only rows are lost
                 raise

@@ -1,14 +1,26 @@
-"""On what data a run was begun: written down with the first epoch, and compared when it goes on."""
+"""On what data and by which encoders a run was begun: written down with the first epoch, and compared when it goes on."""
 
 from __future__ import annotations
 
-from aevlp.config.errors import ConfigError
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aevlp.config import registry
+from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import SPMLData
 from aevlp.data.fingerprint import Fingerprint, fingerprint
+from aevlp.reading import read_json
 from aevlp.runs.folder import RunFolder
+from aevlp.vision_language.encoders import EncoderConfig
 
+ENCODERS_FILE = "encoders.json"
 UNKNOWN_DATA = "an older version began this run and did not write down on what data; whether they have changed is not known"
 
 
@@ -37,3 +49,61 @@ def known_data(folder: RunFolder, data: SPMLData) -> Fingerprint | None:
         found = fingerprint(data)
         folder.write_fingerprint(found)
     return found
+
+
+def unchanged_encoders(config: ExperimentConfig, folder: RunFolder) -> None:
+    """ConfigError where an encoder is not the one that the run was begun with, as far as the run tells."""
+    changed = _changed_encoders(config, folder.path)
+    if changed:
+        raise ConfigError(
+            f"{folder.path.name}: its encoder has changed since it was begun: {', '.join(changed)}; restore its files, or "
+            "start a new run"
+        )
+
+
+def write_encoders(config: ExperimentConfig, folder: RunFolder) -> None:
+    """Write down the encoders of a run that begins and has some."""
+    found = {} if folder.has_begun else _encoders(config)
+    if found:
+        folder.write(ENCODERS_FILE, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def encoder_notes(config: ExperimentConfig, run_dir: Path) -> list[str]:
+    """What to tell of a model on features whose encoder is not the one that the run was trained with; an export has its own."""
+    if not config.model.on_features:
+        return []
+    changed = _changed_encoders(config, run_dir, ("model",))
+    return [f"{name} is not the one that the run was trained with, though of the same name" for name in changed]
+
+
+def _encoders(config: ExperimentConfig, sections: Sequence[str] = ("labeler", "model")) -> dict[str, dict[str, str]]:
+    """What embeddings of images and texts hang on, without loading weights: of labeler and model, where the cache keeps them.
+
+    An encoder that cannot be had is left out: what is wrong with it is told where it is used.
+    """
+    found = {}
+    for section in sections:
+        settings = getattr(getattr(config, section), "encoder", None)
+        if isinstance(settings, EncoderConfig) and settings.cache:
+            with contextlib.suppress(AevlpError):
+                encoder: Any = registry.build("encoders", settings, device=torch.device("cpu"))
+                found[section] = {"images": encoder.fingerprint(), "texts": encoder.text_fingerprint()}
+    return found
+
+
+def _changed_encoders(config: ExperimentConfig, run_dir: Path, sections: Sequence[str] = ("labeler", "model")) -> list[str]:
+    path = run_dir / ENCODERS_FILE
+    try:
+        begun = {str(section): dict(hashes) for section, hashes in read_json(path).items()}
+    except FileNotFoundError:  # of an older version, or without encoders
+        return []
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); remove it, and a change of the encoder goes unnoticed"
+        ) from error
+    settings = config.to_dict()
+    return [
+        f"{section}.encoder ({settings[section]['encoder'].get('source')})"
+        for section, hashes in _encoders(config, sections).items()
+        if section in begun and begun[section] != hashes
+    ]

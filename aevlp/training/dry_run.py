@@ -27,6 +27,7 @@ from aevlp.runs.folder import RunFolder
 from aevlp.terminal import Terminal
 from aevlp.text import duration
 from aevlp.tracking import Trackers
+from aevlp.training import labels_worth
 from aevlp.training.cards import Work
 from aevlp.training.cost import peak_memory_mb
 from aevlp.training.model_inputs import count_features, encode_features
@@ -74,12 +75,17 @@ class Rehearsal:
     """Epochs after which the loss looks at all training images once more."""
     work: Work | None = None
     """Counted, where that was asked for."""
+    stored: int = 0
+    """Images, mirrored ones too, whose features are computed once for the linear epochs; 0 where these look at images."""
+    notes: tuple[str, ...] = ()
+    """What a run says of settings that change nothing."""
 
     def training_seconds(self, settings: TrainerConfig) -> float:
         """All epochs of a run that nothing stops early."""
         steps, linear = -(-self.num_train // settings.batch_size), min(settings.linear_epochs, settings.epochs)
         train = steps * (linear * self.linear_step_seconds + (settings.epochs - linear) * self.step_seconds)
-        return train + self.evaluate_seconds * (settings.epochs * self.num_val + self.look_backs * self.num_train)
+        on_images = settings.epochs - (linear if self.stored else 0)
+        return train + self.evaluate_seconds * (self.stored + on_images * self.num_val + self.look_backs * self.num_train)
 
     @property
     def encoding_seconds(self) -> float:
@@ -134,7 +140,9 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
             step = time.perf_counter() - began
             if not math.isfinite(loss):
                 raise TrainingError(f"loss {config.loss.name}: gave {loss} at step {number + 1}")
-        linear = _seconds(lambda: float(task.step(first, epoch=1, step=0))) if settings.linear_epochs else 0.0
+        still = next(iter(trainer.linear[1].epoch(1))) if trainer.linear else first  # features, once computed
+        linear = _seconds(lambda: float(task.step(still, epoch=1, step=0))) if settings.linear_epochs else 0.0
+        stored = (len(data.train) * (1 + config.dataset.flip) + len(data.val)) if trainer.linear else 0
         val = trainer.data.val  # with features, where the model takes those
         with counting(count) as evaluate_work:
             trainer.predict(first_images(val, 1), "validate")
@@ -146,6 +154,7 @@ def rehearse(config: ExperimentConfig, *, count: bool = False) -> Rehearsal:
         _views_to_encode(task.labeler, config, data, task.device), len(data.train), len(data.val), peak_memory_mb(), size,
         task.labeler.table_mb(len(data.train)), linear, look_backs,
         Work(step_work[0](), evaluate_work(), encode_work() / max(warm_views, 1)) if count else None,
+        stored, tuple(labels_worth.unused(config, task.loss)),
     )  # fmt: skip
 
 
@@ -194,6 +203,8 @@ def dry_run(config: ExperimentConfig) -> None:
         console.print(f"  whole run    about {training} for {settings.epochs} epochs, {UNCOUNTED.format(config.labeler.name)}")
     else:
         console.print(f"  whole run    about {encoding} to encode views, {training} for {settings.epochs} epochs")
+    for note in found.notes:
+        console.tell(note, style="yellow", indent=2)
 
 
 def _with_labels(split: Split, most: int) -> Split:

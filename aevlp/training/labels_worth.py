@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from aevlp import ranks
 from aevlp.config.errors import CheckpointError, ConfigError
@@ -92,6 +93,19 @@ def of_run(config: ExperimentConfig, split: Split, labeler: Labeler, folder: Run
     if figures:
         _keep(figures, folder)
     return figures
+
+
+def unused(config: ExperimentConfig, loss: nn.Module) -> list[str]:
+    """A note where nothing learns from pseudo-labels, or where there are none to hand to the loss."""
+    labeler, handed = config.labeler.name, config.trainer.pseudo_as_observed
+    if labeler == "none":
+        return ["trainer.pseudo_as_observed=true does nothing: labeler=none gives no pseudo-labels"] if handed else []
+    if handed or getattr(loss, "reads_pseudo", None) is not False:
+        return []
+    return [
+        f"loss {config.loss.name} does not read pseudo-labels, so those of labeler {labeler} change nothing: labeler=none saves "
+        "the encoding, trainer.pseudo_as_observed=true hands positives on as observed labels"
+    ]
 
 
 def find_settings(config: ExperimentConfig, split: Split, labeler: Labeler, tell: Callable[[str], object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,35 +17,30 @@ from torch import Tensor
 
 from aevlp import ranks
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, ConfigError, DataError, UnavailableError
-from aevlp.config.loading import from_dict
+from aevlp.config.errors import AevlpError, DataError, UnavailableError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import SPMLData, blind, check_labels, check_observed, known_notes
+from aevlp.data.formats.folder import FolderConfig, dataset_root
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
 from aevlp.labelers import build_labeler
 from aevlp.metrics import known_label_quality
-from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
 from aevlp.system import limit_threads
-from aevlp.text import counted
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
-from aevlp.training import figures, labels_worth
-from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data
+from aevlp.training import changes, figures, labels_worth
+from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data, unchanged_encoders, write_encoders
 from aevlp.training.cost import Cost
 from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
 from aevlp.training.signals import RunStopped, StopFlag
-from aevlp.training.state import Progress
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer
-
-_UNENDED = "to train all epochs begin a new run with trainer.patience=null trainer.max_drop=null"
 
 
 @dataclass(frozen=True)
@@ -78,20 +73,25 @@ def train(config: ExperimentConfig) -> RunResult:
         folder = RunFolder.of_all_ranks(config)
         folder.lock()
         try:
-            return _run(config, folder, cost)
+            # Read again: a configuration loaded before torch has stand-ins for the classes of its settings (`registry.settings`).
+            return _run(folder.read_config(), folder, cost)
         except AevlpError:
             if ranks.is_main() and not folder.has_begun:  # nothing there but the configuration
                 shutil.rmtree(folder.path)
             raise
 
 
-def resume(path: Path, epochs: int | None = None, tracking: str | None = None, trackers: Sequence[Tracker] = ()) -> RunResult:
+def resume(
+    path: Path, epochs: int | None = None, tracking: str | None = None, trackers: Sequence[Tracker] = (),
+    places: Mapping[str, str] | None = None,
+) -> RunResult:  # fmt: skip
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own.
 
-    The number of ranks may differ from before; then the result is the same up to rounding.
+    `places` says where the data lie now, such as {"dataset.root": FOLDER}. The number of ranks may differ from before; then the
+    result is the same up to rounding.
 
     Raises:
-        ConfigError: the data have changed; nothing is written then.
+        ConfigError: data or an encoder have changed, or the run cannot end after `epochs`; nothing is written then.
     """
     refuse_in_worker()
     load_kept(path)
@@ -99,46 +99,21 @@ def resume(path: Path, epochs: int | None = None, tracking: str | None = None, t
     with ranks.join(config.trainer.batch_size):
         cost = Cost()
         folder = RunFolder(path)
+        # Before the lock, so that a refusal leaves no trace.
+        config = changes.changed(folder, epochs=epochs, tracking=tracking, places=places)
         data = unchanged_data(config, folder)
-        if epochs is not None and epochs != config.trainer.epochs:  # before the lock, so that a refusal leaves no trace
-            _refuse_if_over(folder, epochs)
-            config = _changed(config, "trainer", "epochs", epochs)
-        if tracking is not None:
-            config = _changed(config, "tracking", "mode", tracking)
+        unchanged_encoders(config, folder)
         folder.lock()
         return _run(config, folder, cost, trackers, data)
-
-
-def _changed(config: ExperimentConfig, section: str, key: str, value: Any) -> ExperimentConfig:
-    values = config.to_dict()
-    values[section][key] = value
-    return from_dict(values, f"--set {section}.{key}={value}")
-
-
-def _refuse_if_over(folder: RunFolder, epochs: int) -> None:
-    checkpoint = CheckpointStore(folder.path / "checkpoints", lambda _: None).latest()
-    if checkpoint is None:
-        return
-    progress = Progress.of(checkpoint.state())
-    if progress.stopped_early:
-        raise ConfigError(
-            f"{folder.path.name} stopped early after epoch {progress.epochs_done} and has no more epochs to train: "
-            f"{progress.stop_rule(folder.read_config().trainer)}; {_UNENDED}"
-        )
-    if epochs < progress.epochs_done:
-        raise ConfigError(
-            f"--set trainer.epochs={epochs}: {folder.path.name} has already trained {counted(progress.epochs_done, 'epoch')}"
-        )
 
 
 def _run(
     config: ExperimentConfig, folder: RunFolder, cost: Cost, more_trackers: Sequence[Tracker] = (), data: SPMLData | None = None
 ) -> RunResult:
-    photos = getattr(config.dataset, "root", None) if config.dataset.name == "folder" and looks_at_photos(config) else None
-    trackers = build_trackers(config.tracking, folder.path, more_trackers, photos=photos) if ranks.is_main() else Trackers([])
-    state = "failed"
-    summary: dict[str, Any] = {}
+    trackers, state, summary = Trackers([]), "failed", dict[str, Any]()
     try:
+        root = str(dataset_root(config.dataset)) if isinstance(config.dataset, FolderConfig) and looks_at_photos(config) else None
+        trackers = build_trackers(config.tracking, folder.path, more_trackers, photos=root) if ranks.is_main() else trackers
         with StopFlag(config.trainer.stop_signals) as stop, deaths_told():
             data = data or build_dataset(config.dataset)
             known = known_data(folder, data)
@@ -215,9 +190,8 @@ def build_trainer(
     if trainer.progress.epochs_done < config.trainer.linear_epochs:
         still = linear_inputs(config, data, model, device, notify, _progress(trackers, stop))
         trainer.linear = None if still is None else (still, _loader(config, still))
-    begun = folder.read_config()
-    if config.trainer.epochs != begun.trainer.epochs:  # now that all is there to go on with
-        folder.write_config(_changed(begun, "trainer", "epochs", config.trainer.epochs))
+    changes.write(folder, config)
+    write_encoders(config, folder)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
@@ -226,11 +200,12 @@ def build_trainer(
         takes_last=figures.takes_last(config, data),
     ))  # fmt: skip
     decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
-    for note in data.notes + known_notes(data.train) + figures.notes(config, data) + cached + decided:
+    decided += labels_worth.unused(config, loss)
+    for note in data.notes + known_notes(data.train) + figures.notes(config, data) + changes.notes(config) + cached + decided:
         trackers.message(note)
     if trainer.is_over:
         progress = trainer.progress
-        early = f", where the run stopped early: {progress.stop_rule(config.trainer)}; {_UNENDED}"
+        early = f", where the run stopped early: {progress.stop_rule(config.trainer)}; {changes.UNENDED}"
         trackers.message(
             f"nothing is left to train after epoch {progress.epochs_done}{early if progress.stopped_early else ''}; "
             "the best weights are tested again"

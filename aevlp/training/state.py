@@ -39,6 +39,17 @@ class Progress:
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"its progress cannot be read: {' '.join(str(error).split())}") from error
 
+    def should_stop(self, selected: float, settings: TrainerConfig) -> bool:
+        """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall.
+
+        Epochs in which the backbone stands still end no run, and do not count; the best is that of the epochs after them.
+        """
+        if self.epochs_done <= settings.linear_epochs:
+            return False
+        stale = settings.patience is not None and self.stale_epochs >= settings.patience
+        fallen = settings.max_drop is not None and self.best_map is not None and self.best_map - selected > settings.max_drop
+        return stale or fallen
+
     def stop_rule(self, settings: TrainerConfig) -> str:
         """The rule that ended a run early, and its setting."""
         if settings.patience is not None and self.stale_epochs >= settings.patience:

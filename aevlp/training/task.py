@@ -21,12 +21,16 @@ from aevlp.data.loaders import TrainBatch
 from aevlp.labelers import Labeler
 from aevlp.labelers._base import ReportProgress
 from aevlp.models._fit import OTHER_MODEL, misfit
+from aevlp.training.optimizer import build_optimizer
 from aevlp.training.promises import require_logits, require_pseudo, require_scalar
 from aevlp.training.schedules import learning_rate_factor
 from aevlp.whole_batch import share_of_batch
 
 TOO_FEW_VALUES = "more than 1 value per channel"
 """What torch says of a batch that batch norm cannot take the spread of."""
+
+NO_COMPILER = ("InvalidCxxCompiler", "Failed to find C compiler")
+"""What torch says where it finds no compiler: for the processor, and for a GPU."""
 
 
 def looks_back(loss: nn.Module, epoch: int) -> bool:
@@ -56,6 +60,7 @@ class Task:
     ):  # fmt: skip
         self.config, self.labeler, self.accelerator, self.steps_per_epoch = config, labeler, accelerator, steps_per_epoch
         self._labeler_state: dict[str, Any] = {}  # of a checkpoint, until the labeler is prepared
+        self._random_state: dict[str, Any] = {}  # the same
         self.device = accelerator.device
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = model.to(self.device).to(memory_format=self.memory_format)
@@ -132,6 +137,13 @@ class Task:
                 f"batch norm cannot use a batch of {len(image)} image at this size: "
                 "choose another trainer.batch_size or a larger dataset.image_size"
             ) from error
+        except Exception as error:  # torch raises types of its own here
+            if self.compiled is None or not any(words in str(error) for words in NO_COMPILER):
+                raise
+            raise ConfigError(
+                "trainer.compile=true: there is no C++ compiler on this machine; install one (such as g++), or begin a new run "
+                "with trainer.compile=false"
+            ) from error
 
     def _add_up_gradients_of_loss(self) -> None:
         """The loss is not wrapped like the model; its own parameters get their gradients from all ranks here."""
@@ -190,13 +202,11 @@ class Task:
             "pseudo": self.pseudo.cpu(),
             "average_steps": 0 if self.average is None else int(self.average.n_averaged),
             "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
-            "random": _of_all_ranks(torch.get_rng_state()),
-            "random_cuda": [_of_all_ranks(torch.cuda.get_rng_state())] if torch.cuda.is_available() else [],
-            "random_mps": [torch.mps.get_rng_state()] if self.device.type == "mps" else [],
+            **self._random(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()`."""
+        """Restore `state_dict()`; random numbers and labeler go on from it with `restore_random` and `restore_labeler`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.loss.load_state_dict(state["loss"])
         self._labeler_state = state["labeler"]
@@ -205,6 +215,25 @@ class Task:
             self.average.n_averaged.fill_(state["average_steps"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        fresh = self._random()
+        self._set_random(state)  # here it is told what is wrong with it
+        self._set_random(fresh)
+        self._random_state = {key: state[key] for key in fresh if key in state}  # without the moments of the optimiser
+
+    def restore_random(self) -> None:
+        """Go on with the random numbers of a checkpoint, once the labeler is prepared, which drew before it."""
+        if self._random_state:
+            self._set_random(self._random_state)
+            self._random_state = {}
+
+    def _random(self) -> dict[str, Any]:
+        return {
+            "random": _of_all_ranks(torch.get_rng_state()),
+            "random_cuda": [_of_all_ranks(torch.cuda.get_rng_state())] if torch.cuda.is_available() else [],
+            "random_mps": [torch.mps.get_rng_state()] if self.device.type == "mps" else [],
+        }
+
+    def _set_random(self, state: dict[str, Any]) -> None:
         if len(state["random"]) > ranks.rank():  # with more ranks than before, the new ones keep the state they have
             # A copy: torch reads the generator's state from the start of the storage, wherever the row begins.
             torch.set_rng_state(state["random"][ranks.rank()].clone())
@@ -262,24 +291,3 @@ def _standing_still(backbone: nn.Module | None) -> Iterator[None]:
 
 def _of_all_ranks(state: Tensor) -> Tensor:
     return ranks.assemble(state[None], slice(ranks.rank(), ranks.rank() + 1), ranks.count())
-
-
-def build_optimizer(config: TrainerConfig, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
-    """Groups: backbone at the learning rate, head times head_lr_mult, parameters of the loss times loss_lr_mult."""
-    head = list(getattr(model, "head", nn.Module()).parameters())
-    in_head = {id(parameter) for parameter in head}
-    backbone = [parameter for parameter in model.parameters() if id(parameter) not in in_head]
-    rates = ((backbone, 1.0), (head, config.head_lr_mult), (list(loss.parameters()), config.loss_lr_mult))
-    groups = [
-        {"params": parameters, "lr": config.learning_rate * factor, "base_lr": config.learning_rate * factor}
-        for parameters, factor in rates
-        if parameters
-    ]
-    # One kernel for all weights. Without it, Adam reads its step count from the device once a parameter and step.
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameters, _ in rates for parameter in parameters)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, fused=fused)
-    if config.optimizer == "adamax":  # has no fused kernel
-        return torch.optim.Adamax(groups, weight_decay=config.weight_decay)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=config.weight_decay, fused=fused)

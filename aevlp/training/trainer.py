@@ -24,6 +24,7 @@ from aevlp.runs.checkpoints import Checkpoint, CheckpointStore
 from aevlp.runs.folder import RunFolder
 from aevlp.text import listed
 from aevlp.tracking import Tracker
+from aevlp.training import changes
 from aevlp.training.cost import Cost
 from aevlp.training.figures import (
     UNKNOWN,
@@ -39,7 +40,6 @@ from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.state import Progress
 from aevlp.training.task import Task, looks_back
 
-MAX_TEST_SCORES = 20_000_000  # bytes of logits: those of the 60,260 test photos of NUS-WIDE are 19.5 MB
 _REMEDY = "nothing was saved since. Try a smaller trainer.learning_rate, or trainer.precision=fp32"
 
 
@@ -65,6 +65,7 @@ class Trainer:
 
     def fit(self) -> dict[str, Any]:
         """Train to the end, test the best weights, and return the flat summary."""
+        self.task.restore_random()
         while not self.is_over:
             try:
                 performance = self.train_epoch()
@@ -166,7 +167,7 @@ class Trainer:
             **({"best/val_mAP_observed": progress.best_map} if by_known else {}), **best,
         }  # fmt: skip
         progress.epochs_done, progress.batches_done, progress.loss_sum = epoch, 0, 0.0
-        progress.stopped_early = self.should_stop(selected)
+        progress.stopped_early = progress.should_stop(selected, self.config.trainer)
         self.last_row = row
         self.folder.write_pseudo_labels(self.data, self.task.pseudo.cpu().numpy(), epoch)
         self.tracker.log(row)  # before saving: a resumed run drops rows beyond its checkpoint, but cannot add a missing one
@@ -184,29 +185,20 @@ class Trainer:
         """Collective. Time, memory and views of the run so far."""
         return self.cost.told(self.task.labeler.num_images_encoded + num_encoded(self.data))
 
-    def should_stop(self, selected: float) -> bool:
-        """The stop rule of the AEVLP code: too many epochs in a row without a gain, or too deep a fall.
-
-        Epochs in which the backbone stands still end no run, and do not count; the best is that of the epochs after them.
-        """
-        config, best = self.config.trainer, self.progress.best_map
-        if self.progress.epochs_done <= config.linear_epochs:
-            return False
-        stale = config.patience is not None and self.progress.stale_epochs >= config.patience
-        fallen = config.max_drop is not None and best is not None and best - selected > config.max_drop
-        return stale or fallen
-
     def test(self) -> dict[str, Any]:
         """Load the best weights, score the test split, and return the summary."""
         best = self.store.best()
         if best is not None:
             self.task.eval_model.load_state_dict(best.weights("ema" if best.has("ema") else "model"))
+        self.mend_files()
         summary = UNKNOWN | {key: value for key, value in self.last_row.items() if not key.startswith("trainer/")}
         summary |= {"trainer/step": self.progress.step, "trainer/epoch": self.progress.epochs_done}
         test = self.data.test
         if test is not None:
             self.test_logits = self.predict(test, "test")
-            self.keep_test_scores(test, self.test_logits)
+            if not self.folder.write_test_scores(test, self.test_logits, self.progress.best_epoch):
+                size = self.test_logits.nbytes / 1e6
+                self.tracker.message(f"test scores of {size:,.0f} MB are not kept; `eval -o FOLDER` writes them")
             if test.targets is None:
                 summary |= split_figures("test", test, self.test_logits)
             else:
@@ -218,12 +210,13 @@ class Trainer:
                     self.tracker.message(note)
         return summary
 
-    def keep_test_scores(self, test: Split, logits: np.ndarray) -> None:
-        """Write test_scores.npz, unless it would be a burden to whoever copies the run."""
-        if logits.nbytes <= MAX_TEST_SCORES:
-            self.folder.write_scores("test_scores.npz", test, logits, self.progress.best_epoch)
-        else:
-            self.tracker.message(f"test scores of {logits.nbytes / 1e6:,.0f} MB are not kept; `eval -o FOLDER` writes them")
+    def mend_files(self) -> None:
+        """Collective. Write what is absent, damaged or of an epoch that no checkpoint kept, as after a kill or on a full disk."""
+        best, last = self.progress.best_epoch, self.progress.epochs_done
+        if not ranks.from_main(self.folder.is_of_epoch("val_scores.npz", best)):
+            self.folder.write_scores("val_scores.npz", self.data.val, self.predict(self.data.val, "validate"), best)
+        if not self.folder.is_of_epoch("pseudo_labels.npz", last):
+            self.folder.write_pseudo_labels(self.data, self.task.pseudo.cpu().numpy(), last)
 
     def predict(self, split: Split, stage: str) -> np.ndarray:
         """Logits (N,C) float32 of a split, images as they are, in row order; each rank scores its share of the rows."""
@@ -277,7 +270,8 @@ class Trainer:
         progress = self.progress
         best = f"epoch-{progress.best_epoch:03d}" if progress.best_epoch else None
         self.merge_ranks()
-        state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict(), "cost": self.took()}
+        state = {"progress": asdict(progress), "last_row": self.last_row, "task": self.task.state_dict(), "cost": self.took(),
+                 "trainer": self.config.to_dict()["trainer"]}  # fmt: skip
         if ranks.is_main():
             self.store.save(name, self.task.weights(), state, step=progress.step, epochs_done=progress.epochs_done, best=best)
         ranks.from_main(None)  # the others read the best one at the end: not before it is there
@@ -287,6 +281,7 @@ class Trainer:
         state = checkpoint.state()
         names = ["model"] + (["ema"] if self.task.average is not None else [])
         try:
+            changes.require_unedited(self.config, state.get("trainer"))
             self.task.load_weights({name: checkpoint.weights(name) for name in names})
             self.task.load_state_dict(state["task"])
             self.progress = Progress.of(state)

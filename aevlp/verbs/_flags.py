@@ -61,6 +61,13 @@ def changes(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
+def refuse_given(arguments: argparse.Namespace, why: str, *names: str) -> None:
+    """ConfigError where one of these flags is given, on which nothing hangs here."""
+    for name in names:
+        if getattr(arguments, name) not in (None, 0, []):
+            raise ConfigError(f"--{'set' if name == 'overrides' else name}: {why}")
+
+
 def _replaced(path: str) -> str:
     """The path of all that a word replaces: that of the component where it gives another name."""
     whole = path.removesuffix(".name")

@@ -9,6 +9,7 @@ from pathlib import Path
 from aevlp.config.errors import ConfigError
 from aevlp.verbs._flags import add_set, changes
 
+BATCHES = ("--batch-size",)
 HELP = "time and memory of every stage, beside a plain baseline, on this machine"
 
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=16, metavar="N", help="photos of the real two epochs (default: 16)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per step (default: 8)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where both sides compute (default: cuda where there is one)")
-    add_set(parser, "change values of the experiment coco_gpr, for both sides")
+    add_set(parser, "change values of the experiment coco_gpr; the baseline follows loss, labeler rule, grid, and image size")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write everything as JSON")
 
 

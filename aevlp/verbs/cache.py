@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
 MANY_PROCESSES = True  # which divide the work among themselves
+BATCHES = ("labeler.encoder.batch_size",)
 HELP = "embeddings kept on disk, so that no run encodes them again"
 COLUMNS = ("key", "encoder", "precision", "part", "images", "rows there", "MB", "last used")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aevlp.config.errors import ConfigError
 from aevlp.text import say
 
 HELP = "a trained run as a folder that stands alone: safetensors, JSON and, if wanted, ONNX"
@@ -22,6 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aevlp.inference.sources import find_trained
     from aevlp.output import require_new_folder
 
+    if Path(arguments.source).is_file():
+        raise ConfigError(f"{arguments.source}: is a file; export takes a run, which tells class names")
     source = str(find_trained(arguments.source))
     folder = Path(arguments.output)
     require_new_folder(folder)

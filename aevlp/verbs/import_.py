@@ -14,6 +14,7 @@ from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, DataError
 from aevlp.config.validation import validate_model
+from aevlp.data.setting_value import setting_value
 from aevlp.text import counted, say
 from aevlp.verbs._flags import add_set
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError(f"--root {arguments.root}: there is no such folder")
     from aevlp.data.imports._guess import guess
     from aevlp.data.imports._run import import_table
-    from aevlp.data.table import SPLITS
+    from aevlp.data.table import SPLITS, TABLES
 
     kind = arguments.kind or guess(source)
     config = _config(kind, arguments)
@@ -76,8 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"note  {line}", error=True)
     for line in report.left_out.lines():
         say(f"left out  {line}", error=True)
-    say(f"table        {imported.table}", f"next         {COMMAND} prepare folder --root {shlex.quote(str(root))}")
+    known = imported.table.name in TABLES
+    command = f"prepare folder --root {shlex.quote(str(root))}" if known else _training(root, imported.table.name)
+    say(f"table        {imported.table}", f"next         {COMMAND} {command}")
     return 1 if report.left_out.counts else 0
+
+
+def _training(root: Path, table: str) -> str:
+    """The words that train on a table of another name, at which `prepare` does not look."""
+    return f"--exp folder_gpr --set dataset.root={setting_value(root)} dataset.table={setting_value(table)}"
 
 
 def _folder_of(source: Path, config: ImportConfig) -> Path:

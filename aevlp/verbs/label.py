@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aevlp.config.schema import ExperimentConfig
 
 MANY_PROCESSES = True  # which divide the work among themselves
+BATCHES = ("labeler.encoder.batch_size",)
 HELP = "pseudo-labels of the training images as a file, with score, sign and the tile that spoke"
 
 

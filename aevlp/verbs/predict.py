@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aevlp.inference.trained import Trained
 
 FEW = 10  # validation photos of a class
+BATCHES = ("--batch-size",)
 HELP = "scores and labels of photos, by a run or an export"
 
 
@@ -52,11 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     output, form = given_labels_file(arguments)
     from aevlp.inference.open import open_trained
     from aevlp.inference.predict import find_images, predict
+    from aevlp.training.begun_on import encoder_notes
 
     found = find_images(arguments.images)
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     trained = open_trained(source)
+    for note in encoder_notes(trained.config, Path(source)):
+        say(f"note  {note}", error=True)
     bad = predict(
         trained, found, output, form, threshold=arguments.threshold,
         batch_size=arguments.batch_size, threads=arguments.workers, on_bad_image=arguments.on_bad_image,

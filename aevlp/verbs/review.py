@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
+from aevlp.inference.label_formats import FORMATS
 from aevlp.text import counted, say
-from aevlp.verbs._flags import add_changed, changes
+from aevlp.verbs._flags import add_changed, changes, refuse_given
 
 if TYPE_CHECKING:
     from aevlp.inference.trained import Trained
     from aevlp.review.questions import Questions
 
+COUNT: Final = 200  # where nothing else is said
+ORDER: Final = "value"
+BECOMES: Final = "test"
+BATCHES = ("trainer.eval_batch_size",)
 HELP = "one page that asks a person for further labels: yes or no, a key each; opens without a network"
 
 
@@ -25,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", default=None, metavar="FILE", help="the page (default: review.html; answers.csv with --simulate)"
     )
-    parser.add_argument("--count", type=_number, default=200, metavar="N", help="questions (default: 200)")
-    parser.add_argument("--order", choices=("value", "confident", "random"), default="value",
+    parser.add_argument("--count", type=_number, metavar="N", help="questions (default: 200)")
+    parser.add_argument("--order", choices=("value", "confident", "random"),
                         help="first what changes most, what is most probable, or by chance (default: value)")  # fmt: skip
     parser.add_argument("--complete", type=_number, default=0, metavar="N",
                         help="ask for every class of N photos drawn at random, for a split with full labels")  # fmt: skip
-    parser.add_argument("--becomes", choices=("val", "test"), default="test", help="the split that these are for (default: test)")
+    parser.add_argument("--becomes", choices=("val", "test"), help="the split that these are for (default: test)")
     parser.add_argument(
         "--simulate", action="store_true", help="answer from the full labels, where they are known, to measure an order"
     )
@@ -46,7 +51,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     target = Path(arguments.output or ("answers.csv" if arguments.simulate else "review.html"))
     require_place(target)
-    asked, source, take_in = _of_predictions(arguments) if arguments.source.endswith(".csv") else _of_run(arguments)
+    if not arguments.complete and arguments.order != "random":
+        refuse_given(arguments, "goes with --order random and with --complete: nothing else is drawn by chance", "seed")
+    of_predictions = Path(arguments.source).suffix.lower() == ".csv"
+    asked, source, take_in = _of_predictions(arguments) if of_predictions else _of_run(arguments)
     from aevlp.review.page import write_review
     from aevlp.review.simulate import write_answers
 
@@ -76,24 +84,38 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     """Questions, what is written beside each answer, and how the answers are taken in."""
     from aevlp.inference.sources import find_trained
 
+    if arguments.complete:
+        refuse_given(arguments, "--complete asks for every class of the photos that it draws", "count", "order")
+    else:
+        refuse_given(arguments, "goes with --complete, which makes a split", "becomes")
     words = changes(arguments)
     found = str(find_trained(arguments.source, words, arguments.exp))
+    of_predict = {suffix for form in FORMATS.values() for suffix in form.suffixes}
+    if Path(found).is_file() and Path(found).suffix.lower() in of_predict:
+        raise ConfigError(f"{found}: review takes a run, or scores as CSV: `{COMMAND} predict RUN IMAGES -o scores.csv`")
+    from aevlp.data.formats.folder import FolderConfig, dataset_root
     from aevlp.inference.open import open_trained
     from aevlp.review.questions import questions
 
     trained = open_trained(found, words, arguments.exp)
     dataset = trained.config.dataset
     # Answers are written into labels.csv with the photos beside it; another table or folder of photos is not touched.
-    own = dataset.name == "folder" and {getattr(dataset, place, None) for place in ("table", "images")} == {None}
-    root = getattr(dataset, "root", None) if own else None
+    root = None
+    if isinstance(dataset, FolderConfig) and dataset.table is None and dataset.images is None:
+        root = str(dataset_root(dataset))
     if arguments.complete and not (root or arguments.simulate):
         raise ConfigError(
             "--complete: makes a split of photos in a table, dataset.root/labels.csv with the photos beside it; "
             f"{trained.config.name} has none"
         )
+    if arguments.complete and root is not None and dataset.answers is not None:
+        raise ConfigError(
+            f"--complete: the answers of {dataset.answers} are not in the table: first `{_import(root, dataset.answers)}`, then "
+            "give this command with `--set dataset.answers=null`"
+        )
     asked = questions(
-        trained, order=arguments.order, count=arguments.count, photos=arguments.complete, becomes=arguments.becomes,
-        seed=_seed(arguments),
+        trained, order=arguments.order or ORDER, count=arguments.count or COUNT, photos=arguments.complete,
+        becomes=arguments.becomes or BECOMES, seed=_seed(arguments),
     )  # fmt: skip
     # What is drawn otherwise takes no notice of known labels in the table, or would be another draw.
     as_the_table_says = dataset.known == "given" or (dataset.known, dataset.draw) == ("single", "uniform")
@@ -118,15 +140,14 @@ def _again(trained: Trained, experiment: str | None, words: list[str]) -> str:
 def _of_predictions(arguments: argparse.Namespace) -> tuple[Questions, str, str]:
     from aevlp.review.predictions import questions_of_predictions
 
-    if arguments.complete or arguments.simulate:
-        raise ConfigError("--complete and --simulate go with a run, not with predictions")
+    refuse_given(arguments, "goes with a run, not with predictions", "complete", "becomes", "simulate", "exp", "overrides")
     path = Path(arguments.source)
-    asked = questions_of_predictions(path, order=arguments.order, count=arguments.count, seed=_seed(arguments))
+    asked = questions_of_predictions(path, order=arguments.order or ORDER, count=arguments.count or COUNT, seed=_seed(arguments))
     return asked, path.name, _import("FOLDER")
 
 
-def _import(root: str) -> str:
-    return f"{COMMAND} import answers.csv --root {shlex.quote(root)}"
+def _import(root: str, answers: str = "answers.csv") -> str:
+    return f"{COMMAND} import {shlex.quote(answers)} --root {shlex.quote(root)}"
 
 
 def _number(word: str) -> int:

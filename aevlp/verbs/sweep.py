@@ -63,6 +63,8 @@ def _run(arguments: argparse.Namespace) -> None:
     require_positive(trials=arguments.trials, timeout=arguments.timeout, workers=arguments.workers)
     if arguments.in_process and arguments.workers > 1:
         raise ConfigError("--in-process runs one trial at a time; leave --workers out")
+    if arguments.dry_run and arguments.new_study_from is not None:
+        raise ConfigError("--dry-run does not count what --new-study-from takes over; leave one of them out")
     words = overrides(arguments)
     from aevlp.machine import Machine
     from aevlp.sweeps.run import run_study

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config.errors import ConfigError
+from aevlp.config.schema import PLACES
 from aevlp.verbs._flags import add_experiment, add_name, given_experiment
 
 
@@ -35,12 +36,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    words = arguments.overrides
-    other = [word for word in words if not word.startswith("trainer.epochs=")]
+    words = dict(word.partition("=")[::2] for word in arguments.overrides)
     given = (arguments.exp, arguments.seed, arguments.run_name)
-    if any(value is not None for value in given) or arguments.dry_run or other:
-        raise ConfigError("--resume takes no --exp, --seed, --name or --dry-run, and of --set only trainer.epochs=N")
-    epochs = words[-1].partition("=")[2] if words else None
+    if any(value is not None for value in given) or arguments.dry_run or words.keys() - {"trainer.epochs", *PLACES}:
+        raise ConfigError(
+            "--resume takes no --exp, --seed, --name or --dry-run, and of --set only trainer.epochs=N, dataset.root=FOLDER and "
+            "dataset.arrays=FOLDER"
+        )
+    epochs = words.pop("trainer.epochs", None)
     if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
     from aevlp.runs.folder import find_run
@@ -48,4 +51,4 @@ def _resume(arguments: argparse.Namespace) -> None:
     run = find_run(arguments.resume)
     from aevlp.training.run import resume
 
-    resume(run, None if epochs is None else int(epochs), arguments.tracking)
+    resume(run, None if epochs is None else int(epochs), arguments.tracking, places=words)

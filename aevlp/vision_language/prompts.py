@@ -30,8 +30,13 @@ def text_features(encoder: TextEncoder, names: Sequence[str], templates: Sequenc
     Underscores in names are read as spaces, as in the public code.
 
     Raises:
-        DataError: two classes have equal features, so that no pseudo-label could tell them apart.
+        DataError: there is one class alone, or two have equal features, so that no pseudo-label could tell them apart.
     """
+    if len(names) < 2:
+        raise DataError(
+            f"labels from an encoder weigh classes against each other, and the dataset has one alone, {', '.join(names)}: each "
+            "photo would be given it; add a class for what else the photos show, or set labeler=none and a loss such as gr"
+        )
     words = [name.replace("_", " ") for name in names]
     templates = ("{}",) if encoder.by_name else templates  # vectors of classes are there, not of sentences
     prompts = [[template.replace("{}", word) for word in words] for template in templates]

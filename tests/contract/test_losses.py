@@ -92,6 +92,17 @@ def test_reordering_the_batch_changes_nothing_but_the_order(name):
 
 
 @every_loss
+def test_what_it_says_of_pseudo_labels_is_so(name):
+    logits, observed, pseudo, index = make_batch()
+    module = build(name)
+    twin = copy.deepcopy(module)  # a loss may remember what it saw
+    with_them, without = evaluate(module, logits, observed, pseudo, index), evaluate(twin, logits, observed, 0 * pseudo, index)
+    said = getattr(module, "reads_pseudo", None)
+    assert said is not None or not type(module).__module__.startswith("aevlp.losses.")  # one from outside need not say
+    assert said in (None, with_them.item() != without.item())
+
+
+@every_loss
 def test_a_state_dict_round_trip_gives_the_same_value(name):
     used, fresh = build(name), losses.build(name, num_classes=5, num_samples=7, **PARAMS.get(name, {}))
     evaluate(used, *make_batch())  # whatever it remembers is remembered now

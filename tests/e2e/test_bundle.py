@@ -9,7 +9,7 @@ import pytest
 
 import aevlp
 from aevlp.cli import main
-from aevlp.reporting.bundle import FILES, HIDDEN, _hidden
+from aevlp.reporting.bundle import FILES, HIDDEN, _hidden, _without_paths
 
 SECRET = "s3cretword"
 
@@ -120,9 +120,18 @@ def test_where_there_is_no_run_or_no_place(run, tmp_path, capsys):
             (path, HIDDEN)
             for path in ("/data/voc", "~/x", "~anna/x", "../x/y", "./x", "C:\\Users\\a", "file:///a", "a/b/c.jpg", "a//c.jpg")
         ),
+        *((f"{first}clients/acme/photos", HIDDEN) for first in (".", "@", "+", "-", "#", "(old)/")),
         ("\\\\host\\share", HIDDEN),
         ("dataset.root=/my data/voc", f"dataset.root={HIDDEN}"),
-        ("--set=x=[/a/b,1]", f"--set=x=[{HIDDEN}"),
+        ("--set=x=[/a/b,1]", f"--set=x={HIDDEN}"),
+        ("dataset.root=clients/acme/2026/photos", f"dataset.root={HIDDEN}"),
+        ("--set=dataset.root=clients/acme", f"--set=dataset.root={HIDDEN}"),
+        ("--out=a/b/c", f"--out={HIDDEN}"),
+        ("dataset.images=my photos/anna/x", f"dataset.images={HIDDEN}"),
+        ("model.weights=lr=0.1/(old) x.pth", f"model.weights={HIDDEN}"),
+        *((words, words) for words in ("km/h, m/s", "it runs 3/4 of day/night here")),
+        *((f"{name}=openai/clip", f"{name}=openai/clip") for name in ("labeler.encoder.source", "--set=model.encoder.source")),
+        ("labeler.prompts=a {} by day/night, in/out", "labeler.prompts=a {} by day/night, in/out"),
         *(
             (name, name)
             for name in ("openai/clip-vit-base-patch16", "V1", "https://a.b/c", "test/mAP", "3/4 of it", "tv/monitor")
@@ -133,6 +142,12 @@ def test_where_there_is_no_run_or_no_place(run, tmp_path, capsys):
 def test_paths_are_hidden_and_names_of_models_are_not(text, left, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert _hidden(text) == left
+
+
+def test_the_value_of_a_setting_of_files_is_hidden_in_a_configuration():
+    config = {"dataset": {"images": "anna/2026", "known": "single"}, "labeler": {"encoder": {"source": "openai/clip"}}}
+    hidden = {"dataset": {"images": HIDDEN, "known": "single"}, "labeler": {"encoder": {"source": "openai/clip"}}}
+    assert _without_paths(config) == hidden
 
 
 def test_a_relative_path_that_is_there_is_hidden(tmp_path, monkeypatch):

@@ -13,9 +13,11 @@ from miniatures import make_folder
 
 import aevlp
 from aevlp.cli import main
+from aevlp.config import registry, settings
 from aevlp.config.schema import SPEED_AND_METERS
+from aevlp.data.formats.folder import FolderConfig
 from aevlp.reporting.report import report_data
-from aevlp.runs.folder import runs_root
+from aevlp.runs.folder import RunFolder, runs_root
 
 SETS = (
     "model=small_cnn", "dataset.image_size=32", "trainer.batch_size=4", "trainer.epochs=1", "trainer.precision=fp32",
@@ -252,3 +254,65 @@ def test_what_the_hash_leaves_out_changes_no_bit_of_a_run(labeled, monkeypatch, 
         assert other["data_fingerprint"] == summary["data_fingerprint"]
         assert runs.differences(after, before) == []
         assert other["val/labeler_mAP"] is not None
+
+
+def test_data_that_were_moved_are_found_and_the_run_stays_a_repetition(photos, table, tmp_path, capsys):
+    run = aevlp.train(aevlp.load_experiment("folder_an", (*SETS, f"dataset.root={photos}"))).run_dir
+    before = json.loads((run / "summary.json").read_text())["config_hash"]
+    moved = photos.rename(tmp_path / "moved")
+    resumed = ["--resume", run.name, "--set", "trainer.epochs=2"]
+    assert main(resumed) == 1
+    assert "there is no such folder (dataset.root)" in capsys.readouterr().err
+    assert main([*resumed, f"dataset.root={moved}"]) == 0
+    config = aevlp.load_experiment(str(run / "config.yaml"))
+    assert config.dataset.root == str(moved)
+    again = aevlp.train(aevlp.load_experiment("folder_an", (*SETS, f"dataset.root={moved}"))).run_dir
+    assert json.loads((again / "summary.json").read_text())["config_hash"] == before
+
+
+@pytest.mark.parametrize("to", ["a folder", "the variable"])
+def test_a_suite_goes_on_with_a_run_whose_data_were_moved(photos, tmp_path, monkeypatch, to):
+    processes = suites.InThisProcess(monkeypatch, fails=["folder_an"])
+    path = suites.write(tmp_path, "rows: {AN: an}\n")
+    words = ["suite", path, "--dataset", "folder", "--seeds", "1", "--set", *SETS]
+    assert main([*words, f"dataset.root={photos}"]) == 1
+    processes.fails = ()
+    moved = photos.rename(tmp_path / "folder")
+    monkeypatch.setenv("AEVLP_DATA", str(tmp_path))
+    given = [f"dataset.root={moved}"] if to == "a folder" else []
+    assert main([*words, *given]) == 0
+    assert len(processes.began) == 2
+    (run,) = runs_root().glob("folder_an-*")
+    assert RunFolder(run).read_config().dataset.root == (str(moved) if given else None)
+
+
+def test_where_data_cannot_be_read_a_run_on_those_of_another_place_is_none_of_the_suite(suite, photos, capsys):
+    assert suite("--set", f"dataset.root={photos}") == 0
+    shutil.rmtree(photos)
+    assert suite("--table", "--set", f"dataset.root={photos}") == 0
+    capsys.readouterr()
+    assert suite("--table", "--set", "dataset.root=/elsewhere") == 2
+    assert "no run of this suite has finished" in capsys.readouterr().err
+
+
+def test_a_configuration_that_was_read_before_torch_trains_as_any_other(photos, monkeypatch, capsys):
+    """The command line reads it then, and its settings are of stand-ins for the classes of the modules."""
+    in_modules = settings._value
+
+    def value(module, name):
+        return in_modules(module, name) if module.startswith("aevlp.config") else settings._part(module).get(name)
+
+    words = ("labeler=damp", "labeler.encoder.source=bundled", "labeler.label_graph.enabled=false", "labeler.grid=2", "loss=gpr")
+    settings._part.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, "_value", value)
+        patch.setattr(registry, "settings", lambda kind, name: settings.settings_class(registry._module(kind, name), kind, name))
+        config = aevlp.load_experiment("folder_an", SETS)
+        with_encoder = runs.config(*words, "trainer.epochs=1")
+    settings._part.cache_clear()
+    assert not isinstance(config.dataset, FolderConfig)
+    monkeypatch.setattr(RunFolder, "write_config", lambda *_: pytest.fail("config.yaml is written twice"))
+    run = aevlp.train(config).run_dir
+    assert f"predict {run.name} {photos} -o scores.csv" in " ".join(capsys.readouterr().out.split())
+    run = aevlp.train(with_encoder).run_dir
+    assert json.loads((run / "encoders.json").read_text()).keys() == {"labeler"}

@@ -34,7 +34,7 @@ FLAGS = {
         "--set",
     },
     "prepare": {"--help", "--plugin", "dataset", "--root", "--out", "--download", "--no-image-check"},
-    "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set", "--seed", "--tracking"},
+    "eval": {"--help", "--plugin", "source", "--split", "--output", "--exp", "--set"},
     "label": {"--help", "--plugin", "source", "--output", "--format", "--exp", "--set", "--seed", "--tracking", "--shard"},
     "predict": {"--help", "--plugin", "source", "images", "--output", "--format"}
     | {"--threshold", "--batch-size", "--workers", "--on-bad-image"},
@@ -304,7 +304,7 @@ def test_a_flag_before_a_verb_that_does_not_take_it_is_refused(capsys):
     for words, flag in (
         ("--exp digits_gpr suite table1 --dataset digits", "--exp"), ("--seed 3 suite table1 --dataset digits", "--seed"),
         ("--dry-run list losses", "--dry-run"), ("--dry-run sweep show x", "--dry-run"), ("--resume latest report", "--resume"),
-        ("--name foo watch", "--name"), ("--tracking off review latest", "--tracking"),
+        ("--name foo watch", "--name"), ("--tracking off review latest", "--tracking"), ("--seed 3 eval latest", "--seed"),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
             main(words.split())

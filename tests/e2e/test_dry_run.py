@@ -30,6 +30,11 @@ def test_cosines_beyond_the_budget_are_told(small, capsys):
     assert "0.0 MB of the whole run, over labeler.table_mb=0: computed as needed" in capsys.readouterr().out
 
 
+def test_pseudo_labels_that_nothing_learns_from_are_told(small, capsys):
+    assert main(["--exp", "digits_gpr", "--dry-run", "--set", *small, "loss=an"]) == 0
+    assert "loss an does not read pseudo-labels" in capsys.readouterr().out
+
+
 def test_it_times_encoding_and_counts_what_is_cached(small, capsys, monkeypatch):
     few = [*small, "dataset.num_train=32", "dataset.num_val=8", "dataset.num_test=8"]
     counted = []
@@ -142,6 +147,10 @@ def test_the_epoch_that_costs_most_is_rehearsed_and_cheaper_ones_and_passes_are_
     looks = module.rehearse(config)
     assert (found.look_backs, looks.look_backs) == (0, 3)
     fixed = replace(looks, step_seconds=3.0, linear_step_seconds=1.0, evaluate_seconds=0.5, num_train=32, num_val=10)
-    assert fixed.training_seconds(config.trainer) == 2 * (2 * 1 + 3 * 3) + 0.5 * (5 * 10 + 3 * 32)
+    on_images = replace(fixed, stored=0)
+    assert on_images.training_seconds(config.trainer) == 2 * (2 * 1 + 3 * 3) + 0.5 * (5 * 10 + 3 * 32)
+    # Features of a backbone that stands still are computed once, and validate two of the five epochs.
+    assert fixed.stored == config.dataset.num_train + config.dataset.num_val
+    assert fixed.training_seconds(config.trainer) == 2 * (2 * 1 + 3 * 3) + 0.5 * (fixed.stored + 3 * 10 + 3 * 32)
     assert not costs_alike(config, load_experiment("digits_an", words))
     assert not costs_alike(load_experiment("digits_an", words), load_experiment("digits_an", words[:-1]))

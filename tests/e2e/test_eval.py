@@ -127,7 +127,7 @@ def test_initial_weights_that_have_gone_are_not_needed(copied):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "loss.rho=1"], "--set loss.rho=1: of a trained model only dataset.* and "),
+        (["--set", "loss.rho=1"], "--set loss.rho=1: of a trained model only dataset.* and trainer.eval_batch_size, trainer."),
         (["--exp", "digits_gpr"], "--exp goes with a published checkpoint file"),
         (["--set", "dataset.num_test=0"], "dataset.num_test: input should be greater than or equal to 1"),
     ],
@@ -172,6 +172,13 @@ def test_an_output_that_is_a_file_is_told_before_the_work(trained_run, tmp_path,
     (tmp_path / "file").touch()
     assert main(["eval", str(trained_run), "-o", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err == f"error: -o {tmp_path}/file: {tmp_path}/file is no folder; name another one\n"
+
+
+def test_a_run_is_no_output(copied, capsys):
+    before = {path: path.read_bytes() for path in copied.glob("*.*")}
+    assert main(["eval", str(copied), "--split", "val", "-o", str(copied)]) == 2
+    assert f"-o {copied}: is a run, whose own scores would be written over" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in copied.glob("*.*")} == before
 
 
 def test_words_given_once_are_read_whole(trained_run):

@@ -52,7 +52,17 @@ def test_description_tells_what_is_needed_to_use_the_model(trained_run, exported
     assert (about["run_id"], about["config_hash"]) == (trained_run.name, summary["config_hash"])
     assert about["metrics"]["test/mAP"] == summary["test/mAP"]
     assert (about["model"], about["image_size"]) == ({"name": "small_cnn", "boost": None, "weights": "none"}, 32)
-    assert sorted(path.name for path in exported.iterdir()) == ["README.md", "config.yaml", "model.json", "model.safetensors"]
+    assert {path.name for path in exported.iterdir()} == {
+        "README.md", "config.yaml", "data.json", "model.json", "model.safetensors",
+    }  # fmt: skip
+    assert (exported / "data.json").read_text() == (trained_run / "data.json").read_text().strip()
+
+
+def test_other_data_than_those_of_training_are_told(trained_run, exported):
+    words = ["dataset.num_test=7"]
+    told = [evaluate(open_trained(str(source), words), "test").notes for source in (trained_run, exported)]
+    assert told[0] == told[1]
+    assert "these are not the data that the run was trained on: 7 test images instead of" in told[1][-1]
 
 
 def test_weights_are_the_average_of_the_best_epoch(trained_run, exported):
@@ -166,3 +176,9 @@ def test_a_damaged_export_is_refused(exported, tmp_path, damage):
         (copy / "model.json").write_text(json.dumps({name: value for name, value in about.items() if name != "class_names"}))
     with pytest.raises(CheckpointError, match="not a whole export"):
         open_trained(str(copy))
+
+
+def test_a_file_is_no_run_to_export(tmp_path, capsys):
+    (tmp_path / "best.pt").touch()
+    assert main(["export", str(tmp_path / "best.pt"), "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/best.pt: is a file; export takes a run, which tells class names\n"

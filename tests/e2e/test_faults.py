@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import small_runs as runs
+import torch
 
 import aevlp
 from aevlp import files
@@ -67,7 +67,7 @@ def test_a_runs_folder_without_permission_is_an_error_before_training(monkeypatc
 
 @pytest.mark.parametrize("file", ["config.yaml", "environment.json"])
 def test_a_disk_that_is_full_at_the_start_is_an_error_before_training(monkeypatch, fails, file):
-    monkeypatch.setattr(Path, "write_bytes", full_for(Path.write_bytes, (file,)))
+    monkeypatch.setattr(files, "write_content", full_for(files.write_content, (file,)))
     runs.after_step(monkeypatch, 1, runs.crash)
     error = fails(*COMMAND)
     assert "runs/digits_gpr-" in error
@@ -121,6 +121,42 @@ def test_a_disk_full_while_a_signal_is_answered_is_an_error_and_keeps_the_earlie
         assert "epoch-002-step-4: cannot save a checkpoint: the disk is full" in fails(*COMMAND)
     resume(runs.only_run())
     assert runs.differences(runs.outcome(runs.only_run()), uninterrupted) == []
+
+
+def out_of_memory(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_a_gpu_without_memory_is_told_and_the_run_goes_on_from_its_last_checkpoint(monkeypatch, capsys, uninterrupted):
+    with monkeypatch.context() as patch:
+        runs.after_step(patch, runs.STEPS_PER_EPOCH + 1, out_of_memory)
+        assert main(COMMAND) == 1
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1] == (
+        "error: the GPU ran out of memory; free some, or set trainer.batch_size or trainer.eval_batch_size or "
+        "labeler.encoder.batch_size to a smaller number"
+    )
+    run = runs.only_run()
+    assert f"--resume {run.name}" in out
+    assert runs.newest(run).folder.name == "epoch-001"
+    resume(run)
+    assert runs.differences(runs.outcome(run), uninterrupted) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "batches"),
+    [
+        ("eval RUN", "inference.trained.Scorer.logits", "trainer.eval_batch_size"),
+        ("predict RUN . -o x.csv", "inference.predict.find_images", "--batch-size"),
+        ("label --exp digits_gpr -o x.csv", "inference.label.write_pseudo_labels", "labeler.encoder.batch_size"),
+        ("cache build --exp digits_gpr", "verbs._flags.load_parts", "labeler.encoder.batch_size"),
+    ],
+)
+def test_a_gpu_without_memory_is_told_with_what_sets_the_batch(words, place, batches, trained_run, monkeypatch, fails, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"aevlp.{place}", out_of_memory)
+    error = fails(*words.replace("RUN", str(trained_run)).split())
+    assert error.splitlines()[-1] == f"error: the GPU ran out of memory; free some, or set {batches} to a smaller number"
 
 
 def test_a_summary_that_cannot_be_written_is_an_error_and_the_run_can_be_finished(monkeypatch, fails, uninterrupted):

@@ -89,9 +89,12 @@ def test_a_disk_full_at_any_write_leaves_all_as_it_was_or_all_new(command, name,
         out.mkdir()
         for file in EARLIER.get(name, []):
             (out / file).write_bytes(b"earlier")
-        if name == "prepare folder":  # of a table without labels for the test split
+        if name == "prepare folder":  # of an earlier table, without a test split
+            table = tmp_path / "folder/labels.csv"
+            now = table.read_text()
+            table.write_text(now.replace("test", "train"))
             prepare("folder", tmp_path / "folder", out)
-            (out / "formatted_train_images.npy").write_bytes(b"earlier")
+            table.write_text(now)
         capsys.readouterr()
         with watched(Effects([out], act)) as effects:
             code = main(words)

@@ -296,13 +296,15 @@ def test_a_validation_split_that_could_choose_nothing_is_refused(tmp_path, monke
 
 def test_eval_takes_validation_where_there_is_no_test_split_and_says_so(run, tmp_path, capsys):
     root = photos(tmp_path / "photos")
-    said = "the dataset has no test split: these are the figures of validation, which chose the epoch"
+    said = "the dataset has no test split: these are the figures of validation, which chose "  # the run took the last epoch
     command = ["eval", str(run), "--set", f"dataset.root={root}", "trainer.evaluate_labeler=false"]
     for split in ("test", "val"):
         assert main([*command, "-o", str(tmp_path / split)]) == 0
         assert {path.name.partition("_")[0] for path in (tmp_path / split).iterdir()} == {split}
         output = " ".join("".join(capsys.readouterr()).split())
-        assert (said in output) == (split == "val")
+        assert (f"{said}thresholds" in output) == (split == "val")
+        assert ("optimistic: the same images chose thresholds " in output) == (split == "val")
+        assert "chose the epoch" not in output
         (root / "labels.csv").write_text((root / "labels.csv").read_text().replace(",test", ",train"))
     assert main([*command, "--split", "test"]) == 1
     assert capsys.readouterr().err.endswith("the dataset has no test split; take --split val\n")

@@ -106,6 +106,15 @@ def test_on_standard_output_there_is_nothing_but_the_labels(trained_run, mixed, 
     assert capsys.readouterr() == ((tmp_path / "s.csv").read_text(), f"{err}40 images scored, 10 left out\n{told}")
 
 
+def test_a_name_that_looks_like_a_secret_is_written_as_it_is(trained_run, photos, tmp_path, monkeypatch, capsys):
+    name = "token=abcdef123.png"
+    shutil.copy(photos / "000.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for form in ("csv", "jsonl"):
+        assert main(["predict", str(trained_run), name, "-o", "-", "--format", form]) == 0
+        assert name in capsys.readouterr().out
+
+
 def test_one_threshold_for_all(trained_run, photos, tmp_path):
     for threshold, count in (("0", 10), ("1", 0)):
         command = ["predict", str(trained_run), str(photos / "000.png"), "-o", str(tmp_path / "s.csv"), "--threshold", threshold]

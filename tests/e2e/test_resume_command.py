@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import small_runs as runs
@@ -13,6 +14,7 @@ from PIL import Image
 import aevlp
 from aevlp.cli import main
 from aevlp.models import small_cnn
+from aevlp.runs.collect import collect
 from aevlp.training.run import resume
 
 COMMAND = ["--exp", "digits_gpr", "--set", *runs.FAST]
@@ -45,8 +47,10 @@ def test_a_signal_before_the_first_step_ends_cleanly_and_the_run_can_be_resumed(
     assert len(runs.epoch_rows(runs.only_run())) == 2
 
 
-def test_resume_latest_continues_the_newest_run(monkeypatch):
+def test_resume_latest_continues_the_newest_run(monkeypatch, capsys):
     older = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    assert main(["--resume", older.name, "--set", "dataset.root=/data"]) == 2
+    assert "--set dataset.root=/data: dataset digits has no such place" in capsys.readouterr().err
     os.utime(older / "config.yaml", (1, 1))
     with monkeypatch.context() as patch:
         runs.signal_after_step(patch, 2)
@@ -55,6 +59,24 @@ def test_resume_latest_continues_the_newest_run(monkeypatch):
     done = {path.parent: json.loads(path.read_text())["trainer/epoch"] for path in older.parent.glob("*/summary.json")}
     assert sorted(done.values()) == [1, 2]
     assert done[older] == 1
+
+
+def test_a_run_given_as_a_point_or_by_a_link_keeps_its_id(tmp_path, monkeypatch):
+    run = aevlp.train(runs.config("trainer.epochs=1")).run_dir
+    (tmp_path / "link").symlink_to(run)
+    monkeypatch.chdir(run)
+    for word in (".", str(tmp_path / "link")):
+        (run / "summary.json").unlink()
+        assert main(["--resume", word]) == 0
+        assert json.loads((run / "summary.json").read_text())["run_id"] == run.name
+        assert [found.path.name for found in collect([Path(word)]).runs] == [run.name]
+    run.rename(tmp_path / "moved")
+    run.symlink_to(tmp_path / "moved")
+    for word in (run.name, str(run)):
+        (run / "summary.json").unlink()
+        assert main(["--resume", word]) == 0
+        assert json.loads((run / "summary.json").read_text())["run_id"] == run.name
+    assert [found.path.name for found in collect([run]).runs] == [run.name]
 
 
 def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(monkeypatch):

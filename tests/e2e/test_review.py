@@ -105,6 +105,32 @@ def test_200_questions_by_keyboard_across_two_visits_undone_saved_and_imported(r
     assert not (root / "labels.before-2.csv").exists()
 
 
+def test_held_keys_two_tabs_and_skipped_questions(reviewed, tmp_path):
+    browser.require_chromium()
+    page, held = reviewed[2], "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'y', repeat: true, cancelable: true}))"
+    with browser.chromium(tmp_path / "profile") as driver:
+        visit(driver, page, 1280)
+        press(driver, "y")
+        for _ in range(3):
+            assert driver.execute_script(f"return {held}") is False  # and nothing else is done by it
+        assert shown(driver) == "1 of 200"
+        first = driver.current_window_handle
+        driver.switch_to.new_window("tab")
+        visit(driver, page, 1280)
+        press(driver, "ss")
+        driver.switch_to.window(first)
+        press(driver, "n" * 197)
+        assert "That was all" in driver.find_element("id", "main").text
+        again = driver.find_element("id", "again")
+        assert again.text == "Ask the 2 that were skipped"
+        again.click()
+        assert shown(driver) == "198 of 200"
+        press(driver, "yy")
+        assert not driver.find_elements("id", "again")
+        kept = json.loads(driver.execute_script("return localStorage.getItem(localStorage.key(0))"))
+    assert [kept["answers"][str(i)] for i in range(200)] == ["yes"] * 3 + ["no"] * 197
+
+
 def visit(driver, page, width):
     browser.resize(driver, width)
     driver.get(page.as_uri())
@@ -284,3 +310,47 @@ def test_answers_are_taken_in_whatever_else_lies_in_the_folder(tmp_path, capsys)
     (root / "answers.csv").write_text("image,class,answer,split,source\nsub 1/photo 1.jpg,bird,no,,me\n")
     assert main(["import", str(root / "answers.csv"), "--root", str(root)]) == 0
     assert "new labels: 0 known, 1 absent" in capsys.readouterr().err
+
+
+def test_a_folder_found_by_its_variable_has_a_table_whose_own_split_is_completed_as_a_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AEVLP_DATA", str(tmp_path / "my data"))
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "my data" / "folder"
+    for i in range(24):
+        draw(root / f"{i}.png", i)
+    lines = [f"{i}.png,{('cup', 'bird')[i % 2]},{'test' if i < 5 else 'val' if i < 10 else 'train'}" for i in range(24)]
+    (root / "labels.csv").write_text("\n".join(["image,label,split", *lines]) + "\n")
+    run = aevlp.train(aevlp.load_experiment("folder_an", QUICK)).run_dir
+    assert f"predict {run.name} '{root}' -o scores.csv" in " ".join(capsys.readouterr().out.split())
+    for words in ([], ["--complete", "3"], ["--complete", "5"]):
+        assert main(["review", str(run), *words]) == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines()[-1].endswith(f"import answers.csv --root '{root}'")
+        note = "split test holds 2 more photos of which not all is known; full figures need `--complete 5`\n"
+        assert err.endswith(note) == ("3" in words)
+    Path("earlier.csv").write_text("image,class,answer,split,source\n12.png,bird,no,,me\n")
+    assert main(["review", str(run), "--complete", "5", "--set", "dataset.answers=earlier.csv"]) == 2
+    take_in = f"first `python run.py import {tmp_path}/earlier.csv --root '{root}'`"
+    assert f"{take_in}, then give this command with `--set dataset.answers=null`\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("RUN --becomes val", "--becomes: goes with --complete"),
+        ("RUN --seed 7", "--seed: goes with --order random and with --complete"),
+        ("RUN --complete 2 --count 9", "--count: --complete asks for every class"),
+        ("RUN --complete 2 --order random", "--order: --complete asks for every class"),
+        ("scores.csv --set loss.rho=9 nonsense=1", "--set: goes with a run, not with predictions"),
+        ("scores.csv --exp nonsense", "--exp: goes with a run, not with predictions"),
+        ("scores.csv --becomes val", "--becomes: goes with a run, not with predictions"),
+        ("scores.jsonl", "scores.jsonl: review takes a run, or scores as CSV: `python run.py predict RUN IMAGES -o scores.csv`"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(words, message, trained_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("scores.csv", "scores.jsonl"):
+        Path(name).touch()
+    assert main(["review", *words.replace("RUN", str(trained_run)).split()]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("review.html").exists()

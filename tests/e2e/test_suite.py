@@ -169,10 +169,10 @@ def test_a_run_that_another_suite_began_at_the_same_moment_is_waited_for(suite, 
     processes = suites.InThisProcess(monkeypatch, fails=["digits_an"])
     start, locks = processes.start, []
 
-    def come_second(path, environment):
+    def come_second(path, *rest):
         locks.append(RunLock(path))
         assert locks[0].take()
-        return start(path, environment)
+        return start(path, *rest)
 
     def finish_the_other(seconds):
         if locks and seconds == runner.WAIT_SECONDS:
@@ -201,10 +201,10 @@ def test_a_run_folder_that_is_removed_meanwhile_is_made_again(suite, monkeypatch
     processes.fails = ()
     start = processes.start
 
-    def remove_the_other_first(path, environment):
+    def remove_the_other_first(path, *rest):
         for other in runs_root().glob("digits_an-*"):
             shutil.rmtree(other, ignore_errors=path != other)
-        return start(path, environment)
+        return start(path, *rest)
 
     monkeypatch.setattr(child, "start", remove_the_other_first)
     assert suites.run(suite, "--rows", "AEVLP", "AN", seeds=1) == 1  # its own folder has gone: told, no traceback

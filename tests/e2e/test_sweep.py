@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 
+import optuna
 import pytest
 import small_runs as runs
 import sweep_runs as sweeps
@@ -49,6 +50,8 @@ def test_a_study_ends_with_an_experiment_that_reproduces_its_best_to_the_bit(stu
     assert main(["sweep", "best", "tiny", "--save", str(target)]) == 2
     assert "exists; remove it" in error(capsys)
     assert target.read_text() == text
+    assert main(["sweep", "best", "tiny", "--save", "experiments/digits_gpr.yaml"]) == 2
+    assert "experiments/digits/gpr.yaml is the experiment digits_gpr already; choose another name" in error(capsys)
     assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["best.yaml", "tiny.yaml"]
     assert not list(tmp_path.glob(".saving*"))
 
@@ -96,8 +99,52 @@ def test_a_changed_space_or_base_is_refused_with_the_difference_and_what_fits_is
     taken = [trial for trial in sweeps.load("wider").trials if "imported_from" in trial.user_attrs]
     assert [trial.value for trial in taken] == [trial.value for trial in fitting]
     assert len(sweeps.load("wider").trials) == len(fitting) + 1
-    assert sweeps.run(study, "--name", "wider", "--new-study-from", "tiny") == 2
-    assert "there is a study wider already" in error(capsys)
+    whole = sweeps.load("wider").trials
+    assert sweeps.run(study, "--name", "wider", "--new-study-from", "tiny", "--trials", "1") == 0  # nothing to do
+    assert sweeps.load("wider").trials == whole
+    target = tmp_path / "taken.yaml"
+    assert main(["sweep", "best", "wider", "--trial", str(taken[0].number), "--save", str(target)]) == 0
+    saved = aevlp.load_experiment(str(target))
+    assert saved.trainer.learning_rate == pytest.approx(taken[0].params["trainer.learning_rate"], 1e-3)
+    assert sweeps.run(study, "--name", "tiny", "--new-study-from", "wider") == 2
+    assert "there is a study tiny already" in error(capsys)
+    other = ("--name", "other", "--new-study-from", "tiny")
+    assert sweeps.run(study, *other, "--set", "seed=5") == 2
+    assert "it has another objective, seed of the base or number of seeds" in error(capsys)
+    assert not study_folder("other").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_killed_as_it_takes_trials_over_the_same_command_takes_the_rest(study, tmp_path, monkeypatch, capsys, kept):
+    assert sweeps.run(study) == 0
+    words = ("--name", "new", "--new-study-from", "tiny", "--trials", "1")
+    add, done = optuna.Study.add_trial, []
+
+    def add_or_die(self, trial):
+        if len(done) == kept:
+            raise sweeps.Killed
+        done.append(trial)
+        add(self, trial)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "add_trial", add_or_die)
+        with pytest.raises(sweeps.Killed):
+            sweeps.run(study, *words)
+    capsys.readouterr()
+    assert sweeps.run(study, "--name", "new", "--trials", "1") == 2
+    assert "study new: does not have all trials of tiny yet; give --new-study-from tiny once more" in error(capsys)
+    assert sweeps.run(study, *words) == 0
+    taken = [trial.user_attrs["imported_from"] for trial in sweeps.load("new").trials if "imported_from" in trial.user_attrs]
+    assert taken == ["tiny/0", "tiny/1", "tiny/2"]
+
+
+def test_a_range_that_ends_between_two_steps_is_told_once_and_searched_as_far_as_they_reach(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aevlp.training.run.resume", sweeps.Trained().resume)
+    text = sweeps.STUDY.replace("{float: [0.0001, 0.01], log: true}", "{float: [0.001, 0.0025], step: 0.001}")
+    assert sweeps.run(sweeps.write(tmp_path, text)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("space.trainer.learning_rate: in steps of 0.001 from 0.001 the last value is 0.002, not 0.0025") == 1
+    assert {trial.params["trainer.learning_rate"] for trial in sweeps.load().trials} <= {0.001, 0.002}
 
 
 def test_a_worse_trial_is_stopped_after_an_epoch_and_its_run_is_whole(tmp_path, capsys):
@@ -157,6 +204,7 @@ def test_bad_input_is_refused_before_anything_is_written(study, tmp_path, capsys
         (["--workers", "2"], "--in-process runs one trial at a time"),
         (["--name", "a/b"], "letters, digits"),
         (["--set", "loss.rhoo=1"], "loss.rhoo: unknown key"),
+        (["--dry-run", "--new-study-from", "other"], "--dry-run does not count what --new-study-from takes over"),
         (["--new-study-from", "other"], "there is no study 'other'"),
         (["--storage", "postgresql://nobody@127.0.0.1:1/x"], "cannot be opened"),
     ]:

@@ -234,29 +234,6 @@ def test_what_is_damaged_of_a_confirmation_is_told_in_one_line(tmp_path, trained
             assert "restore its storage from a copy" in line
 
 
-GRID = CONFIRMED.replace("sampler: random", "sampler: grid").replace("trials: 8\n", "").replace(
-    "{float: [0.0001, 0.01], log: true}\n  trainer.weight_decay: {choice: [0.0, 0.01]}", "{choice: [0.001, 0.0003, 0.0001]}"
-)  # fmt: skip
-
-
-def test_a_grid_tries_each_combination_once_and_its_base_is_the_experiment(tmp_path, trained, capsys):
-    assert sweeps.run(sweeps.write(tmp_path, GRID), "--trials", "20") == 0
-    assert "the grid has 3 combinations to try: no more than that are" in said(capsys)
-    assert [rate for rate, seed in trained.runs if seed == 0] == [0.001, 0.0003, 0.0001]
-    assert {(0.0003, seed) for seed in FRESH} <= set(trained.runs)
-    assert find(sweeps.load()).noise() is not None
-
-
-def test_what_is_taken_over_is_tried_no_more_and_may_be_the_base(tmp_path, trained):
-    assert sweeps.run(sweeps.write(tmp_path, GRID)) == 0
-    before = list(trained.runs)
-    wider = sweeps.write(tmp_path, GRID.replace("0.0001]", "0.0001, 0.00003]"), "wider")
-    assert sweeps.run(wider, "--new-study-from", "tiny") == 0
-    fresh = trained.runs[len(before) :]
-    assert [rate for rate, seed in fresh if seed == 0] == [0.00003]
-    assert {(0.0003, seed) for seed in FRESH} <= set(fresh)
-
-
 def test_runs_that_are_left_are_counted_whoever_leads(tmp_path, trained, monkeypatch):
     from aevlp.training.estimate import Estimate
 

@@ -14,7 +14,7 @@ from aevlp.bench.baseline import masked_gpr_loss, pillow_views
 from aevlp.bench.compare import baseline_cost, cards, project_cost, ratios
 from aevlp.bench.kernels import SyncCounter
 from aevlp.cli import main
-from aevlp.config.errors import AevlpError
+from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.data.formats.arrays import read_names
 from aevlp.data.images import IMAGENET_MEAN, IMAGENET_STD
 from aevlp.data.protocol import split_train_val
@@ -218,6 +218,20 @@ def test_wrong_numbers_and_folders_are_usage_errors(tmp_path, capsys):
         (["--set", "loss.roh=1"], "--set loss.roh=1: loss.roh: unknown key; did you mean 'rho'?"),
         (["--set", "loss=an"], "bench: the baseline is of loss gpr, not an; leave --set loss=an out"),
         (["--set", "labeler=vlpl"], "bench: the baseline is of labeler damp, not vlpl; leave --set labeler=vlpl out"),
+        (["--set", "model=small_cnn"], "bench: the baseline is of model resnet, not small_cnn; leave --set model=small_cnn out"),
+        (["--set", "model.depth=101"], "bench: the baseline is of model.depth 50, not 101; leave --set model.depth=101 out"),
+        (
+            ["--set", "dataset.flip=false"],
+            "bench: the baseline is of dataset.flip true, not false; leave --set dataset.flip=false out",
+        ),
+        (
+            ["--set", "trainer.optimizer=sgd"],
+            "bench: the baseline is of trainer.optimizer adam, not sgd; leave --set trainer.optimizer=sgd out",
+        ),
+        (
+            ["--set", "trainer.batch_size=4"],
+            "bench: the baseline is of trainer.batch_size 8, not 4; leave --set trainer.batch_size=4 out",
+        ),
         (["--set", "dataset=digits"], "bench: the baseline is of dataset arrays, not digits; leave --set dataset=digits out"),
     ],
 )
@@ -225,6 +239,30 @@ def test_what_the_baseline_cannot_do_is_told_before_anything_is_written(words, t
     monkeypatch.setattr(compare, "write_photos", None)
     assert main(["bench", "--device", "cpu", *words]) == 2
     assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_another_encoder_than_the_baselines_is_refused(tmp_path):
+    told = f"bench: the baseline is of labeler.encoder.source {tmp_path}/encoder, not openai/clip-vit-base-patch16; leave --set"
+    with pytest.raises(ConfigError, match=told):
+        side.experiment(tmp_path, 8, ["labeler.encoder.source=openai/clip-vit-base-patch16"])
+    with pytest.raises(ConfigError, match=r"bench: the baseline is of labeler\.encoder huggingface, not open_clip; leave --set"):
+        side.experiment(tmp_path, 8, ["labeler.encoder={name: open_clip, source: a/b}"])
+
+
+def test_a_side_that_runs_out_of_memory_says_what_to_do(tmp_path, monkeypatch, capsys):
+    def measure(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(side, "measure_project", measure)
+    monkeypatch.setattr("sys.argv", ["side", "aevlp", str(tmp_path), "2"])
+    with pytest.raises(SystemExit) as stopped:
+        side.main()
+    told = capsys.readouterr().err
+    assert (stopped.value.code, told) == (1, "the GPU ran out of memory; free some, or set --batch-size to a smaller number\n")
+    failed = subprocess.CompletedProcess([], 1, "", told)
+    monkeypatch.setattr(compare.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(AevlpError, match=f"^bench: the side aevlp failed:\n{told.strip()}$"):
+        compare._measure("aevlp", tmp_path, 2, [], "cpu")
 
 
 def test_a_plugin_is_not_measured(tmp_path, capsys):

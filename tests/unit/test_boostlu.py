@@ -9,7 +9,7 @@ from aevlp.cli import main
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import TrainerConfig
 from aevlp.models._classifier import Classifier
-from aevlp.training.task import build_optimizer
+from aevlp.training.optimizer import build_optimizer
 
 MODELS = {"resnet50": ("weights=none",), "timm/resnet18": ("weights=none",), "small_cnn": ()}
 

@@ -244,8 +244,22 @@ def test_the_hash_tells_results_apart_and_nothing_else():
         "selection.labels=observed",
         "selection.epoch=last",
         "loss=an",
+        "trainer.earlier_epochs=[4]",
     )
     assert len({hash_of(), *(hash_of(override) for override in changed)}) == 1 + len(changed)
+
+
+def test_where_the_data_lie_does_not_count_and_what_is_taken_of_them_does():
+    def hash_of(*overrides: str) -> str:
+        return load_experiment("coco_gpr", overrides).hash
+
+    assert hash_of("dataset.root=/a") == hash_of("dataset.root=/b", "dataset.arrays=/c") == hash_of() == "df53eb7e1b1b"
+    assert len({hash_of(), hash_of("dataset.images=small"), hash_of("dataset.classes=names.txt")}) == 3
+
+
+def test_a_setting_of_extended_runs_alone_is_told_of_no_other():
+    assert "earlier_epochs" not in load_experiment("digits_gpr").to_dict()["trainer"]
+    assert load_experiment("digits_gpr", ["trainer.earlier_epochs=[4]"]).to_dict()["trainer"]["earlier_epochs"] == [4]
 
 
 @pytest.mark.parametrize(("name", "before"), [("digits_an", "a0134b844d0b"), ("digits_gpr", "1f47f469be2e")])

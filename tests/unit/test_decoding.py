@@ -1,6 +1,8 @@
 """Pictures of more than 8 bits: scaled by what they hold or refused by name, never black or white where they are neither."""
 
+import io
 import struct
+import subprocess
 import zlib
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from aevlp.config.errors import DataError
-from aevlp.data.images import ImageFiles
+from aevlp.data.images import ImageFiles, Photos
 
 GRAY = np.tile(np.linspace(0, 255, 30).round().astype(np.uint8), (20, 1))
 SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
@@ -137,3 +139,32 @@ def test_photos_are_what_pillow_makes_of_them_to_the_bit(tmp_path, mode):
     path = tmp_path / "a.jpg"
     Image.fromarray(pixels).convert(mode).save(path)
     np.testing.assert_array_equal(decoded(path), np.asarray(Image.open(path).convert("RGB")))
+
+
+def iptc(content):
+    """IPTC with a picture in it, of which one band is read."""
+    fields = ((3, 20, b"\0\x1e"), (3, 30, b"\0\x14"), (3, 60, b"\1\0"), (3, 120, b"\5"), (8, 10, content))
+    return b"".join(struct.pack(">BBBH", 0x1C, *tag, len(data)) + data for *tag, data in fields)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "IPTC"])
+def test_no_other_program_decodes_a_picture(tmp_path, monkeypatch, kind):
+    written = io.BytesIO()
+    Image.fromarray(GRAY).save(written, "EPS")
+    content = written.getvalue()
+    (tmp_path / "one.jpg").write_bytes(content if kind == "EPS" else iptc(content))
+    with Image.open(tmp_path / "one.jpg") as image:
+        assert image.format == kind
+    ran = []
+    monkeypatch.setattr(subprocess, "check_call", lambda *words, **_: ran.append(words))
+    for images in (ImageFiles(tmp_path, ["one.jpg"]), Photos(tmp_path, ["one.jpg"])):
+        message = f"cannot be read as an image: it is {kind}, which other programs would have to decode; save it as PNG or JPEG"
+        assert images.problem(0).endswith(message)
+    assert not ran
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_way_up_that_is_no_number_is_none(tmp_path, number):
+    tiff = b"II*\0" + struct.pack("<IHHHIfI", 8, 1, 274, 11, 1, number, 0)
+    Image.fromarray(GRAY).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + tiff)
+    assert Photos(tmp_path, ["a.jpg"])[0].shape == (3, *GRAY.shape)

@@ -274,6 +274,34 @@ def test_an_archive_fetched_by_hand_is_used_and_stays(server, voc, prepared, tmp
     assert server.asked == []
 
 
+@pytest.mark.parametrize("way", ["killed after unpacking", "by hand"])
+def test_what_was_fetched_and_is_not_needed_any_more_is_removed(way, server, voc, prepared, tmp_path):
+    data = tmp_path / "data"
+    if way == "by hand":
+        data.mkdir()
+        (data / VOC).write_bytes(server.content[f"/{VOC}"])
+    else:
+        assert prepared()[0] == 0
+    for name in (f"{VOC}.part", f"{VOC}.part.etag"):
+        (data / name).write_bytes(b"abc")
+    assert prepared() == (0, [], sorted([VOC, *MADE] if way == "by hand" else MADE))
+
+
+def test_what_cannot_be_removed_and_is_not_needed_stops_nothing(server, voc, prepared, tmp_path):
+    assert prepared()[0] == 0
+    (tmp_path / "data" / f"{VOC}.part").mkdir()  # cannot be opened, as one of another user's
+    assert prepared()[0] == 0
+
+
+def test_what_another_process_fetches_is_not_removed(server, voc, prepared, tmp_path):
+    from aevlp.system import take_lock
+
+    assert prepared()[0] == 0
+    with (tmp_path / "data" / f"{VOC}.part").open("ab") as file:
+        assert take_lock(file)
+        assert prepared() == (0, [], sorted([f"{VOC}.part", *MADE]))
+
+
 def test_too_little_room_is_told_before_anything_is_fetched(server, voc, prepared, monkeypatch):
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, voc.size + 10**6 - 1))
     code, (line,), there = prepared()

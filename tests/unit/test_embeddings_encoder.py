@@ -69,6 +69,15 @@ def encoder(tmp_path):
     return build
 
 
+@pytest.mark.parametrize("length", [1e-300, 1e-30, 1e-23, 1e-20, 1e-12, 1e12, 1e18, 1e19, 1e30, 1e300])
+def test_vectors_of_any_length_are_brought_to_one(encoder, length):
+    dtype = np.float32 if 1e-30 <= length <= 1e30 else np.float64
+    plain = vectors(len(PHOTOS)).astype(np.float64)
+    found = encoder(images=(plain * length).astype(dtype), texts=vectors(len(CLASSES)).astype(np.float64) * length)
+    torch.testing.assert_close(found.embed_names(PHOTOS, 0)[:, 0], unit(plain).float())
+    torch.testing.assert_close(found.encode_texts([name.replace("_", " ") for name in CLASSES]), unit(vectors(len(CLASSES))))
+
+
 class Named:
     """Images whose pixels nobody may ask for."""
 

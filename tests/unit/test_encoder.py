@@ -128,6 +128,11 @@ def test_two_classes_with_equal_features_are_found_among_many():
         text_features(Alike(), [str(i) for i in range(40)], ("a {}",))
 
 
+def test_one_class_alone_is_refused_by_name(encoder_and_model):
+    with pytest.raises(DataError, match=r"the dataset has one alone, red: each photo .*; add a class.*labeler=none"):
+        text_features(encoder_and_model[0], ["red"])
+
+
 def test_classes_with_equal_text_features_are_refused_by_name(encoder_and_model):
     with pytest.raises(DataError, match=r"the same text features to 1 pair.*such as .cat. and .dog..*labeler\.encoder"):
         text_features(encoder_and_model[0], ["red", "cat", "dog"])  # two words that the vocabulary lacks

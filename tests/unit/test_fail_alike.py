@@ -9,6 +9,7 @@ import small_runs as runs
 
 from aevlp import files
 from aevlp.config.errors import CheckpointError
+from aevlp.runs import child
 from aevlp.runs.child import GAVE_UP, SAME_FAILURES, fail_alike
 from aevlp.runs.folder import RunFolder
 
@@ -40,7 +41,7 @@ def test_what_names_a_run_makes_no_difference(folders, message):
 
 
 def test_a_full_disk_fails_all_runs_alike_as_they_write_and_as_they_are_made(folders, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "write", full)
@@ -60,3 +61,15 @@ def test_what_differs_otherwise_is_not_alike():
     for reasons in (["step 1", "step 2", "step 3"], ["loss.rho: 0.5", "loss.rho: 0.6", "loss.rho: 0.7"], [None] * 3, [""] * 3):
         assert not fail_alike(reasons)
     assert str(SAME_FAILURES) in GAVE_UP
+
+
+def test_a_failure_is_told_by_the_words_of_the_last_attempt(tmp_path, monkeypatch):
+    monkeypatch.setattr(child.subprocess, "Popen", lambda *_, stdout, **more: stdout.write(b"error: its data have changed\n"))
+    (tmp_path / child.OUTPUT).write_text("error: a loader worker died, most likely because memory ran out\n")
+    child.start(tmp_path, {})
+    assert child.why(2, tmp_path) == child.Failure("its data have changed", may_pass=False)
+    begun = []
+    monkeypatch.setattr(child.subprocess, "Popen", lambda words, **more: begun.append(words))
+    child.start(tmp_path, {}, {"dataset.root": "/a", "dataset.arrays": "null"})
+    assert begun[0][-6:] == ["--resume", str(tmp_path), "--set", "dataset.root=/a", "--set", "dataset.arrays=null"]
+    assert child.why(1, tmp_path).reason == "exit code 1: no output"

@@ -1,6 +1,7 @@
 """Photos of one's own: what labels.csv may say, what it may not, and what a run knows from it."""
 
 import collections
+import csv
 from dataclasses import replace
 from functools import partial
 
@@ -8,8 +9,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
+from miniatures import draw, make_folder, write_table
 from miniatures import load_folder as load
-from miniatures import make_folder, write_table
 from PIL import Image
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
@@ -21,8 +22,12 @@ from aevlp.config.schema import Known
 from aevlp.data import advice
 from aevlp.data.duplicates import DISTANCE, alike
 from aevlp.data.formats.folder import FolderConfig
+from aevlp.data.imports._base import Found, Report
+from aevlp.data.imports._collect import collect
+from aevlp.data.locate import PhotoIndex
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import draw_single_positives, observe, split_train_val
+from aevlp.data.several import several_in_one
 from aevlp.data.table import Row, read_table, table_lines
 
 HEADER = "image,label,split,labels"
@@ -354,6 +359,23 @@ def test_prepare_writes_full_labels_only_where_they_are_known(tmp_path):
     assert observed.sum() == len(observed)
 
 
+def test_the_arrays_of_a_table_hold_the_known_labels_that_a_run_has(tmp_path):
+    numbers, rows = np.random.default_rng(0), []
+    for i in range(60):
+        labels = [name for name in ("cat", "cup", "dog", "sofa") if numbers.random() < 0.6] or ["cat"]
+        rows.append(f"{i}.png,{'|'.join(labels)},{'test' if i >= 50 else ''}")
+        draw(tmp_path / f"{i}.png", i)
+    (tmp_path / "labels.csv").write_text("\n".join(["image,labels,split", *rows]) + "\n")
+    prepare("folder", tmp_path, tmp_path / "out", check=False)
+    config = registry.get("datasets", "arrays").config(name="arrays", root=str(tmp_path), arrays=str(tmp_path / "out"))
+    arrays, run = registry.build("datasets", config), load(tmp_path)
+    for part in ("train", "val", "test"):
+        one, other = (getattr(data, part) for data in (arrays, run))
+        assert [one.images.name(i) for i in range(len(one))] == [other.images.name(i) for i in range(len(other))]
+        np.testing.assert_array_equal(one.observed, other.observed)
+        np.testing.assert_array_equal(one.targets, other.targets)
+
+
 def test_arrays_of_a_table_have_their_classes_beside_them(folder, capsys):
     table = "image,labels,split", *(f"{i}.png,{'dog' if i % 2 else 'cat|dog'},{'test' if i > 7 else ''}" for i in range(10))
     root = folder(*table)
@@ -401,6 +423,21 @@ def test_prepare_tells_of_a_rare_word_that_may_be_a_frequent_one_misspelt(folder
     assert (said in told[0] and "classes.txt" in told[0]) if said else not told
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ({"known": ("cat",), "absent": ("dog",)}, {"known": ("cat",), "labels": ("cat", "dog")}, "cat, cat|dog"),
+        ({"known": ("cat",), "absent": ("dog",)}, {"labels": ("cat", "dog")}, "cat, cat|dog"),
+        ({"known": ("cat",), "labels": ("cat", "dog")}, {"labels": ("dog", "cat")}, ""),
+        ({"known": ("cat",), "absent": ("dog",)}, {"known": ("cat",)}, ""),
+        ({"known": ("cat",)}, {"known": ("dog",)}, "cat, dog"),
+    ],
+)
+def test_rows_of_one_picture_contradict_each_other_where_one_denies_what_another_tells(one, other, told):
+    said = advice.contradiction([Row(2, "a.png", **one), Row(3, "b.png", **other)])
+    assert said == (f", with different labels: {told}" if told else "")
+
+
 def test_prepare_says_how_a_class_gets_validated(folder, capsys):
     prepare("folder", folder("image,label", *(f"{i}.png,{'cat' if i else 'dog'}" for i in range(7))))
     output = capsys.readouterr().out
@@ -419,6 +456,50 @@ def test_labels_that_are_separated_otherwise_are_refused(tmp_path, cell):
 def test_names_with_brackets_and_semicolons_are_names(tmp_path, name):
     (tmp_path / "labels.csv").write_text(f'image,label\na.jpg,instrument\nb.jpg,"{name}"\nc.jpg,radio\n')
     assert read_table(tmp_path / "labels.csv").rows[1].known == (name,)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["['cat']", "['cat', 'dog']"], r":2: .* is a list; write what is in it: cat"),
+        (["['cat' 'dog']", "sofa"], r":2: .* are several labels; separate them by \|: cat\|dog"),  # as NumPy writes it
+        (['["cat", "dog"]', "sofa"], r":2: .* are several labels; separate them by \|: cat\|dog"),
+        (["('cat',)", "('cup',)"], r":2: .* is a list; write what is in it: cat"),
+        (["sofa", "[]"], r":3: '\[\]' is a list; write what is in it: \(nothing\)"),
+        (["cup, dog", "dog, cup"], r":2: 'cup, dog' are several labels; separate them by \|: cup\|dog"),
+        (["cat, cup", "cup, dog", "cat, dog"], r":2: 'cat, cup' are several labels"),
+    ],
+)
+def test_lists_are_refused_though_none_of_their_parts_stands_alone(tmp_path, cells, message):
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "labels"], *([f"{i}.jpg", cell] for i, cell in enumerate(cells))])
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "labels.csv")
+    root = write_table(tmp_path, "image,label")
+    found = [Found(root, Row(i, f"{i}.png", labels=(cell,))) for i, cell in enumerate(cells)]
+    with pytest.raises(DataError, match=r"class .* would be read as several, as .*; separate them by \|"):
+        collect(found, root, PhotoIndex(root), Report())
+
+
+@pytest.mark.parametrize("end", ["x]", "]"])
+@pytest.mark.parametrize("filling", [" ", ",", "' ", '"', "[", "(", "a, "])
+def test_a_long_cell_takes_no_long_time(filling, end):
+    name = f"['a'{filling * (100_000 // len(filling))}{end}"
+    found = several_in_one({name})
+    assert bool(found) == (end == "]" and filling in (" ", ",", "' "))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["lynx, catamount", "cougar, puma, catamount", "tub, vat", "bathing tub, bath, tub"],  # of ImageNet
+        ["chair, arm", "chair, dining", "table, dining"],
+        ["shirt, red", "shirt, blue", "skirt, red", "skirt, blue"],
+        ["keyboard (computer, instrument)", "(c, d)", "fire, truck"],
+    ],
+)
+def test_names_with_commas_that_repeat_a_part_in_its_place_are_names(names):
+    assert several_in_one(set(names)) == {}
 
 
 def test_a_photo_that_a_table_writes_in_two_ways_is_one(tmp_path):

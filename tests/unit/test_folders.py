@@ -132,3 +132,15 @@ def test_an_unknown_home_is_a_usage_error_of_one_line(tmp_path, monkeypatch, cap
     assert len(said) == 1
     assert f"{where}{UNKNOWN}: no home folder is known for ~no_such_user_; write the path in full" in said[0]
     assert not any("~" in name for name in os.listdir())
+
+
+@pytest.mark.parametrize("name", ["2026-01-01 12:30:00.jpg", "a/12:30.jpg", "~one.jpg", "a/~b/c.jpg", "a..b.jpg"])
+def test_names_with_colons_and_tildes_stay_in_their_folder(name):
+    assert not folders.leads_outside(name)
+
+
+@pytest.mark.parametrize(
+    "name", [r"C:\a.jpg", "c:a.jpg", "~/a.jpg", r"~me\a.jpg", "/a.jpg", r"\a.jpg", "a/../b.jpg", r"..\b.jpg"]
+)
+def test_absolute_names_drives_homes_and_folders_above_do_not(name):
+    assert folders.leads_outside(name)

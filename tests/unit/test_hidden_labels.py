@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aevlp.data.dataset import Split
-from aevlp.labelers._forecast import Forecast
+from aevlp.labelers._forecast import Forecast, forecast
 from aevlp.metrics import pseudo_label_quality
 from aevlp.metrics.hidden_labels import Hidden, Worth, hide, weigh, worth
 from aevlp.training.labels_worth import unknown_positives
@@ -189,6 +189,23 @@ def test_one_known_positive_of_a_photo_is_hidden(seed, most):
     np.testing.assert_array_equal(hidden.column, same.column)
     fewer, _ = hide(observed, seed, 3)
     assert set(fewer) <= set(hide(observed, seed, 40)[0])
+
+
+def test_where_all_is_known_no_setting_is_advised():
+    observed = np.where(np.eye(3)[np.arange(30) % 3] > 0, 1, -1).astype(np.int8)
+
+    class Blind:
+        def scores(self, temperature=None):
+            return np.random.default_rng(0).random(observed.shape)
+
+        def label(self, given, temperature=None, threshold=None):
+            return (given == 0).astype(np.int8)
+
+    rows, hidden = hide(observed, 0, 30)
+    assert len(rows) == 30
+    for calibrated in (False, True):
+        (line,) = forecast(Blind(), hidden, None).lines(calibrated)
+        assert line == "pseudo-labels: all labels of 30 photos are known, so there are none to give them"
 
 
 @pytest.mark.parametrize("calibrated", [False, True])

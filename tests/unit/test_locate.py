@@ -48,6 +48,17 @@ def test_another_photo_is_not_taken_for_it(name):
     assert photos("a/1.jpg").find(name) == Meant(())
 
 
+def test_on_a_disk_that_knows_no_case_the_name_is_that_of_the_file(tmp_path):
+    (tmp_path / "img0.jpg").write_text("")
+    os.link(tmp_path / "img0.jpg", tmp_path / "IMG0.JPG")  # which such a disk finds, and does not list
+    index = PhotoIndex(tmp_path, Listing(["img0.jpg"]))
+    assert index.find("IMG0.JPG") == Meant(("img0.jpg",), locate.CASE)
+    assert index.find("./img0.jpg") == Meant(("img0.jpg",))
+    (tmp_path / "IMG0.JPG").unlink()
+    (tmp_path / "IMG0.JPG").write_text("another, behind a link")
+    assert index.find("IMG0.JPG") == Meant(("IMG0.JPG",))
+
+
 def test_the_nearest_way_of_writing_wins_and_equals_are_all_named():
     assert photos("a/1.jpg", "a/1.JPG").find("a/1.JPG").photos == ("a/1.JPG",)
     assert photos("a/1.jpg", "1.jpg").find("x/a/1.jpg").photos == ("a/1.jpg",)

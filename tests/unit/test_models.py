@@ -10,7 +10,8 @@ from model_helpers import NUM_CLASSES, build, images, logits, normalized
 
 from aevlp.config.errors import ConfigError, UnavailableError
 from aevlp.config.schema import TrainerConfig
-from aevlp.training.task import build_optimizer, synchronised
+from aevlp.training.optimizer import build_optimizer
+from aevlp.training.task import synchronised
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.schema import TrainerConfig
 from aevlp.training import precision
+from aevlp.training.optimizer import build_optimizer
 from aevlp.training.run import resume
-from aevlp.training.task import build_optimizer
 
 
 def measured(monkeypatch, fp32: float, bf16: float, calls: list | None = None) -> None:

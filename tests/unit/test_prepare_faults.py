@@ -1,5 +1,6 @@
 """What is wrong with a download is said in one message that names the place; nothing already written is damaged."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from PIL import Image
 from aevlp.cli import main
 from aevlp.config import registry
 from aevlp.config.errors import DataError
+from aevlp.data import quarantine
+from aevlp.data.images import ImageFiles
 from aevlp.data.prepare import prepare
 from aevlp.data.protocol import split_train_val
 
@@ -63,6 +66,9 @@ def test_annotations_cut_short_are_named(tmp_path, capsys):
     path = root / "annotations/instances_train2014.json"
     path.write_bytes(path.read_bytes()[:-200])
     assert f"{path}: not a whole JSON file: " in refused(capsys, "prepare", "coco", "--root", root)
+    path.write_text("[" * 100_000)
+    said = refused(capsys, "prepare", "coco", "--root", root)
+    assert f"{path}: not a whole JSON file: cannot be read: nested too deeply; download it again" in said
     assert not list(root.glob("*.npy"))
 
 
@@ -76,6 +82,9 @@ def test_annotations_cut_short_are_named(tmp_path, capsys):
         (lambda c: c["categories"].pop(), "which is not among the 4 categories"),
         (lambda c: c["categories"][0].update(name="human"), "list different categories"),
         (lambda c: c["annotations"].clear(), "holds no image with a label"),
+        (lambda c: c["annotations"][4].update(image_id=float("inf")), "not COCO's instance annotations (OverflowError"),
+        (lambda c: c["categories"][1].update(id=1), "2 categories have the id 1; each needs its own"),
+        (lambda c: c["categories"][1].update(name="person"), "2 categories have the name 'person'; each needs its own"),
     ],
 )
 def test_annotations_that_contradict_themselves_are_named(tmp_path, capsys, change, message):
@@ -207,14 +216,12 @@ def test_files_that_a_killed_prepare_left_are_refused_until_it_is_run_again(tmp_
     root = MAKE["folder"](tmp_path / "data")
     out = tmp_path / "out"
     config = registry.get("datasets", "arrays").config(name="arrays", root=str(root), arrays=str(out))
-    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
     table = (root / "labels.csv").read_text().splitlines(keepends=True)
 
     def begin(act):
         (root / "labels.csv").write_text("".join(table))
         shutil.rmtree(out, ignore_errors=True)
         prepare("folder", root, out, check=False)
-        shutil.copy(tmp_path / "classes.txt", out)
         (root / "labels.csv").write_text("".join([table[0], *reversed(table[1:])]))
         with watched(Effects([out], act)) as effects:
             prepare("folder", root, out, check=False)
@@ -276,11 +283,143 @@ def test_names_that_lead_out_of_the_image_folder_are_refused(tmp_path, capsys):
         assert "row 2 holds" in refused(capsys, "prepare", "nuswide", "--root", root)
 
 
+def contents(folder):
+    return {file: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
 def test_arrays_of_other_photos_are_not_overwritten(tmp_path, capsys):
     out = tmp_path / "out"
     prepare("voc", make_voc(tmp_path / "voc"), out, check=False)
-    before = {file: file.read_bytes() for file in out.iterdir()}
+    before = contents(out)
     root = MAKE["folder"](tmp_path / "mine")
     said = refused(capsys, "prepare", "folder", "--root", root, "--out", out)
-    assert f"{out / 'formatted_train_images.npy'}: is there already, of other photos; move it away" in said
-    assert {file: file.read_bytes() for file in out.iterdir()} == before
+    assert f"{out / 'formatted_train_images.npy'}: is there already and says something else; move it away" in said
+    assert contents(out) == before
+
+
+def test_arrays_of_the_same_photos_are_not_overwritten_by_those_of_a_table_nor_is_what_belongs_to_them(tmp_path, capsys):
+    root = make_coco(tmp_path / "coco")
+    (root / "val2014/COCO_val2014_000000000009.jpg").write_bytes(b"nonsense")
+    refused(capsys, "prepare", "coco", "--root", root)
+    assert main(["import", str(root / "annotations"), "--root", str(root)]) == 0
+    lines = (root / "labels.csv").read_text().splitlines(keepends=True)
+    (root / "labels.csv").write_text("".join(line for line in lines if not line.startswith("val2014")))
+    before = contents(root)
+    capsys.readouterr()
+    assert "is there already and says something else" in refused(capsys, "prepare", "folder", "--root", root, "--out", root)
+    assert contents(root) == before
+    prepare("folder", root)
+    assert contents(root) == before
+
+
+def test_what_was_put_beside_the_arrays_of_a_table_is_not_overwritten_and_what_it_wrote_is(tmp_path, capsys):
+    root, out = MAKE["folder"](tmp_path / "mine"), tmp_path / "out"
+    prepare("folder", root, out, check=False)
+    table = (root / "labels.csv").read_text()
+    (root / "labels.csv").write_text(table.replace("test", "train"))
+    prepare("folder", root, out, check=False)
+    assert not list(out.glob("formatted_val_*"))
+    np.save(out / "formatted_val_labels_obs.npy", np.zeros((6, 3)))
+    before = contents(out)
+    for text in (table, table.replace("test", "train")):
+        (root / "labels.csv").write_text(text)
+        said = refused(capsys, "prepare", "folder", "--root", root, "--out", out)
+        assert f"{out / 'formatted_val_labels_obs.npy'}: is there already and says something else" in said
+        assert contents(out) == before
+    (out / "prepare_folder.json").write_text("[1]")
+    assert "must map names of files to lists of hashes" in refused(capsys, "prepare", "folder", "--root", root, "--out", out)
+
+
+def test_arrays_of_a_table_that_an_earlier_version_wrote_are_refused_with_what_to_do(tmp_path, capsys):
+    root, out = MAKE["folder"](tmp_path / "mine"), tmp_path / "out"
+    prepare("folder", root, out, check=False)
+    new = contents(out)
+    (out / "prepare_folder.json").unlink()
+    path = out / "formatted_train_labels_obs.npy"
+    np.save(path, 1 - np.load(path))  # known labels as they were drawn then
+    said = refused(capsys, "prepare", "folder", "--root", root, "--out", out)
+    assert said.endswith(
+        f"{path}: is there already and says something else; move it away, or write elsewhere with --out; without "
+        "prepare_folder.json it cannot be told whose the arrays are: those of an earlier version of aevlp may be removed\n"
+    )
+    for file in out.iterdir():
+        file.unlink()
+    prepare("folder", root, out, check=False)
+    assert contents(out) == new
+
+
+@pytest.mark.parametrize("is_bad", [False, True])
+@pytest.mark.parametrize("there", [None, "{}\n", "{cut sh", '{"gone.jpg": "is damaged"}\n'])
+def test_the_list_of_bad_images_beside_arrays_of_others_holds_those_of_a_table_as_well(there, is_bad, tmp_path):
+    root = MAKE["folder"](tmp_path / "mine")
+    prepare("folder", root, root, check=False)
+    (root / "prepare_folder.json").unlink()
+    listed = root / "quarantine.json"
+    if there is not None:
+        listed.write_text(there)
+    if is_bad:
+        (root / "photos/2.png").write_bytes(b"nonsense")
+    assert main(["prepare", "folder", "--root", str(root)]) == int(is_bad)
+    kept = ["gone.jpg"] if there and "gone" in there else []
+    assert listed.exists() == (is_bad or there is not None)
+    if listed.exists():
+        assert list(json.loads(listed.read_text())) == [*kept, *(["photos/2.png"] if is_bad else [])]
+
+
+def test_a_damaged_list_of_hashes_is_told_before_photos_are_decoded(tmp_path, monkeypatch, capsys):
+    root = MAKE["folder"](tmp_path / "mine")
+    prepare("folder", root, root, check=False)
+    (root / "prepare_folder.json").write_text("[1]")
+    monkeypatch.setattr("aevlp.data.prepare.check_images", lambda *_: pytest.fail("they were decoded"))
+    assert "must map names of files to lists of hashes" in refused(capsys, "prepare", "folder", "--root", root)
+
+
+def test_images_are_looked_at_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(quarantine, "PART", 3)
+    for i in range(8):
+        draw(tmp_path / f"{i}.png", i)
+    for i in (2, 7):
+        (tmp_path / f"{i}.png").write_bytes(b"nonsense")
+    Image.new("RGB", (9, 90)).save(tmp_path / "3.png")
+    waiting, done = [], []
+
+    def look(row, _):
+        waiting.append(row // 3 - len(done) // 3)
+
+    bad, tiny = quarantine.check_images(ImageFiles(tmp_path, [f"{i}.png" for i in range(8)]), 2, done.append, look)
+    assert (list(bad), tiny, done) == (["2.png", "7.png"], ["3.png"], list(range(1, 9)))
+    assert max(waiting) == 0  # none before the last part is done
+
+
+def test_rows_of_val_are_counted_by_themselves(tmp_path, capsys):
+    root = make_coco(tmp_path)
+    prepare("coco", root, check=False)
+    (root / np.load(root / "formatted_val_images.npy")[2]).unlink()
+    assert "listed in row 2 of val, but there is no such file" in refused(capsys, "prepare", "coco", "--root", root)
+
+
+def test_names_stored_as_bytes_say_the_same(tmp_path):
+    root = make_nuswide(tmp_path)
+    for split in ("train", "val"):
+        path = root / f"formatted_{split}_images.npy"
+        np.save(path, np.load(path).astype("S"))
+    before = contents(root)
+    prepare("nuswide", root)
+    assert before.items() <= contents(root).items()
+
+
+def test_a_folder_that_cannot_be_written_has_its_bad_photos_named_all_the_same(tmp_path, capsys):
+    root = MAKE["folder"](tmp_path / "mine")
+    for i in (2, 5):
+        (root / f"photos/{i}.png").write_bytes(b"nonsense")
+
+    def stop(_number, _name, _half):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with watched(Effects([root], stop)):
+        assert main(["prepare", "folder", "--root", str(root)]) == 1
+    output, error = capsys.readouterr()
+    for i in (2, 5):
+        assert f"photos/{i}.png: listed in {root}/labels.csv:{i + 2}, cannot be read as an image" in " ".join(output.split())
+    assert "the same file 2 times" in " ".join(output.split())
+    assert error.endswith(f"cannot be written: {os.strerror(errno.EROFS)}; choose another folder with --out\n")

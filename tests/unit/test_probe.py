@@ -1,15 +1,18 @@
 """A head on stored features: whose they are, what it computes, and that nothing is encoded twice."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import small_runs as runs
 import torch
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import aevlp
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.cli import main
+from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
@@ -19,6 +22,7 @@ from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
 from aevlp.models._features import BackboneEncoder, FeatureStore
+from aevlp.models.probe import Probe, ProbeConfig
 from aevlp.models.timm import TimmConfig
 from aevlp.random import IMAGE_FLIP, flips
 from aevlp.training import dry_run
@@ -27,6 +31,7 @@ from aevlp.training.run import resume
 from aevlp.training.signals import RunStopped
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoders import _towers
+from aevlp.vision_language.encoders.huggingface import BUNDLED
 
 OF_BUNDLED = ("model=probe", "model.encoder.source=bundled")
 OF_LABELER = (
@@ -185,6 +190,14 @@ def test_features_are_standardised_by_those_of_training_which_the_checkpoint_hol
     assert set(state) == {"mean", "scale", "head.0.weight", "head.0.bias"}
 
 
+@pytest.mark.parametrize("features", [torch.linspace(0, 1, 8).expand(1, 1, 8), torch.ones(5, 2, 8), torch.zeros(3, 1, 8)])
+def test_what_does_not_vary_is_not_blown_up(features):
+    probe = Probe(8, 3, ProbeConfig(name="probe"), torch.nn.Identity)
+    probe.standardize(features)
+    assert torch.equal(probe.scale, torch.ones(8))
+    assert probe(torch.linspace(-1, 1, 160).reshape(20, 8)).abs().max() < 10
+
+
 @pytest.mark.usefixtures("empty_cache")
 def test_the_head_begins_alike_whether_features_were_computed_or_read(backbone):
     words = ("model=probe", backbone, "trainer.epochs=1")
@@ -256,3 +269,32 @@ def test_settings_of_an_encoder_are_told_where_they_stand(encoder, labeler):
 def test_how_the_encoder_is_fed_is_no_other_experiment():
     plain, other = runs.config(*OF_BUNDLED), runs.config(*OF_BUNDLED, "model.encoder.workers=0", "model.encoder.batch_size=3")
     assert plain.hash == other.hash != runs.config(*OF_BUNDLED, "model.encoder.normalization=imagenet").hash
+
+
+@pytest.mark.parametrize("of", ["model", "labeler"])
+def test_a_run_goes_on_with_the_encoder_that_it_was_begun_with(tmp_path, of, capsys):
+    copy, words = tmp_path / "clip", OF_BUNDLED if of == "model" else OF_LABELER
+    shutil.copytree(BUNDLED["bundled"], copy)
+    words = [word.replace("source=bundled", f"source={copy}") for word in words]
+    run = aevlp.train(runs.config(*words, "trainer.epochs=1")).run_dir
+    trained, weights = open_trained(str(run)), copy / "model.safetensors"
+    there = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert not any("the one that the run" in note for note in evaluate(trained).notes)
+
+    tensors = load_file(weights)
+    tensors["visual_projection.weight"] = tensors["visual_projection.weight"].flip(0).contiguous()
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(ConfigError, match=rf"its encoder has changed .*: {of}\.encoder \({copy}\).*; restore its files"):
+        resume(run, epochs=2)
+    assert there == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    note = f"model.encoder ({copy}) is not the one that the run was trained with, though of the same name"
+    assert note in evaluate(trained).notes
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    assert main(["predict", str(run), str(tmp_path / "photo.png"), "-o", str(tmp_path / "scores.csv")]) == 0
+    assert note in " ".join(capsys.readouterr().err.split())
+
+    (run / "encoders.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"encoders\.json: cannot be read .*; remove it, and a change of the encoder goes"):
+        resume(run, epochs=2)
+    (run / "encoders.json").unlink()  # an older version left none
+    assert resume(run, epochs=2).summary["trainer/epoch"] == 2

@@ -9,7 +9,7 @@ import torch
 
 import aevlp
 from aevlp.config import registry
-from aevlp.config.errors import DataError, TrainingError
+from aevlp.config.errors import ConfigError, DataError, TrainingError
 from aevlp.config.schema import DatasetConfig
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.labelers import Labeler
@@ -126,3 +126,15 @@ def test_a_dataset_that_gives_other_images_or_labels(changed, message, monkeypat
     words = [word for word in runs.FAST if not word.startswith("dataset.num")]
     with pytest.raises(DataError, match=message):
         aevlp.train(aevlp.load_experiment("digits_gpr", ["dataset=own", *words]))
+
+
+@pytest.mark.parametrize(
+    "words", ["InvalidCxxCompiler: No working C++ compiler found in ('g++',)", "Failed to find C compiler. Please specify via CC"]
+)
+def test_a_machine_without_a_compiler_is_told_so_in_a_line(words, monkeypatch):
+    def fail(image):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(torch, "compile", lambda model, **_: fail)
+    with pytest.raises(ConfigError, match=r"^trainer\.compile=true: there is no C\+\+ compiler on this machine; install one"):
+        aevlp.train(runs.config("trainer.compile=true"))

@@ -149,3 +149,12 @@ def test_a_thousand_classes_fit_and_what_does_not_fit_is_left_out_and_said(run, 
 def test_an_unknown_baseline_is_an_error_with_the_near_name(run, tmp_path, capsys):
     assert main(["report", str(run()), "-o", str(tmp_path / "r.html"), "--baseline", "gpp"]) == 2
     assert "did you mean 'gpr'" in capsys.readouterr().err
+
+
+def test_classes_of_an_unfinished_run_have_their_names(run, tmp_path):
+    for name, content in (("cut", '["cat", "dog"]'), ("torn", '["cat"'), ("odd", '{"cat": 1}')):
+        (run(name, summary=False) / "classes.json").write_text(content)
+    data = report_data([tmp_path / "runs"])
+    assert [entry(data, name)["class_names"] for name in ("cut-0", "torn-0", "odd-0")] == [["cat", "dog"], [], []]
+    told = [name for name in ("cut", "torn", "odd") if "classes.json cannot" in " ".join(entry(data, f"{name}-0")["problems"])]
+    assert told == ["torn", "odd"]

@@ -55,9 +55,9 @@ def test_no_name_is_defined_twice_in_a_section():
 def test_the_files_of_a_run(trained_run):
     names = defined("The run folder")
     assert {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} <= set(names)
-    # Not of every run: those of `precision: auto`, of W&B, of a labeler, and of parts from outside.
+    # Not of every run: those of `precision: auto`, of W&B, of a labeler or an encoder, and of parts from outside.
     assert set(names) - {path.name + "/" * path.is_dir() for path in trained_run.iterdir()} == {
-        "precision.json", "labeler.json", "wandb/", "pseudo_per_class.csv", "plugins/",
+        "precision.json", "labeler.json", "encoders.json", "wandb/", "pseudo_per_class.csv", "plugins/",
     }  # fmt: skip
 
 

@@ -100,7 +100,7 @@ from aevlp.cli import main
 for words in (["list"], ["show", "--exp", "coco_mime"], ["show", "--exp", "folder_probe_gpr"],
               ["show", "--diff", "digits_gpr", "coco_em"],
               ["compare", {str(trained_run)!r}], ["report", {str(trained_run)!r}, "-o", "page.html"], ["cache", "list"],
-              ["import", "classes"]):
+              ["import", "classes"], ["import", "classes", "--table", "mine.csv"]):
     assert main(words) == 0, words
     assert "torch" not in sys.modules, words
 """

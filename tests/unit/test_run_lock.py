@@ -1,10 +1,12 @@
 """A run under way is told from one that was stopped, failed or died, and looking does not disturb it."""
 
+import fcntl
 import json
 import os
 import resource
 import signal
 import socket
+import struct
 import sys
 
 import pytest
@@ -12,6 +14,7 @@ import small_runs as runs
 import without
 
 import aevlp
+from aevlp import system
 from aevlp.runs import lock as run_lock
 from aevlp.runs.collect import read_run
 from aevlp.runs.lock import FILE_NAME, RunLock, look
@@ -147,3 +150,19 @@ def test_a_run_says_how_it_ended(monkeypatch):
     assert read_run(run.path).state == "failed"
     resume(run.path)
     assert read_run(run.path).finished
+
+
+@pytest.mark.parametrize(("platform", "form", "place"), [("linux", "hhqqi4x", 0), ("darwin", "qqihh", 3)])
+def test_a_lock_is_asked_for_as_each_system_lays_its_answer_out(platform, form, place, tmp_path, monkeypatch):
+    asked = []
+
+    def answer(file, command, question):
+        asked.append(struct.unpack(form, question))
+        return struct.pack(form, *[fcntl.F_UNLCK if free and i == place else value for i, value in enumerate(asked[-1])])
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(fcntl, "fcntl", answer)
+    with (tmp_path / "lock").open("w") as file:
+        for free in (False, True):
+            assert system.has_record_lock(file) is not free
+    assert asked == [tuple(fcntl.F_WRLCK if i == place else 0 for i in range(5))] * 2

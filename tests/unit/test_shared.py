@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aevlp.data.as_called import TablePhotos, all_names
 from aevlp.data.dataset import Split
 from aevlp.data.images import ImageFiles
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.shared import SharedArray
+from aevlp.data.table import Row
 
 
 class Popen:
@@ -60,6 +62,18 @@ def test_elsewhere_an_array_is_pickled_by_value(send, monkeypatch):
     other, size = send(shared)
     np.testing.assert_array_equal(other.array, shared.array)
     assert size > 8000
+
+
+def test_nor_is_it_sent_all_names_of_a_table(send, tmp_path):
+    rows = [Row(i + 2, f"{i}.png") for i in range(20_000)]
+    rows.append(Row(20_002, "x" * 5000 + ".png"))  # one long name widens no other
+    assert all_names(rows).array.nbytes == 8 * len(rows)
+    names, lines = [row.image for row in rows[1:]], np.array([row.line for row in rows[1:]])
+    images, size = send(TablePhotos(tmp_path, names, tmp_path / "labels.csv", lines, all_names(rows)))
+    assert size < 5000
+    assert images.problem(6).endswith("7.png: listed in " + f"{tmp_path}/labels.csv:9, but there is no such file")
+    for name in ("0.PNG", "x.png"):  # the first is of another row
+        assert images._is_named(name.lower()) == (name == "0.PNG")
 
 
 def test_a_worker_is_sent_neither_labels_nor_names_and_batches_have_the_labels_of_their_rows(send, tmp_path):

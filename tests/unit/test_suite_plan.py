@@ -27,3 +27,23 @@ def test_a_seed_is_no_word_of_a_suite_wherever_it_stands(text, words, tmp_path):
         )  # fmt: skip
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_row_that_was_asked_for_and_is_not_for_the_dataset_is_told(tmp_path):
+    path = suites.write(tmp_path, "rows: {A: an, R: {method: role, only: [voc, coco]}}\n")
+    assert load_plan(path, "digits", 1, rows=["A", "R"]).notes == ["R is left out: it is only for voc, coco"]
+    assert load_plan(path, "digits", 1).notes == []
+
+
+def test_rows_that_differ_in_where_their_data_lie_alone_are_no_twins(tmp_path):
+    path = suites.write(tmp_path, "rows: {A: an, B: {method: an, set: [dataset.arrays=PLACE]}}\n".replace("PLACE", str(tmp_path)))
+    first, second = (line.jobs[0].config for line in load_plan(path, "coco", 1).lines)
+    assert (first.dataset.arrays, second.dataset.arrays) == (None, str(tmp_path))
+    assert first.hash == second.hash
+
+
+def test_runs_of_a_suite_have_their_epochs_planned_at_once(tmp_path):
+    """So that they are found again: a new run drops what an extended one tells."""
+    path = suites.write(tmp_path, "rows: {A: an}\n")
+    extended, plain = (load_plan(path, "digits", 1, words=words).jobs[0] for words in (["trainer.earlier_epochs=[4]"], []))
+    assert extended.config.hash == plain.config.hash

@@ -17,7 +17,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.reporting.sheets import as_json
 from aevlp.terminal import Terminal
-from aevlp.text import are, counted, printable, say, without_controls, write_out
+from aevlp.text import are, counted, printable, say, without_controls, write_exactly, write_out
 
 PACKAGE = Path(aevlp.__file__).parent
 HOSTILE = "a\x1b[2Jb\x9b31mc\rd\x07e\u202ef\u2066g\x7fh\u2028i"
@@ -55,8 +55,9 @@ def test_a_line_stays_a_line_whatever_is_in_it(capsys):
     say("one\nerror: two", HOSTILE)
     say(HOSTILE, error=True)
     write_out(f"a,b\n{HOSTILE},c\n")
+    write_exactly(f"token=abcdef123.png,{HOSTILE}\n")
     out, err = capsys.readouterr()
-    assert out == f"one�error: two\n{HARMLESS}\na,b\n{HARMLESS},c\n"
+    assert out == f"one�error: two\n{HARMLESS}\na,b\n{HARMLESS},c\ntoken=abcdef123.png,{HARMLESS}\n"
     assert err == f"{HARMLESS}\n"
 
 

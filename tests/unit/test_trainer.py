@@ -22,9 +22,10 @@ from aevlp.tracking import Trackers, read_metrics
 from aevlp.tracking.metrics import BY_KNOWN
 from aevlp.training import figures as figures_module
 from aevlp.training.figures import takes_last
+from aevlp.training.optimizer import build_optimizer
 from aevlp.training.run import build_trainer, registry
 from aevlp.training.signals import StopFlag
-from aevlp.training.task import Task, build_optimizer
+from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer
 
 PSEUDO = [f"pseudo/{sign}/{key}" for sign in ("positive", "negative") for key in ("precision", "recall", "f1", "count")]
@@ -147,7 +148,7 @@ def test_the_test_split_is_scored_with_the_best_weights(monkeypatch):
 
 
 def test_large_test_scores_are_not_kept_and_this_is_told(monkeypatch, capsys):
-    monkeypatch.setattr("aevlp.training.trainer.MAX_TEST_SCORES", 1599)
+    monkeypatch.setattr("aevlp.runs.folder.MAX_TEST_SCORES", 1599)
     result = aevlp.train(runs.config("trainer.epochs=1"))  # 40 images of ten classes: 1,600 bytes
     assert not (result.run_dir / "test_scores.npz").exists()
     assert "are not kept; `eval -o FOLDER` writes them" in capsys.readouterr().out

@@ -12,6 +12,7 @@ import small_runs as runs
 import torch
 
 import aevlp
+from aevlp import losses
 from aevlp.config import registry
 from aevlp.config.errors import CheckpointError, ConfigError, DataError, TrainingError
 from aevlp.labelers import Labeler
@@ -22,6 +23,7 @@ from aevlp.runs.checkpoints import CheckpointStore
 from aevlp.runs.folder import RunFolder, find_run
 from aevlp.tracking import Trackers, read_metrics
 from aevlp.training import figures
+from aevlp.training.labels_worth import unused
 from aevlp.training.run import build_trainer, check_data, resume
 from aevlp.training.signals import RunStopped, StopFlag
 from aevlp.training.trainer import Trainer
@@ -107,6 +109,13 @@ def test_the_moving_average_follows_its_rule():
         now = trainer.task.weights()["model"]["head.weight"].clone()
         expected = now if expected is None else 0.75 * expected + 0.25 * now
     assert torch.allclose(trainer.task.weights()["ema"]["head.weight"], expected, rtol=0, atol=1e-7)
+
+
+def test_of_a_checkpoint_only_random_numbers_are_kept_until_they_are_needed():
+    task = trainer_for(RunFolder.create(runs.config())).task
+    task.load_state_dict(task.state_dict())
+    assert task._random_state.keys() == {"random", "random_cuda", "random_mps"}
+    assert task._random_state["random"].numel() < 10_000
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -242,7 +251,7 @@ def test_nothing_of_the_test_is_left_of_a_run_that_goes_on(monkeypatch):
     assert not left & {"per_class.csv", "test_scores.npz", "samples.npz"}
 
 
-def test_pseudo_positives_can_be_handed_to_a_loss_as_observed(monkeypatch, small):
+def test_pseudo_positives_can_be_handed_to_a_loss_as_observed(monkeypatch, small, capsys):
     given = []
     forward = ANLoss.forward
 
@@ -258,6 +267,25 @@ def test_pseudo_positives_can_be_handed_to_a_loss_as_observed(monkeypatch, small
         assert any((pseudo > 0).any() for _, pseudo in given)
         assert all(bool((observed[pseudo > 0] == handed).all()) for observed, pseudo in given)
         assert all(observed.dtype == given[0][0].dtype for observed, _ in given)
+        told = " ".join(capsys.readouterr().out.split())
+        assert ("loss an does not read pseudo-labels, so those of labeler damp change nothing" in told) != handed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("labeler=damp loss=gpr", None),
+        ("labeler=vlpl loss=em", "loss em does not read pseudo-labels, so those of labeler vlpl change nothing"),
+        ("labeler=damp loss=em trainer.pseudo_as_observed=true", None),
+        ("labeler=none loss=em trainer.pseudo_as_observed=true", "trainer.pseudo_as_observed=true does nothing: labeler=none"),
+        ("labeler=none loss=gpr", None),
+    ],
+)
+def test_pseudo_labels_that_nothing_learns_from_are_told(words, told):
+    config = aevlp.load_experiment("digits_gpr", words.split())
+    found = unused(config, losses.build(config.loss.name))
+    assert [note[: len(told or "")] for note in found] == ([told] if told else [])
+    assert unused(config, torch.nn.Module()) == (found if "none" in words else [])  # a loss that does not say
 
 
 def test_bf16_is_finite_near_fp32_and_scores_are_float32(monkeypatch):

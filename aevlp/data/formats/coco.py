@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from aevlp.config.registry import register
 from aevlp.data.dataset import SPMLData
 from aevlp.data.formats._official import Official, OfficialSplit, require_layout
 from aevlp.data.formats.arrays import ArraysConfig, build_formatted
-from aevlp.input import open_file
+from aevlp.data.imports._base import MAX_BYTES
+from aevlp.reading import read_json
 
 CLASS_NAMES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light", "fire hydrant",
@@ -53,17 +54,21 @@ def read_official(root: Path) -> Official:
 def _read_split(root: Path, split: str) -> tuple[OfficialSplit, list[str]]:
     path = root / f"annotations/instances_{split}2014.json"
     try:
-        with open_file(path) as file:
-            data: Any = json.load(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a whole JSON file: {error}; download it again") from error
+        data: Any = read_json(path, MAX_BYTES)
+    except (DataError, FileNotFoundError) as error:
+        raise DataError(f"{path}: not a whole JSON file: {str(error).removeprefix(f'{path}: ')}; download it again") from error
     try:
         columns = {category["id"]: column for column, category in enumerate(data["categories"])}
         pairs = [(int(annotation["image_id"]), annotation["category_id"]) for annotation in data["annotations"]]
         class_names = [str(category["name"]) for category in data["categories"]]
         unknown = [number for number, (_, category) in enumerate(pairs) if category not in columns]
-    except (KeyError, TypeError, ValueError) as error:
+        ids = Counter(category["id"] for category in data["categories"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not COCO's instance annotations ({type(error).__name__}: {error})") from error
+    for what, counts in (("id", ids), ("name", Counter(class_names))):
+        twice = [value for value, count in counts.items() if count > 1]
+        if twice:
+            raise DataError(f"{path}: {counts[twice[0]]} categories have the {what} {twice[0]!r}; each needs its own")
     if unknown:
         category = pairs[unknown[0]][1]
         raise DataError(

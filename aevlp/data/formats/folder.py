@@ -15,7 +15,7 @@ import numpy as np
 from aevlp.config.errors import DataError, NoFullLabelsError, suggest
 from aevlp.config.registry import register
 from aevlp.config.schema import Draw, KnownLabels, PathBelow
-from aevlp.data.as_called import TablePhotos, as_called
+from aevlp.data.as_called import TablePhotos, all_names, as_called
 from aevlp.data.dataset import Split, SPMLData
 from aevlp.data.formats.arrays import ArraysConfig, arrays_folder, check_number, dataset_root, prompt_names_of, read_class_names
 from aevlp.data.imports._guess import import_command
@@ -27,6 +27,8 @@ from aevlp.data.table import SPLITS, TABLES, Row, Table, read_table
 class FolderConfig(ArraysConfig):
     """Settings of a folder of photos."""
 
+    classes: PathBelow | None = None
+    """File with one class name a line, relative to the root or absolute; null takes classes.txt, else all labels of the table."""
     table: PathBelow | None = None
     """The table, a CSV or Parquet file, relative to the root or absolute; null takes labels.csv or labels.parquet."""
 
@@ -50,7 +52,8 @@ def table_of(config: FolderConfig, root: Path, path: Path) -> Table:
     command = None if os.path.lexists(path) else import_command(root)
     if command is not None:
         raise DataError(f"{path}: no such file, but annotations that it can be made of: {command}")
-    return as_called(read_table(path), path, photos_folder(config, root))
+    photos = photos_folder(config, root)
+    return as_called(read_table(path, photos), path, photos)
 
 
 def photos_folder(config: FolderConfig, root: Path) -> Path:
@@ -141,7 +144,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     table = table_of(config, root, path)
     rows = table.rows
     class_names = class_list(config, root, path, rows)
-    parts, known = divide(rows, path), frozenset(row.image for row in rows)
+    parts, known = divide(rows, path), all_names(rows)
     bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
 
     def split(name: str, title: str) -> Split:

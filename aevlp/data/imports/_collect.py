@@ -11,7 +11,8 @@ from pathlib import Path
 from aevlp.config.errors import DataError
 from aevlp.data.imports._base import Found, Report, Tally, split_of
 from aevlp.data.locate import ABOVE, PhotoIndex
-from aevlp.data.table import BETWEEN, Row, merged, require_agreement, several_in_one, similar_names
+from aevlp.data.several import several_in_one
+from aevlp.data.table import BETWEEN, Row, merged, require_agreement, similar_names
 from aevlp.folders import leads_outside
 from aevlp.text import listed
 
@@ -79,12 +80,12 @@ def collect(
     if not by_photo:
         raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
     classes = {words[word] for word in used}
-    for name in classes:
-        if parts := several_in_one(name, classes):
-            alone = next(part for part in parts if part in classes)
-            raise DataError(
-                f"{source}: class {name!r} would be read as several, because {alone!r} is one too; rename one of them"
-            )
+    for name, parts in several_in_one(classes).items():
+        alone = next((part for part in parts if part in classes), None)
+        why = f"as {', '.join(map(repr, parts)) or 'nothing'}; separate them by {BETWEEN} in the export, or rename it"
+        if alone is not None:
+            why = f"because {alone!r} is one too; rename one of them"
+        raise DataError(f"{source}: class {name!r} would be read as several, {why}")
     for note in similar_names(classes):
         report.sentences.append(note)
     rows = [by_photo.pop(name).row for name in (list(by_photo) if in_order else sorted(by_photo))]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from aevlp.data.parquet_lines import require_parquet, write_parquet
 from aevlp.data.table import TABLES, read_table, table_cells, table_lines
 from aevlp.input import open_file
 from aevlp.output import output_files, require_place
+from aevlp.system import take_lock
 
 
 @dataclass(frozen=True)
@@ -37,40 +41,59 @@ def import_table(
     Raises:
         ConfigError: `name` ends neither in .csv nor in .parquet; there is another table already, and `replace` is not set; what
             is added to has been there and is not.
-        DataError: the source is damaged, contradicts itself, or names no photo below `root`.
+        DataError: the source is damaged, contradicts itself, or names no photo below `root`; another import writes a table there.
     """
     if name is None:
         name = next((there for there in TABLES if config.adds and (root / there).exists()), TABLES[0])
     table, report = root / name, Report()
-    adds = config.adds and table.exists()
     if Path(name).name != name or table.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--table {name}: must be the name of a file that ends in .csv or .parquet; --root says where it lies")
-    for other in TABLES:
-        if name in TABLES and other != name and (root / other).exists():
-            raise ConfigError(f"--table {name}: {root / other} is there already, and only one is read; move it away first")
     if table.suffix == ".parquet":
         require_parquet()
     require_place(table, "--root")
-    if config.adds and not adds:
-        _require_never_there(table)
-    found = registry.build("imports", config, source=source, report=report)
-    photos = PhotoIndex(root)
-    collected = (
-        added(table, found, source, photos, report) if adds
-        else collect(found, source, photos, report, partial=config.partial, in_order=_is_same_file(source, table))
-    )  # fmt: skip
-    if not (table.exists() and _says(table, collected)):
-        if table.exists() and not (replace or adds):
-            raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")
-        with output_files(table.parent, table, "--root") as put:
-            if adds:
-                for kept, name in zip((table, source), kept_names(table), strict=True):
-                    shutil.copyfile(kept, put(name))
-                    report.sentences.append(f"kept beside the table: {name}")
-                if lost := lost_columns(table):
-                    report.sentences.append(f"columns that are not in the new table: {', '.join(map(repr, lost))}")
-            _write(put(table.name), collected, parquet=table.suffix == ".parquet")
+    with _alone(root):
+        for other in TABLES:
+            if name in TABLES and other != name and (root / other).exists():
+                raise ConfigError(f"--table {name}: {root / other} is there already, and only one is read; move it away first")
+        adds = config.adds and table.exists()
+        if config.adds and not adds:
+            _require_never_there(table)
+        found = registry.build("imports", config, source=source, report=report)
+        photos = PhotoIndex(root)
+        collected = (
+            added(table, found, source, photos, report) if adds
+            else collect(found, source, photos, report, partial=config.partial, in_order=_is_same_file(source, table))
+        )  # fmt: skip
+        if not (table.exists() and _says(table, collected)):
+            if table.exists() and not (replace or adds):
+                raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")
+            with output_files(table.parent, table, "--root") as put:
+                if adds:
+                    for kept, name in zip((table, source), kept_names(table), strict=True):
+                        shutil.copyfile(kept, put(name))
+                        report.sentences.append(f"kept beside the table: {name}")
+                    if lost := lost_columns(table):
+                        report.sentences.append(f"columns that are not in the new table: {', '.join(map(repr, lost))}")
+                _write(put(table.name), collected, parquet=table.suffix == ".parquet")
     return Imported(table, collected, report)
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Lock the folder, which is there though the table be not, from before a table is read until one is written.
+
+    DataError where another import has locked it, or the folder cannot be read.
+    """
+    try:
+        folder = os.open(root, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read: {error.strerror}") from error
+    try:
+        if take_lock(folder) is False:
+            raise DataError(f"{root}: another import writes a table here right now; nothing was changed, give the command again")
+        yield
+    finally:
+        os.close(folder)
 
 
 def _is_same_file(source: Path, table: Path) -> bool:

@@ -4,14 +4,22 @@ const [main, foot, count, pace, bar] = ["main", "foot", "count", "pace", "bar"].
 const total = data.questions.length;
 let kept = { answers: {}, order: [], at: 0 }, storage = null, times = [], warned = false;
 
+const answered = (i) => kept.answers[i] !== undefined;
+const next = (from) => { for (let step = 0; step < total; step++) { const i = (from + step) % total; if (!answered(i)) return i; } return total; };
+function take(text) {
+  const found = JSON.parse(text || "null");
+  if (found && typeof found.answers === "object" && Array.isArray(found.order)) kept = found;
+  kept.at = Math.min(Math.max(0, kept.at), total);
+  if (kept.at < total && answered(kept.at)) kept.at = next(kept.at + 1);
+}
+
 // Answers of an earlier visit. A browser may refuse to keep anything for a file: then it is said, once.
 try {
   storage = window.localStorage;
-  const found = JSON.parse(storage.getItem(data.key) || "null");
-  if (found && typeof found.answers === "object" && Array.isArray(found.order)) kept = found;
+  take(storage.getItem(data.key));
 } catch { storage = null; }
-const answered = (i) => kept.answers[i] !== undefined;
-const next = (from) => { for (let step = 0; step < total; step++) { const i = (from + step) % total; if (!answered(i)) return i; } return total; };
+// Another tab with this page keeps its answers in the same place.
+window.addEventListener("storage", ({ key, newValue }) => { if (key === data.key) { take(newValue); draw(); } });
 
 function keep() {
   try { if (storage) storage.setItem(data.key, JSON.stringify(kept)); } catch { storage = null; }
@@ -32,6 +40,15 @@ function undo() {
   if (last === undefined) return;
   delete kept.answers[last];
   kept.at = last;
+  keep();
+  draw();
+}
+
+const skipped = () => kept.order.filter((i) => kept.answers[i] === "skip");
+function askAgain() {
+  for (const i of skipped()) delete kept.answers[i];
+  kept.order = kept.order.filter(answered);
+  kept.at = next(0);
   keep();
   draw();
 }
@@ -97,7 +114,8 @@ function draw() {
   bar.firstElementChild.style.width = `${total ? (100 * done) / total : 0}%`;
   if (kept.at >= total) {
     fit = () => {};
-    main.replaceChildren(el("div", { class: "done" }, el("p", { class: "question" }, "That was all."),
+    const left = skipped().length, again = el("button", { id: "again", type: "button", class: "quiet", onclick: askAgain }, left === 1 ? "Ask the one that was skipped" : `Ask the ${left} that were skipped`);
+    main.replaceChildren(el("div", { class: "done" }, el("p", { class: "question" }, "That was all."), ...(left ? [el("p", {}, again)] : []),
       el("p", { class: "note" }, "Save the answers, and make them known:"), el("code", {}, data.command)));
     foot.replaceChildren(el("div", { class: "answers small" }, button("undo", "z", undo, null)));
   } else {
@@ -131,12 +149,10 @@ document.getElementById("save").addEventListener("click", save);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
-  if (KEYS[key]) answer(KEYS[key]);
+  if (KEYS[key]) { if (!event.repeat) answer(KEYS[key]); } // a key that is held answers one question
   else if (key === "z" || key === "backspace") undo();
   else return;
   event.preventDefault();
 });
-kept.at = Math.min(Math.max(0, kept.at), total);
-if (kept.at < total && answered(kept.at)) kept.at = next(kept.at);
 draw();
 document.documentElement.dataset.ready = "true";

@@ -73,13 +73,26 @@ def read_vectors(path: Path, setting: str) -> NamedVectors:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{path}: {len(twice):,} names stand there twice: {_first(twice)}")
-    vectors = vectors.astype(np.float32).reshape(len(names), -1, vectors.shape[-1])
+    vectors = _in_range(vectors).reshape(len(names), -1, vectors.shape[-1])
     wrong = np.flatnonzero(~usable(vectors).all(axis=1))
     if len(wrong):
         first = _first([names[i] for i in wrong])
         raise DataError(f"{path}: the vectors of {len(wrong):,} of {len(names):,} names are NaN, infinite or all 0: {first}")
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     return NamedVectors(path, {name: row for row, name in enumerate(names)}, vectors)
+
+
+def _in_range(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (...,D) in float32, divided by their largest number where squares of theirs would not fit into it."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite or NaN stays so, and is told
+        found = vectors.astype(np.float32)
+        largest = np.maximum(found.max(axis=-1), -found.min(axis=-1))
+        far = ~((largest > 1e-15) & (largest < 1e15))
+        if far.any():
+            rows = vectors[far].astype(np.float64)
+            largest = np.abs(rows).max(axis=-1, keepdims=True)
+            found[far] = rows / np.where(largest > 0, largest, 1.0)
+    return found
 
 
 def _first(names: Sequence[str]) -> str:

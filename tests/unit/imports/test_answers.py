@@ -10,6 +10,9 @@ from miniatures import draw
 
 from aevlp.cli import main
 from aevlp.config import registry
+from aevlp.data.imports import _run
+from aevlp.data.imports._add import kept_names
+from aevlp.data.imports._collect import collect
 from aevlp.data.table import read_table
 
 HEADER = "image,class,answer,split,source\n"
@@ -182,6 +185,46 @@ def test_a_table_that_is_named_is_the_one_that_is_added_to(root, add):
     assert sorted(path.name for path in photos.glob("*.*-1.csv")) == ["other.added-1.csv", "other.before-1.csv"]
     assert add("1.png,cat,no,,x")[0] == 0  # without a name it is the one that training reads
     assert read_table(photos / "labels.csv").rows[1].absent == ("cat",)
+
+
+@pytest.mark.parametrize("words", [[], ["--from", "csv", "--replace"]])
+def test_of_two_imports_at_once_one_is_refused_and_nothing_is_lost(words, root, add, capsys, monkeypatch):
+    photos = root("0.png,cat,,,", "1.png,dog,,,", *VALIDATING)
+    source = photos / ("labels.csv" if words else "other.csv")
+    (photos / "other.csv").write_text(f"{HEADER}1.png,cat,no,,x\n")
+    codes, said = [], []
+
+    def other(*arguments):
+        """Another import, while this one has read and has not yet written."""
+        monkeypatch.undo()
+        codes.append(main(["import", str(source), "--root", str(photos), *words]))
+        said.append(capsys.readouterr().err)
+        return kept_names(*arguments)
+
+    monkeypatch.setattr(_run, "kept_names", other)
+    assert add("0.png,dog,no,,x")[0] == 0
+    assert codes == [1]
+    assert f"{photos}: another import writes a table here right now; nothing was changed, give the command again" in said[0]
+    assert main(["import", str(source), "--root", str(photos), *words]) == 0
+    assert [row.absent for row in read_table(photos / "labels.csv").rows[:2]] == [("dog",), () if words else ("cat",)]
+
+
+def test_of_two_imports_that_begin_a_table_one_is_refused_and_nothing_is_lost(add, tmp_path, monkeypatch):
+    for i in range(2):
+        draw(tmp_path / f"{i}.png", i)
+    (tmp_path / "other.csv").write_text(f"{HEADER}1.png,dog,yes,,x\n")
+    words, codes = ["import", str(tmp_path / "other.csv"), "--root", str(tmp_path)], []
+
+    def other(*arguments, **settings):
+        monkeypatch.undo()
+        codes.append(main(words))
+        return collect(*arguments, **settings)
+
+    monkeypatch.setattr(_run, "collect", other)
+    assert add("0.png,dog,yes,,x")[0] == 0
+    assert codes == [1]
+    assert main(words) == 0
+    assert [row.known for row in read_table(tmp_path / "labels.csv").rows] == [("dog",), ("dog",)]
 
 
 def test_killed_at_any_effect_the_table_is_there_and_the_same_command_goes_on(root, add, tmp_path):

@@ -4,6 +4,8 @@ import pytest
 from exports import row
 
 from aevlp.cli import main
+from aevlp.config.errors import DataError
+from aevlp.data.formats.folder import FolderConfig, table_of, table_path
 from aevlp.data.table import read_table
 
 GUESSED = "a model's guesses, not what a person said; they are taken as known labels, never as all there are"
@@ -87,6 +89,37 @@ def test_a_table_of_other_columns_is_told_with_a_command_that_works(header, put,
     assert f"holds labels.csv; import that: python run.py import {source}/labels.csv --root {source}\n" in error
     assert main(command) == 0
     assert main(["prepare", "folder", "--root", str(source)]) == 0
+
+
+def told_of(root, **settings):
+    """What reading the table says, as an error or as notes."""
+    config = FolderConfig(name="folder", root=str(root), **settings)
+    try:
+        return "\n".join(table_of(config, root, table_path(config, root)).notes)
+    except DataError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("text", ["filename,class\n{}.jpg,cat\n", "image,label\nelsewhere/{}.jpg,cat\n"])
+def test_a_table_of_another_name_is_written_anew_under_that_name(text, put, capsys):
+    head, line = text.splitlines(keepends=True)
+    files = {f"{i}.jpg": None for i in range(3)} | {"labels.csv": "image,label\n0.jpg,dog\n"}
+    source = put(**{"mine.csv": head + "".join(line.format(i) for i in range(3))} | files)
+    command = told_of(source, table="mine.csv").partition(": python run.py import ")[2].split()
+    assert command[-5:] == ["--root", str(source), "--table", "mine.csv", "--replace"]
+    assert main(["import", *command]) == 0
+    output = capsys.readouterr().out
+    assert output.endswith(f"python run.py --exp folder_gpr --set dataset.root={source} dataset.table=mine.csv\n")
+    assert (source / "labels.csv").read_text() == "image,label\n0.jpg,dog\n"
+    assert told_of(source, table="mine.csv") == ""
+
+
+@pytest.mark.parametrize("text", ["filename,class\n0.jpg,cat\n", "image,label\nelsewhere/0.jpg,cat\n"])
+def test_where_photos_and_table_lie_apart_no_command_is_told(text, put):
+    source = put(**{"labels.csv": text, "photos/0.jpg": None})
+    said = told_of(source, images="photos")
+    assert "may be 0.jpg" in said or "Write such a line" in said
+    assert " import " not in said
 
 
 def test_columns_that_nobody_can_guess_have_to_be_told(put, capsys):
