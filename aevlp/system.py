@@ -148,7 +148,7 @@ def _lock(take: Callable[[], None]) -> bool | None:
 
 @cache  # said once
 def _tell(reason: str) -> None:
-    say(f"note  files cannot be locked here ({reason}): see to it that no two processes continue one run", error=True)
+    say(f"note  files cannot be locked here ({reason}): see that no two processes write to one run or table", error=True)
 
 
 def has_record_lock(file: IO[str]) -> bool | None:

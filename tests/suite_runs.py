@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 
 from aevlp.cli import main
 from aevlp.runs import child
@@ -55,7 +56,9 @@ class InThisProcess:
                 print("error: the loss is not finite at step 2")
                 code = 1
             else:
-                code = main(["--resume", str(path), *(f"--set={key}={place}" for key, place in (places or {}).items())])
+                code = main(
+                    ["--resume", str(path), *(f"--set={key}={json.dumps(place)}" for key, place in (places or {}).items())]
+                )
         (path / child.OUTPUT).write_text(output.getvalue())
         return _Over(code)
 

@@ -73,7 +73,7 @@ class Trained:
     def value(self, rate, seed):
         return 50 + 5 * np.log10(rate / 1e-4) + self.noise * np.random.default_rng([round(rate * 1e6), seed]).normal()
 
-    def resume(self, path, trackers=()):
+    def resume(self, path, trackers=(), places=None):
         config = RunFolder(path).read_config()
         rate, seed = config.trainer.learning_rate, config.seed
         assert not (path / "summary.json").exists()

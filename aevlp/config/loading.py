@@ -148,7 +148,7 @@ def _add_override(draft: Draft, override: str) -> None:
     path, where = path.strip(), f"--set {override}"
     if not equals or not _SET_PATH.match(path):
         raise ConfigError(f"{where}: write it as path=value, for example loss.rho=0.8, loss=an or loss.beta[1]=8")
-    value = _value(text, where)
+    value = value_of(text, where)
     section, _, key = path.partition(".")
     if section in registry.SECTIONS and key == "name":
         path = section  # another name is another component: no value of the old one stays
@@ -180,7 +180,7 @@ def _add_override(draft: Draft, override: str) -> None:
     draft.origins |= {f"{path}.{key}": where for key in value} if isinstance(value, dict) else {}
 
 
-def _value(text: str, where: str) -> Any:
+def value_of(text: str, where: str) -> Any:
     """What a word says. It has no comments, as a file has: `set #2` is one name."""
     value, _ = read_yaml(text, where)
     text = text.strip()

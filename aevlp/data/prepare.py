@@ -16,6 +16,7 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
+from aevlp.config.setting_value import setting_value
 from aevlp.data.advice import CLASSES
 from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array
@@ -23,7 +24,6 @@ from aevlp.data.images import ImageFiles
 from aevlp.data.prepare_folder import Survey, survey
 from aevlp.data.protocol import draw_single_positives
 from aevlp.data.quarantine import FILE_NAME, REMEDY, TINY, check_images, read_quarantine
-from aevlp.data.setting_value import setting_value
 from aevlp.folders import data_root, user_path
 from aevlp.input import open_file
 from aevlp.layout import Sheet

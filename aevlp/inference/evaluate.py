@@ -153,7 +153,7 @@ def notes_of(trained: Trained, data: SPMLData) -> list[str]:
     """What has to be told of the data: their own notes, and that they or the encoder are others than in training."""
     changed = "" if trained.data is None else fingerprint(data).difference(trained.data)
     told = [f"these are not the data that the run was trained on: {changed}"] if changed else []
-    return data.notes + told + encoder_notes(trained.config, Path(trained.source))
+    return data.notes + told + encoder_notes(trained.config, Path(trained.source), ("model",))
 
 
 def split_logits(trained: Trained, split: Split, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -29,13 +30,13 @@ _began_at: dict[Path, int] = {}
 _NAMES_RUN = re.compile(rf"{RUN_ID}|\.t\d{{4,}}(\.s\d+)?")
 
 
-def start(run: Path, environment: dict[str, str], places: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(run: Path, environment: dict[str, str], places: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
     """Begin or continue the run in `run`, whose terminal output goes to its output.log; `environment` comes on top.
 
     `places` says where its data lie now, such as {"dataset.root": FOLDER}, where that is not as in its config.yaml.
     """
     _began_at[run] = _size(run / OUTPUT)
-    sets = [word for path, place in (places or {}).items() for word in ("--set", f"{path}={place}")]
+    sets = [word for path, place in (places or {}).items() for word in ("--set", f"{path}={json.dumps(place)}")]
     plugins = [word for file in registry.plugin_files for word in ("--plugin", file)]
     with (run / OUTPUT).open("ab") as output:
         return subprocess.Popen(

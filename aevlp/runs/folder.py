@@ -128,10 +128,10 @@ class RunFolder:
         path = self.path / "config.yaml"
         return from_dict(read_mapping(path)[0], str(path))
 
-    def moved(self, config: ExperimentConfig) -> dict[str, str]:
-        """Where the data of a configuration lie that are not where the run has them; for `--set`, where null is no place."""
+    def moved(self, config: ExperimentConfig) -> dict[str, str | None]:
+        """Where the data of a configuration lie that are not where the run has them."""
         begun = self.read_config().places
-        return {path: place or "null" for path, place in config.places.items() if path in begun and place != begun[path]}
+        return {path: place for path, place in config.places.items() if path in begun and place != begun[path]}
 
     @property
     def has_begun(self) -> bool:

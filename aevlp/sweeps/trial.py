@@ -135,7 +135,7 @@ class Trial:
         self.trial.set_user_attr(RUNS, self.runs)
         return path
 
-    def moved(self, folder: RunFolder) -> dict[str, str]:
+    def moved(self, folder: RunFolder) -> dict[str, str | None]:
         """Where the data of a run of this trial lie by now, where that is elsewhere than when it began."""
         return folder.moved(self.plan.resolve(self.words))
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, CheckpointError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import SPMLData
@@ -51,16 +51,6 @@ def known_data(folder: RunFolder, data: SPMLData) -> Fingerprint | None:
     return found
 
 
-def unchanged_encoders(config: ExperimentConfig, folder: RunFolder) -> None:
-    """ConfigError where an encoder is not the one that the run was begun with, as far as the run tells."""
-    changed = _changed_encoders(config, folder.path)
-    if changed:
-        raise ConfigError(
-            f"{folder.path.name}: its encoder has changed since it was begun: {', '.join(changed)}; restore its files, or "
-            "start a new run"
-        )
-
-
 def write_encoders(config: ExperimentConfig, folder: RunFolder) -> None:
     """Write down the encoders of a run that begins and has some."""
     found = {} if folder.has_begun else _encoders(config)
@@ -68,12 +58,23 @@ def write_encoders(config: ExperimentConfig, folder: RunFolder) -> None:
         folder.write(ENCODERS_FILE, (json.dumps(found, indent=1) + "\n").encode())
 
 
-def encoder_notes(config: ExperimentConfig, run_dir: Path) -> list[str]:
-    """What to tell of a model on features whose encoder is not the one that the run was trained with; an export has its own."""
-    if not config.model.on_features:
+def encoder_notes(config: ExperimentConfig, run_dir: Path, sections: Sequence[str] = ("labeler", "model")) -> list[str]:
+    """What to tell where an encoder is not the one that the run was begun with, as far as the run tells.
+
+    Notes, as a file that was only added to an encoder's folder changes its hash as well.
+    """
+    path = run_dir / ENCODERS_FILE
+    try:
+        begun = {str(section): dict(hashes) for section, hashes in read_json(path).items()}
+    except (FileNotFoundError, NotADirectoryError):  # of an older version, without encoders, or no run
         return []
-    changed = _changed_encoders(config, run_dir, ("model",))
-    return [f"{name} is not the one that the run was trained with, though of the same name" for name in changed]
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        return [f"{path}: cannot be read ({error}); whether the encoder has changed is not known"]
+    return [
+        f"{section}.encoder ({hashes['title']}) has other files than when the run was begun; what it says may differ"
+        for section, hashes in _encoders(config, sections).items()
+        if section in begun and begun[section] != hashes
+    ]
 
 
 def _encoders(config: ExperimentConfig, sections: Sequence[str] = ("labeler", "model")) -> dict[str, dict[str, str]]:
@@ -87,23 +88,7 @@ def _encoders(config: ExperimentConfig, sections: Sequence[str] = ("labeler", "m
         if isinstance(settings, EncoderConfig) and settings.cache:
             with contextlib.suppress(AevlpError):
                 encoder: Any = registry.build("encoders", settings, device=torch.device("cpu"))
-                found[section] = {"images": encoder.fingerprint(), "texts": encoder.text_fingerprint()}
+                if not encoder.by_name:
+                    hashes = {"images": encoder.fingerprint(), "texts": encoder.text_fingerprint()}
+                    found[section] = {"title": encoder.title} | hashes
     return found
-
-
-def _changed_encoders(config: ExperimentConfig, run_dir: Path, sections: Sequence[str] = ("labeler", "model")) -> list[str]:
-    path = run_dir / ENCODERS_FILE
-    try:
-        begun = {str(section): dict(hashes) for section, hashes in read_json(path).items()}
-    except FileNotFoundError:  # of an older version, or without encoders
-        return []
-    except (AttributeError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error}); remove it, and a change of the encoder goes unnoticed"
-        ) from error
-    settings = config.to_dict()
-    return [
-        f"{section}.encoder ({settings[section]['encoder'].get('source')})"
-        for section, hashes in _encoders(config, sections).items()
-        if section in begun and begun[section] != hashes
-    ]

@@ -18,7 +18,7 @@ _FREE = ("trainer.epochs", "trainer.earlier_epochs", *SPEED_AND_METERS)
 
 
 def changed(
-    folder: RunFolder, *, epochs: int | None = None, tracking: str | None = None, places: Mapping[str, str] | None = None
+    folder: RunFolder, *, epochs: int | None = None, tracking: str | None = None, places: Mapping[str, Any] | None = None
 ) -> ExperimentConfig:
     """The configuration of a run with what is not None changed.
 
@@ -29,7 +29,7 @@ def changed(
     for path, place in (places or {}).items():
         if path not in config.places:
             raise ConfigError(f"--set {path}={place}: dataset {config.dataset.name} has no such place")
-        config = _with(config, {path: None if place == "null" else place})
+        config = _with(config, {path: place})
     if epochs is not None and epochs != config.trainer.epochs:
         earlier = _earlier_epochs(folder, config, epochs)
         # The number of epochs last: a wrong one is told by its own name.

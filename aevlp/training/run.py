@@ -33,7 +33,7 @@ from aevlp.system import limit_threads
 from aevlp.tracking import RunInfo, Tracker, Trackers
 from aevlp.tracking.build import build_trackers
 from aevlp.training import changes, figures, labels_worth
-from aevlp.training.begun_on import UNKNOWN_DATA, known_data, unchanged_data, unchanged_encoders, write_encoders
+from aevlp.training.begun_on import UNKNOWN_DATA, encoder_notes, known_data, unchanged_data, write_encoders
 from aevlp.training.cost import Cost
 from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
@@ -83,7 +83,7 @@ def train(config: ExperimentConfig) -> RunResult:
 
 def resume(
     path: Path, epochs: int | None = None, tracking: str | None = None, trackers: Sequence[Tracker] = (),
-    places: Mapping[str, str] | None = None,
+    places: Mapping[str, str | None] | None = None,
 ) -> RunResult:  # fmt: skip
     """Continue a run from its newest complete checkpoint, to its own end or to `epochs`; `trackers` come on top of its own.
 
@@ -102,7 +102,6 @@ def resume(
         # Before the lock, so that a refusal leaves no trace.
         config = changes.changed(folder, epochs=epochs, tracking=tracking, places=places)
         data = unchanged_data(config, folder)
-        unchanged_encoders(config, folder)
         folder.lock()
         return _run(config, folder, cost, trackers, data)
 
@@ -191,6 +190,7 @@ def build_trainer(
         still = linear_inputs(config, data, model, device, notify, _progress(trackers, stop))
         trainer.linear = None if still is None else (still, _loader(config, still))
     changes.write(folder, config)
+    cached += encoder_notes(config, folder.path)
     write_encoders(config, folder)
     resumed_step = trainer.progress.step if (folder.path / "metrics.jsonl").exists() else None
     trackers.start(RunInfo(

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     for link in found.links:
         say(f"note  {link}: a link to a folder, which is not followed; name it to have its images scored", error=True)
     trained = open_trained(source)
-    for note in encoder_notes(trained.config, Path(source)):
+    for note in encoder_notes(trained.config, Path(source), ("model",)):
         say(f"note  {note}", error=True)
     bad = predict(
         trained, found, output, form, threshold=arguments.threshold,

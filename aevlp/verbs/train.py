@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aevlp.config.errors import ConfigError
+from aevlp.config.loading import value_of
 from aevlp.config.schema import PLACES
 from aevlp.verbs._flags import add_experiment, add_name, given_experiment
 
@@ -46,9 +47,10 @@ def _resume(arguments: argparse.Namespace) -> None:
     epochs = words.pop("trainer.epochs", None)
     if epochs is not None and not (epochs.isdecimal() and int(epochs) > 0):
         raise ConfigError(f"--set trainer.epochs={epochs}: must be a number above 0")
+    places = {path: value_of(place, f"--set {path}") for path, place in words.items()}
     from aevlp.runs.folder import find_run
 
     run = find_run(arguments.resume)
     from aevlp.training.run import resume
 
-    resume(run, None if epochs is None else int(epochs), arguments.tracking, places=words)
+    resume(run, None if epochs is None else int(epochs), arguments.tracking, places=places)

@@ -15,7 +15,7 @@ from aevlp.suites import tune
 
 @pytest.mark.parametrize("fault", ["no value", "no space"])
 def test_a_study_whose_trials_fail_alike_ends_after_three_though_each_names_its_own_run(tmp_path, monkeypatch, capsys, fault):
-    def fail(path, trackers=()):
+    def fail(path, trackers=(), places=None):
         if fault == "no space":
             raise TrainingError(f"{path}: cannot be written: No space left on device")
         (path / "summary.json").write_text(json.dumps({"best/val_mAP": None}))

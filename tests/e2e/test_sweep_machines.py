@@ -112,7 +112,7 @@ def test_machines_share_a_confirmation_on_postgresql(tmp_path, trained, monkeypa
         monkeypatch.setenv("AEVLP_RUNS", str(tmp_path / "one"))
         resume, left = trained.resume, 12  # of the 14 to 16 runs
 
-        def die(path, trackers=()):
+        def die(path, trackers=(), places=None):
             nonlocal left
             left -= 1
             if left < 0:

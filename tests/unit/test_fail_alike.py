@@ -70,6 +70,6 @@ def test_a_failure_is_told_by_the_words_of_the_last_attempt(tmp_path, monkeypatc
     assert child.why(2, tmp_path) == child.Failure("its data have changed", may_pass=False)
     begun = []
     monkeypatch.setattr(child.subprocess, "Popen", lambda words, **more: begun.append(words))
-    child.start(tmp_path, {}, {"dataset.root": "/a", "dataset.arrays": "null"})
-    assert begun[0][-6:] == ["--resume", str(tmp_path), "--set", "dataset.root=/a", "--set", "dataset.arrays=null"]
+    child.start(tmp_path, {}, {"dataset.root": "/2024", "dataset.arrays": None})
+    assert begun[0][-6:] == ["--resume", str(tmp_path), "--set", 'dataset.root="/2024"', "--set", "dataset.arrays=null"]
     assert child.why(1, tmp_path).reason == "exit code 1: no output"

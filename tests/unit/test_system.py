@@ -117,7 +117,7 @@ def test_a_missing_lock_is_said_once(tmp_path, monkeypatch, capsys, code):
     with (tmp_path / "lock").open("w") as file:
         assert system.take_lock(file, shared=True, wait=True) is None
         assert system.take_record_lock(file) is None
-    said = f"note  files cannot be locked here ({os.strerror(code)}): see to it that no two processes continue one run\n"
+    said = f"note  files cannot be locked here ({os.strerror(code)}): see that no two processes write to one run or table\n"
     assert capsys.readouterr().err == said
 
 
