@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from aevlp import __version__, ranks
 from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
-from aevlp.config.errors import AevlpError, shortened, suggest
+from aevlp.config.errors import GPU_FULL, AevlpError, shortened, suggest
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.folders import user_path
 from aevlp.system import require_posix
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # that of torch, which need not be imported here
             raise
-        say(f"error: the GPU ran out of memory; free some, or set {' or '.join(batches)} to a smaller number", error=True)
+        say(f"error: {GPU_FULL.format(' or '.join(batches))}", error=True)
         return 1
     except KeyboardInterrupt as error:
         say("error: interrupted", error=True)

@@ -19,7 +19,7 @@ import torch
 
 from aevlp.bench.stages import Stopwatch
 from aevlp.config.describe import flatten
-from aevlp.config.errors import ConfigError
+from aevlp.config.errors import GPU_FULL, ConfigError
 from aevlp.config.schema import ExperimentConfig
 from aevlp.text import say
 
@@ -185,7 +185,7 @@ def main() -> None:
     try:
         result = sides[name](material, batch, sys.argv[4:])
     except torch.OutOfMemoryError:
-        say("the GPU ran out of memory; free some, or set --batch-size to a smaller number", error=True)
+        say(GPU_FULL.format("--batch-size"), error=True)
         sys.exit(1)
     on_gpu = {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20} if torch.cuda.is_available() else {}
     say(json.dumps(result | {"peak_memory_mb": peak_memory_mb()} | on_gpu))

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 WORKER_DIED = "a loader worker died"  # how the message of a WorkerDiedError begins
+GPU_FULL = "the GPU ran out of memory; free some, or set {} to a smaller number"
 MAX_KNOWN = 1000  # names that a word is compared with, and letters of it that are compared: both cost more than their number
 MAX_LETTERS = 100
 

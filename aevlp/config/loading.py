@@ -7,8 +7,10 @@ is left behind.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +188,16 @@ def value_of(text: str, where: str) -> Any:
     text = text.strip()
     is_plain = isinstance(value, str) or ("#" in text and not isinstance(value, dict | list))
     return text if is_plain and text[:1] not in tuple("'\"!|>") else value
+
+
+def setting_value(path: Path | str) -> str:
+    """A path for the shell and for `--set`, which would read the folder `2024` as a number."""
+    text = str(path)
+    try:
+        is_read_so = value_of(text, "") == text
+    except ConfigError:
+        is_read_so = False
+    return shlex.quote(text if is_read_so else json.dumps(text, ensure_ascii=False))
 
 
 def _defaults(draft: Draft, parents: list[str]) -> Any:

@@ -139,8 +139,7 @@ def _take(archive: Archive, root: Path, console: Terminal) -> None:
             raise UnavailableError(str(error) if by_hand in str(error) else f"{error}; or {by_hand}") from error
         finally:
             if file.seek(0, 2) == 0:
-                part.unlink(missing_ok=True)
-                part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+                _unlink(part)
 
 
 def _remove_part(archive: Archive, root: Path) -> None:
@@ -150,8 +149,12 @@ def _remove_part(archive: Archive, root: Path) -> None:
         if part.exists():
             with part.open("ab") as file:
                 if take_lock(file) is not False:
-                    part.unlink(missing_ok=True)
-                    part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+                    _unlink(part)
+
+
+def _unlink(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
 
 
 def _require_room(root: Path, archives: list[Archive]) -> None:

@@ -16,7 +16,7 @@ from aevlp import files
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.config.setting_value import setting_value
+from aevlp.config.loading import setting_value
 from aevlp.data.advice import CLASSES
 from aevlp.data.formats._official import Official, OfficialSplit
 from aevlp.data.formats.arrays import UNFINISHED, array_bytes, read_array

@@ -97,8 +97,9 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
     if not (labels > 0).any():
         raise DataError(f"no image of the {split_name} split has a label, so nothing can be measured on it")
     notes = notes_of(trained, data)
+    chose_epoch = not takes_last(trained.config, data)
     if asked is None and data.test is None:
-        chose = "thresholds" if takes_last(trained.config, data) else "the epoch"
+        chose = "the epoch" if chose_epoch else "thresholds"
         notes.append(f"the dataset has no test split: these are the figures of validation, which chose {chose}")
     logits = split_logits(trained, split, split_name)
     thresholds, chosen_on = trained.thresholds, "the run's validation scores"
@@ -117,7 +118,7 @@ def evaluate(trained: Trained, split_name: str | None = None) -> Evaluation:
         thresholds, [data.class_names[j] for j in np.flatnonzero(unknown)],
         _quality(labels, probabilities, thresholds, by_known), chosen_on, notes, by_known,
         num_assumed_absent(labels) if by_known else 0, known_label_quality(logits, split.observed, pseudo),
-        score_arrays(split, logits), not takes_last(trained.config, data),
+        score_arrays(split, logits), chose_epoch,
     )  # fmt: skip
 
 

@@ -153,8 +153,8 @@ class Confirmation:
         by_trial, seeds = self._by_trial(), self.config.seeds
         if done < trials:  # whoever leads now may not do so in the end
             base = base_trial(self.study, self.base)
-            done = 0 if base is None else len(by_trial.get(base.number, {}))
-            return num_runs(self.config, trials + num_taken_over(self.study)) - done
+            of_base = 0 if base is None else len(by_trial.get(base.number, {}))
+            return num_runs(self.config, trials + num_taken_over(self.study)) - of_base
         standing = self.look()
         left = (seeds - len(by_trial.get(row.trial, {})) for row in standing.rows if not row.out)
         return sum(left) if standing.lacking or not standing.rows else 0

@@ -36,7 +36,7 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int | None, mach
         trials = num_wanted(plan, study, trials, console.say)
         done = 0 if study is None else len(ended_for_good(study.get_trials(deepcopy=False)))
         taken_over = 0 if study is None else num_taken_over(study)
-        fresh = _fresh_runs(plan, study, trials, done)
+        fresh = _fresh_runs(plan, study, trials, done, taken_over)
     left = max(0, trials - done)
     seeds = plan.study.seeds
     console.tell(f"study {name}, dry run: nothing is trained")
@@ -66,13 +66,13 @@ def dry_run(plan: Plan, name: str, storage: str | None, trials: int | None, mach
         raise TrainingError("a trial of this study could not run; mend that before it begins")
 
 
-def _fresh_runs(plan: Plan, study: optuna.Study | None, trials: int, done: int) -> int:
+def _fresh_runs(plan: Plan, study: optuna.Study | None, trials: int, done: int, taken_over: int) -> int:
     """Runs of the confirmation that are left, where none is dropped."""
     confirm = plan.study.confirmation
     if confirm is None:
         return 0
     found = None if study is None else find(study)
-    most = num_runs(confirm, max(trials, done) + (0 if study is None else num_taken_over(study)))
+    most = num_runs(confirm, max(trials, done) + taken_over)
     return most if found is None else replace(found, config=confirm, base=plan.base_codes).most_left(trials, done)
 
 

@@ -91,7 +91,7 @@ def resume(
     result is the same up to rounding.
 
     Raises:
-        ConfigError: data or an encoder have changed, or the run cannot end after `epochs`; nothing is written then.
+        ConfigError: the data have changed, or the run cannot end after `epochs`; nothing is written then.
     """
     refuse_in_worker()
     load_kept(path)

@@ -13,7 +13,7 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
 from aevlp.config.errors import ConfigError, DataError
-from aevlp.config.setting_value import setting_value
+from aevlp.config.loading import setting_value
 from aevlp.config.validation import validate_model
 from aevlp.text import counted, say
 from aevlp.verbs._flags import add_set
