@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from aevlp import __version__, ranks
 from aevlp.command import COMMAND, PROGRAM
 from aevlp.config import registry
-from aevlp.config.errors import GPU_FULL, AevlpError, shortened, suggest
+from aevlp.config.errors import GPU_FULL, AevlpError, nearest, shortened, suggest
 from aevlp.config.finding import EXPERIMENTS, files
 from aevlp.folders import user_path
 from aevlp.system import require_posix
@@ -130,11 +130,20 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *words: Any, **settings: Any):
         super().__init__(*words, **settings)
         self.register("action", "parsers", _Verbs)
+        self._words: list[str] = []
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep the words, for what may be wrong with them."""
+        self._words = list(args or ())
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         wrong = re.fullmatch(r"(argument .*?: )?invalid choice: '(.*?)'.* \(choose from (.*)\)", message)
         if wrong:
             word = wrong[2]
+            before = self._words[self._words.index(word) - 1 :][:1] if word in self._words[1:] else []
+            if before and before[0].startswith("-") and before[0].partition("=")[0] not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {before[0]} {word}")  # the value of a flag that there is not
             known = [part.strip().strip("'") for part in wrong[3].split(",")]  # newer versions of Python print no quotes
             meant = _meant(word) or suggest(word, known)
             where = "" if "did you mean" in meant or wrong[1] in (None, "argument : ") else wrong[1]
@@ -142,7 +151,8 @@ class _Parser(argparse.ArgumentParser):
             message = f"{word!r} is no value on its own; write --set {word}" if is_change else f"{where}unknown {word!r}{meant}"
         left_over = message.partition("unrecognized arguments: ")[2].split()
         if left_over:
-            message += _meant(left_over[0])
+            is_flag = left_over[0].startswith("--")
+            message += _instead(self, self._words, left_over) if is_flag else _meant(left_over[0])
         super().error(printable(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -184,6 +194,24 @@ def _flags_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str
             found |= {} if chosen is None else _flags_of(action.choices[chosen], words)
         found |= dict.fromkeys(action.option_strings, action)
     return found
+
+
+def _instead(parser: argparse.ArgumentParser, words: Sequence[str], left_over: Sequence[str]) -> str:
+    """What to write in place of a flag that there is not: a setting, or another flag."""
+    from aevlp.config.loading import load_experiment
+    from aevlp.config.validation import settings_like
+
+    flag, _, value = "=".join(left_over[:2]).removeprefix("--").partition("=")
+    verbs = next((action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)), {})
+    verb = next((word for word in words if word in verbs), None)
+    taken = _flags_of(parser if verb is None else verbs[verb], words)
+    values: dict[str, Any] = {}
+    with contextlib.suppress(AevlpError, OSError):  # of a wrong name only what all experiments have is known
+        values = load_experiment(words[words.index("--exp") + 1]).to_dict() if "--exp" in words[:-1] else {}
+    paths = settings_like(values, flag.replace("-", "_")) if "--set" in taken else []
+    others = [one.removeprefix("--") for one in taken if one.startswith("--")]
+    near = [f"--set {path}={value or '...'}" for path in paths] or [f"--{one}" for one in nearest(flag, others)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _meant(word: str) -> str:

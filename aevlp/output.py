@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aevlp import files
 from aevlp.config.errors import AevlpError, ConfigError, DataError
+from aevlp.input import open_file
 
 _WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL)
 
@@ -58,6 +59,37 @@ def require_place(path: Path, flag: str = "-o") -> None:
         raise ConfigError(f"{flag} {path}: is a folder; give the name of a file")
     if path.exists() and not path.is_file():
         raise ConfigError(f"{flag} {path}: is there, and is no file")
+
+
+def require_own(path: Path, kind: str, is_own: Callable[[Path], bool], flag: str = "-o") -> None:
+    """`require_place`, and ConfigError where a file is there that `is_own` does not know: somebody's work, not ours to replace.
+
+    Args:
+        path: of the file to write.
+        kind: what is written, in words.
+        is_own: whether a file is such a one; a DataError or an OSError says that it is not.
+        flag: by which the path was given.
+    """
+    require_place(path, flag)
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        found = is_own(path)
+    except (DataError, OSError):
+        found = False
+    if not found:
+        raise ConfigError(f"{flag} {path}: is there already and is no {kind}, so it stays as it is; give another name")
+
+
+def begins(*marks: str) -> Callable[[Path], bool]:
+    """Tells by its first 4,096 bytes, which hold one of these, what a command wrote itself; for `require_own`."""
+
+    def is_own(path: Path) -> bool:
+        with open_file(path) as file:
+            head = file.read(4096)
+        return any(mark.encode() in head for mark in marks)
+
+    return is_own
 
 
 def require_new_folder(path: Path) -> None:

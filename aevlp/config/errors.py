@@ -51,12 +51,19 @@ class TrainingError(AevlpError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'gpr'?`, or the known names where none is near and they are not too many."""
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most two of the known names that are like this one, or have it for their initials, as `lr` is of `learning_rate`."""
     known, name = sorted(known), name[:MAX_LETTERS]
     if len(known) > MAX_KNOWN:
         known = [other for other in known if other[:2] == name[:2]][:MAX_KNOWN]
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    initials = [other for other in known if "_" in other and "".join(part[:1] for part in other.split("_")) == name]
+    return (initials or difflib.get_close_matches(name, known, n=2, cutoff=0.6))[:2]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'gpr'?`, or the known names where none is near and they are not too many."""
+    known = sorted(known)
+    near = nearest(name, known)
     if near:
         return f"; did you mean {' or '.join(map(repr, near))}?"
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 25 else ""

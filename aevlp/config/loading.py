@@ -22,7 +22,7 @@ from aevlp.config.draft import Draft, is_another
 from aevlp.config.errors import ConfigError, suggest
 from aevlp.config.finding import display, experiment_name, files, find_experiment, known_file
 from aevlp.config.schema import Config, ExperimentConfig
-from aevlp.config.validation import validate
+from aevlp.config.validation import settings_in, validate
 from aevlp.config.yaml_reading import MAX_BYTES, read_yaml, too_large
 from aevlp.input import open_file
 
@@ -61,6 +61,12 @@ def resolve(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Resolved
         raise ConfigError(f"{len(words)} changes by --set; at most {MAX_OVERRIDES}")
     for word in words:
         _add_override(draft, word)
+    lacking = [section for section in registry.SECTIONS if section not in draft.values]
+    if lacking and "base" not in draft.origins:
+        raise ConfigError(
+            f"{display(path)}: has no `base:` and no {', '.join(lacking)}; begin it with the experiment that it changes, such as "
+            "`base: digits_gpr`, or with parts, such as `base: [dataset/digits, model/small_cnn, labeler/damp, loss/gpr]`"
+        )
     return Resolved(validate(draft), draft.origins)
 
 
@@ -202,22 +208,12 @@ def setting_value(path: Path | str) -> str:
 
 def _defaults(draft: Draft, parents: list[str]) -> Any:
     """Default of a value no file sets, so that `--set loss.beta[1]=8` can edit one entry of it."""
-    settings = _settings(draft, parents[0]) if len(parents) == 2 else None
+    settings = settings_in(draft.values, parents[0]) if len(parents) == 2 else None
     known = None if settings is None else settings.model_fields.get(parents[1])
     default = None if known is None else known.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, Config):
         return default.model_dump()
     return list(default) if isinstance(default, tuple | list) else {}
-
-
-def _settings(draft: Draft, section: str) -> type[Config] | None:
-    """The class of the settings in a section, where it is known by now."""
-    if section not in registry.SECTIONS:
-        field = ExperimentConfig.model_fields.get(section)
-        return type(field.default) if field is not None and isinstance(field.default, Config) else None
-    values = draft.values.get(section)
-    name = values.get("name") if isinstance(values, dict) else None
-    return registry.settings(registry.SECTIONS[section], name) if isinstance(name, str) else None
 
 
 def _descend(target: Any, step: str, where: str) -> Any:

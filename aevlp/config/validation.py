@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, shortened, suggest
+from aevlp.config.errors import ConfigError, nearest, shortened, suggest
 from aevlp.config.schema import NUMBERS, WORD, Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 from aevlp.masking import holds_secret
 
@@ -29,7 +30,7 @@ _HELD = "holds a password or a key, which config.yaml, W&B and reports would sho
 def validate(draft: Draft) -> ExperimentConfig:
     """Validate every section; ConfigError naming all mistakes, each with its origin and dotted path."""
     values, known = dict(draft.values), ExperimentConfig.model_fields
-    problems = [_problem(draft, key, f"unknown section{suggest(key, known)}") for key in values if key not in known]
+    problems = [_problem(draft, key, f"unknown section{_instead(draft, key)}") for key in values if key not in known]
     for section, kind in registry.SECTIONS.items():
         if section not in values:
             problems.append(f"{section}: is missing; add one to `base:`, such as {section}/NAME")
@@ -124,6 +125,37 @@ def keys_below(values: dict[str, Any], section: str, key: str) -> list[str]:
     parts = values.get(section)
     inside = parts.items() if isinstance(parts, dict) else ()
     return [f"{section}.{name}.{key}" for name, part in inside if isinstance(part, dict) and key in part]
+
+
+def _instead(draft: Draft, key: str) -> str:
+    """What may be meant by a word that is no section: a section, or a setting in one."""
+    said, origin = suggest(key, ExperimentConfig.model_fields), draft.origins.get(key, "")
+    paths = [] if "did you mean" in said else settings_like(draft.values, key)
+    if origin.startswith("--set "):
+        paths = [f"--set {path}={origin.partition('=')[2]}" for path in paths]
+    return f"; did you mean {' or '.join(paths)}?" if paths else said
+
+
+def settings_like(values: dict[str, Any], key: str) -> list[str]:
+    """Dotted paths of the settings that are called `key` or nearly so, in the sections of an experiment."""
+    found: dict[str, list[str]] = {}
+    for section in ExperimentConfig.model_fields:
+        with contextlib.suppress(ConfigError):  # of a component that there is not, which is told beside
+            settings = settings_in(values, section)
+            for name in settings.model_fields if settings else ():
+                found.setdefault(name, []).append(f"{section}.{name}")
+    names = [name for name in (f"{key}s", key) if name in found] or nearest(key, found)
+    return [path for name in names for path in found[name]]
+
+
+def settings_in(values: dict[str, Any], section: str) -> type[Config] | None:
+    """The class of the settings in a section, where it is known by now."""
+    if section not in registry.SECTIONS:
+        field = ExperimentConfig.model_fields.get(section)
+        return type(field.default) if field is not None and isinstance(field.default, Config) else None
+    part = values.get(section)
+    name = part.get("name") if isinstance(part, dict) else None
+    return registry.settings(registry.SECTIONS[section], name) if isinstance(name, str) else None
 
 
 def _fields_at(model: type[Config], loc: tuple[int | str, ...], values: Any) -> list[str]:

@@ -35,9 +35,9 @@ def advice(
     train = dict(zip(class_names, counts["train"], strict=True))
     shown = {word for row in parts["train"] for word in row.labels}
     if missing := [name for name in class_names if not train[name] and name not in shown]:
-        yield f"no training photo of {listed(missing, SHOWN)}: nothing is learnt of such"
+        yield f"no training photo of {listed(missing, SHOWN)}: only pseudo-labels can teach such"
     if unobserved := [name for name in class_names if not train[name] and name in shown]:
-        yield f"no training photo has the known label {listed(unobserved, SHOWN)}: of such only pseudo-labels are learnt"
+        yield f"no training photo has the known label {listed(unobserved, SHOWN)}: only pseudo-labels can teach such"
     yield from _misspelt(Counter(word for row in rows for word in row.words))
     few = [f"{name} ({train[name]})" for name in class_names if 0 < train[name] < FEW]
     if few:
@@ -122,6 +122,11 @@ def _known(rows: list[Row], num_classes: int) -> Iterator[str]:
     whole = sum(row.tells_all(num_classes) for row in rows)
     if 0 < whole < len(rows):
         yield f"{whole} of {len(rows)} photos tell all their labels; of the others only what is known is used"
+    if num_classes > 1 and whole == len(rows) and all(len(row.labels) == 1 for row in rows):
+        yield (
+            "each photo has one name in the column `labels`, which says that nothing else is in it; if more may be, call that "
+            "column `label`"
+        )
     several = sum(len(row.known) > 1 for row in rows)
     if several:
         yield f"{several} of {len(rows)} photos have several known labels"

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from aevlp.config.errors import DataError
 from aevlp.data.images import Photos
-from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, UNICODE, Meant, PhotoIndex
+from aevlp.data.locate import CASE, NO_SUFFIX, SLASHES, SUFFIX, UNICODE, Meant, PhotoIndex
 from aevlp.data.shared import SharedArray
 from aevlp.data.table import Row, Table, one_a_photo, reimport_command
 from aevlp.text import are, counted, listed
@@ -46,6 +47,8 @@ class TablePhotos(Photos):
         if self._index is None:
             self._index = PhotoIndex(self.root)
         meant = self._index.find(self.name(row))
+        if not meant.photos:  # as of HEIC that was saved as JPEG
+            meant = Meant(self._index.find(os.path.splitext(self.name(row))[0]).photos, SUFFIX)
         if all(map(self._is_named, meant.photos)):  # none, or the photo of another row
             return problem
         if len(meant.photos) == 1:
@@ -73,7 +76,8 @@ def as_called(table: Table, path: Path, photos: Path) -> Table:
     """The table at `path` with the names of the files below `photos`, and notes of those that it has otherwise.
 
     Raises:
-        DataError: two rows mean the same photo, and contradict each other.
+        DataError: two rows mean the same photo, and contradict each other; no photo is called as the table says, and others
+            may be meant.
     """
     below = os.fspath(photos)
     absent = [row for row in table.rows if not os.path.lexists(os.path.join(below, row.image))]
@@ -83,6 +87,10 @@ def as_called(table: Table, path: Path, photos: Path) -> Table:
     meant, named = {row.image: index.find(row.image) for row in absent}, {row.image for row in table.rows}
     meant = {name: one for name, one in meant.items() if named.isdisjoint(one.photos)}
     names = {name: one.photos[0] for name, one in meant.items() if _is_same(name, one)}
+    likely = _likely(absent, meant, names)
+    if likely and len(absent) == len(table.rows) and not names:  # a run could read none, and one cause is behind all
+        said = f"of the {counted(len(absent), 'photo')} that it names none is there"
+        raise DataError(f"{path}: {said}: {_remedied(likely, path, photos)}")
     notes = [*table.notes, *_notes(absent, meant, names, path, photos)]
     if not names:
         return Table(table.rows, notes)
@@ -91,7 +99,7 @@ def as_called(table: Table, path: Path, photos: Path) -> Table:
 
 
 def _is_same(name: str, meant: Meant) -> bool:
-    folders = len(re.findall(r"[/\\]", name))
+    folders = posixpath.normpath(name.replace("\\", "/")).count("/")
     return len(meant.photos) == 1 and meant.differs in SAME and meant.photos[0].count("/") == folders
 
 
@@ -102,12 +110,19 @@ def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], pa
     if taken:
         named = listed(taken, SHOWN, between="; ")
         yield f"{counted(len(taken), 'photo')} {are(len(taken))} called otherwise than the table says: {named}"
-    likely = [
+    if likely := _likely(absent, meant, names):
+        yield f"{counted(len(likely), 'name')} {are(len(likely))} of no photo there: {_remedied(likely, path, photos)}"
+
+
+def _likely(absent: list[Row], meant: dict[str, Meant], names: dict[str, str]) -> list[str]:
+    """Which photo each name may mean that is not taken for one."""
+    return [
         f"line {row.line}, {row.image} may be {meant[row.image].photos[0]} ({meant[row.image].differs})"
         for row in absent if row.image in meant and row.image not in names and len(meant[row.image].photos) == 1
     ]  # fmt: skip
-    if likely:
-        command = reimport_command(path, photos)
-        named = listed(likely, SHOWN, between="; ")
-        to_take = f"; to take these: {command}" if command else ""
-        yield f"{counted(len(likely), 'name')} {are(len(likely))} of photos elsewhere: {named}{to_take}"
+
+
+def _remedied(likely: list[str], path: Path, photos: Path) -> str:
+    """The first of them, and what writes a table that names these photos."""
+    command = reimport_command(path, photos)
+    return listed(likely, SHOWN, between="; ") + (f"; to take these: {command}" if command else "")

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from aevlp.data.csv_lines import rows_of
+from aevlp.data.csv_lines import rows_of, separator_of
+from aevlp.data.locate import is_photo
 
 COMMON = {
     "image": ("image", "filename", "file_name", "file", "path", "image_path", "filepath", "file_path", "image_name", "img"),
@@ -25,6 +26,16 @@ def are_common(header: Sequence[str]) -> bool:
     """Whether the names of columns tell by themselves which holds the photo, and which a label."""
     names = {name.strip().casefold() for name in header}
     return not names.isdisjoint(COMMON["image"]) and not names.isdisjoint(COMMON["label"] + COMMON["labels"])
+
+
+def line_above(path: Path, header: Sequence[str]) -> str | None:
+    """What to do where no names stand in the first line of a CSV file, as it is about a photo already; None where it is not."""
+    if not any(map(is_photo, header)):
+        return None
+    if len(header) != 2:
+        return "That is about a photo: put such a line above it"
+    line = separator_of(path).join(("image", "label") if is_photo(header[0]) else ("label", "image"))
+    return f"That is about a photo: put the line {line} above it"
 
 
 def is_of_label(header: Sequence[str]) -> bool:

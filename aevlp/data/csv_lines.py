@@ -23,7 +23,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     with open_regular(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             first = text.readline(MAX_LINE)
-            rows = csv.reader(_lines(path, text, first), delimiter=max(SEPARATORS, key=first.count), strict=True)
+            rows = csv.reader(_lines(path, text, first), delimiter=_separator(first), strict=True)
             for row in rows:
                 if row and (len(row) > 1 or row[0].strip()):
                     yield rows.line_num, row
@@ -33,6 +33,16 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise DataError(f"{path}:{rows.line_num}: not a CSV line: {error}") from error
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def separator_of(path: Path) -> str:
+    """What separates the fields of a file that `rows_of` reads."""
+    with open_regular(path) as file:
+        return _separator(file.readline(MAX_LINE).decode(errors="replace"))
+
+
+def _separator(first: str) -> str:
+    return max(SEPARATORS, key=first.count)
 
 
 def _lines(path: Path, text: io.TextIOWrapper, first: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The photos below a folder, and which of them a name means that was written elsewhere.
 
 Tables and exports name photos as the machine knew them that made them: with its own folders before, or without any, with
-backslashes, in another case or Unicode form, or without a suffix.
+backslashes, in another case or Unicode form, without a suffix, or with .jpeg for .jpg.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from aevlp.input import require_file
 
 SUFFIXES = HEIC_SUFFIXES | {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 CASE, UNICODE, SLASHES, NO_SUFFIX = "another case", "another Unicode form", "backslashes", "no suffix"
-SIGNS = "other signs or spaces"
+SIGNS, SUFFIX = "other signs or spaces", "another suffix"
 ABOVE, FEWER = "folders that are not below the root", "fewer folders"
 _SIMPLE = re.compile(r"[a-z0-9._/-]*")
+_ALIKE = {"jpeg": "jpg", "jpe": "jpg", "tiff": "tif"}
 _DROPPED = re.compile(r"[^\w.-]")
 
 
@@ -208,8 +209,14 @@ def _simplified(name: str) -> str:
     return "/".join(_DROPPED.sub("", part.replace(" ", "_")) for part in _folded(name).split("/"))
 
 
+def _suffix_alike(name: str) -> str:
+    """A name of which the suffix is spelled as most do, of formats that have several."""
+    stem, _, suffix = _folded(name).rpartition(".")
+    return f"{stem}.{_ALIKE.get(suffix, suffix)}"
+
+
 # In this order: what differs least comes first.
-_WRITTEN: dict[str, Callable[[str], str]] = {"": str, UNICODE: _plain, CASE: _folded, SIGNS: _simplified}
+_WRITTEN: dict[str, Callable[[str], str]] = {"": str, UNICODE: _plain, CASE: _folded, SIGNS: _simplified, SUFFIX: _suffix_alike}
 _WITHOUT_SUFFIX: dict[str, Callable[[str], str]] = {NO_SUFFIX: lambda name: _folded(_stem(name))}
 
 

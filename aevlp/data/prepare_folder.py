@@ -18,7 +18,16 @@ from aevlp.data.as_called import TablePhotos, all_names
 from aevlp.data.decoding import HEIC_NEEDS, is_heic, knows_heic
 from aevlp.data.duplicates import alike, same_files
 from aevlp.data.formats.arrays import array_bytes, prompt_names_of
-from aevlp.data.formats.folder import FolderConfig, class_list, divide, label_arrays, split_arrays, table_of, table_path
+from aevlp.data.formats.folder import (
+    FolderConfig,
+    all_drawn_to_validate,
+    class_list,
+    divide,
+    label_arrays,
+    split_arrays,
+    table_of,
+    table_path,
+)
 from aevlp.data.images import picture_of
 from aevlp.data.imports._guess import import_command
 from aevlp.data.locate import PhotoIndex
@@ -99,7 +108,8 @@ def survey(console: Terminal, root: Path) -> Survey:
         table.append([split, *map(str, numbers), seen, "yes" if told else "no"])
     header = ["folder", "photos", "known there", "known absent", "nothing known", "classes seen", "all labels told"]
     console.table(Sheet("", header, table))
-    for note in (*known.notes, *advice(parts, class_names, counts, prompt_names_of(config, root, class_names))):
+    advised = advice(parts, class_names, counts, prompt_names_of(config, root, class_names))
+    for note in (*known.notes, *all_drawn_to_validate(parts), *advised):
         console.note(note)
     for note in _left_out(PhotoIndex(root), known.rows):
         console.note(note)

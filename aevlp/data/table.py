@@ -33,7 +33,7 @@ from pathlib import Path
 
 from aevlp.command import COMMAND
 from aevlp.config.errors import DataError, suggest
-from aevlp.data.column_names import GUESSES, are_common, is_of_predict
+from aevlp.data.column_names import GUESSES, are_common, is_of_predict, line_above
 from aevlp.data.csv_lines import rows_of
 from aevlp.data.parquet_lines import parquet_rows
 from aevlp.data.several import several_in_one
@@ -93,7 +93,7 @@ def read_table(path: Path, photos: Path | None = None) -> Table:
     """
     lines = _lines(path)
     columns, notes = _columns(path, photos or path.parent, next(lines, (1, []))[1])
-    rows = [_row(path, number, columns, words) for number, words in lines]
+    rows = [_row(path, photos or path.parent, number, columns, words) for number, words in lines]
     if not rows:
         raise DataError(f"{path}: lists no image")
     _refuse_commas(path, rows)
@@ -171,10 +171,11 @@ def _columns(path: Path, photos: Path, header: list[str]) -> tuple[list[str], li
     if "image" not in columns or not {"label", "labels"} & set(columns):
         if path.suffix == ".parquet":
             raise DataError(f"{path}: two columns must be called image and label (or labels); they are {','.join(header)[:80]!r}")
-        remedy = _remedy(path, photos, header)
+        remedy = line_above(path, header)
+        if remedy is None:
+            remedy = ", or ".join(filter(None, ("Write such a line", _remedy(path, photos, header))))
         raise DataError(
-            f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. Write such a "
-            f"line{f', or {remedy}' if remedy else ''}"
+            f"{path}:1: the first line must name the columns, such as image,label; it is {','.join(header)[:80]!r}. {remedy}"
         )
     if path.suffix != ".parquet" and is_of_predict(path, header):
         remedy = _remedy(path, photos, header) or "have it made into a table in the folder of the photos"
@@ -203,7 +204,7 @@ def _remedy(path: Path, photos: Path, header: list[str]) -> str | None:
     return command and f"{said}: {command}"
 
 
-def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
+def _row(path: Path, photos: Path, line: int, columns: list[str], words: list[str]) -> Row:
     if len(words) != len(columns):
         raise DataError(
             f"{path}:{line}: has {len(words)} fields instead of {len(columns)}; a field that holds a separator needs quotes"
@@ -214,7 +215,9 @@ def _row(path: Path, line: int, columns: list[str], words: list[str]) -> Row:
     if not row.image:
         raise DataError(f"{path}:{line}: names no image")
     if leads_outside(row.image):
-        raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it")
+        command = reimport_command(path, photos)
+        remedy = f"; to look for all photos below it: {command}" if command else ""
+        raise DataError(f"{path}:{line}: {row.image!r} leads out of the folder; names must be relative to it{remedy}")
     row = replace(row, image=posixpath.normpath(row.image))  # ./one.jpg is one.jpg
     if row.split not in SPLITS:
         raise DataError(f"{path}:{line}: split {row.split!r} is unknown{suggest(row.split, SPLITS)}")

@@ -31,7 +31,7 @@ from aevlp.training.begun_on import encoder_notes
 from aevlp.training.figures import takes_last
 from aevlp.training.labels_worth import settings_of
 from aevlp.training.progress import progress_bar
-from aevlp.training.signals import RunStopped
+from aevlp.training.signals import KEPT, RunStopped
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def split_logits(trained: Trained, split: Split, name: str) -> np.ndarray:
         raise DataError(f"the {name} split holds no image")
     if config.model.on_features and not trained.holds_extractor:
         store = FeatureStore.of_probe(config.model, config.dataset.image_size, Accelerator().device)
-        with progress_bar(f"encode {name}", len(split)) as progress:
+        with progress_bar(f"encode {name}", len(split), KEPT) as progress:
             split = store.of(split, False, progress)
     scorer = Scorer(trained, split.observed.shape[1], stored_features(split.images))
     batches = eval_loader(

@@ -17,6 +17,7 @@ from aevlp.output import not_writable, output_files
 from aevlp.terminal import Terminal
 from aevlp.text import counted, listed
 from aevlp.tracking.metrics import EXACT
+from aevlp.training.figures import rests_on
 
 MANY = 30  # classes; of more the table shows the ten best and the ten worst
 NAMED = 5  # classes without a positive that are named
@@ -36,8 +37,10 @@ def print_evaluation(found: Evaluation, source: str, console: Terminal | None = 
     by_known = [BY_KNOWN.format(BOUND if found.assumed else EXACT)] if found.by_known else []
     for note in [*found.notes, *by_known]:
         console.tell(note)
-    over = "" if found.num_occurring == count else f" over {found.num_occurring} of {count} classes"
-    console.say(f"mAP{' (known labels)' if found.by_known else ''} {_shown(found.mean_average_precision, 2)}{over}")
+    over = "" if found.num_occurring == count else f"over {found.num_occurring} of {count} classes"
+    remarks = ", ".join(filter(None, [rests_on(found.num_images, found.positives), over]))
+    mean = f"mAP{' (known labels)' if found.by_known else ''} {_shown(found.mean_average_precision, 2)}"
+    console.say(f"{mean} {remarks}".rstrip())
     if "known_rank" in found.known:
         console.tell(_known_line(found.known))
     console.say("")

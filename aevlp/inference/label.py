@@ -24,6 +24,7 @@ from aevlp.labelers import Explained, Labeler, build_labeler
 from aevlp.output import output_file
 from aevlp.training import labels_worth
 from aevlp.training.progress import progress_bar
+from aevlp.training.signals import KEPT
 from aevlp.vision_language.shards import WHOLE, Shard, wanted_rows
 
 CHUNK = 256  # images; on COCO their cosines are 1.4 MB
@@ -82,7 +83,7 @@ def write_pseudo_labels(
             split = blind(data.train)
             labeler = build_labeler(config, data, Accelerator().device)
             wanted, part = shard.rows(len(split)), wanted_rows(labeler, shard, len(split))
-            with progress_bar("encode views", len(split)) as progress:
+            with progress_bar("encode views", len(split), KEPT) as progress:
                 # As one list of images, and not by parts.
                 labeler.encode(split, flip=False, progress=progress, **part)
             notes = list(data.notes)

@@ -27,7 +27,10 @@ from aevlp.inference.label_formats import NAMES, Photo, labels_file
 from aevlp.inference.trained import DEFAULT_THRESHOLD, Scorer, Trained
 from aevlp.metrics.thresholds import sigmoid
 from aevlp.output import output_files
+from aevlp.text import listed
 from aevlp.training.progress import progress_bar
+
+NAMED = 10  # bad images in an error
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def predict(
         threshold: probability for all classes; None for those chosen on validation.
         batch_size: images per forward pass.
         threads: that decode images, one batch ahead of the model.
-        on_bad_image: what to do about a file that is no whole image: stop, or leave it out.
+        on_bad_image: what to do about a file that is no whole image: score no more, look at the others, and tell all that are
+            bad; or leave it out.
 
     Raises:
         DataError: an image cannot be read, or more than 1 % (and more than 10) of them; or a class has a name that the format
@@ -115,8 +119,6 @@ def predict(
     thresholds = _thresholds(trained, threshold, len(names))
     limit = most_bad(len(images)) if on_bad_image == "quarantine" else 0
     bad, count = dict(found.closed), len(images) + len(found.closed)
-    if len(bad) > limit:
-        raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
     with contextlib.ExitStack() as stack:
         path = listed = None
         if output is not None:
@@ -128,9 +130,9 @@ def predict(
                 done = 0
                 for rows, pixels, problems in _batches(images, scorer.image_size, batch_size, threads):
                     bad |= {images.name(row): problem for row, problem in problems.items()}
-                    if len(bad) > limit:
-                        raise DataError(_too_many(next(iter(bad.values())), on_bad_image, limit, count))
-                    if len(rows):
+                    if len(bad) > limit and on_bad_image == "quarantine":
+                        break
+                    if len(rows) and len(bad) <= limit:
                         probabilities = sigmoid(scorer.logits(pixels).numpy())
                         above = probabilities >= thresholds
                         append(
@@ -138,6 +140,8 @@ def predict(
                         )
                     done += len(rows) + len(problems)
                     progress(done)
+            if len(bad) > limit:
+                raise DataError(_too_many(bad, on_bad_image, limit, count))
             if len(bad) == count:
                 raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
         if listed is not None and bad:
@@ -167,9 +171,12 @@ def _thresholds(trained: Trained, threshold: float | None, num_classes: int) -> 
     return np.where(np.isnan(trained.thresholds), DEFAULT_THRESHOLD, trained.thresholds)
 
 
-def _too_many(first: str, on_bad_image: str, limit: int, count: int) -> str:
+def _too_many(bad: dict[str, str], on_bad_image: str, limit: int, count: int) -> str:
+    first, *others = bad
+    first = bad[first]
     if on_bad_image == "error":
-        return f"{first}; repair or remove it, or leave such files out with --on-bad-image quarantine"
+        more = f"; {len(others)} more cannot be read: {listed(others, NAMED)}" if others else ""
+        return f"{first}; repair or remove it, or leave such files out with --on-bad-image quarantine{more}"
     return f"{first}; more than {limit} of {count} images cannot be read, so nothing was written"
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from aevlp.config.errors import AevlpError, in_one_line
 from aevlp.config.loading import read_mapping
 from aevlp.config.yaml_reading import write_yaml
+from aevlp.input import open_file
 from aevlp.masking import mask
-from aevlp.output import output_file
+from aevlp.output import output_file, require_own
 from aevlp.reading import read_bytes, read_json
 from aevlp.runs.collect import Run, collect, require_runs
 from aevlp.text import counted, say
@@ -33,13 +34,14 @@ def write_bundle(paths: list[Path], target: Path) -> None:
     """Write the archive, complete or not at all, and print what it holds and what it does not.
 
     Raises:
-        ConfigError: there is no run, or `target` is no path for a file.
+        ConfigError: there is no run, or `target` is no path for a file, or holds something else.
         DataError: the file cannot be written.
     """
     found = collect(paths)
     require_runs(found, paths)
     held: Counter[str] = Counter()
     notes = [*found.notes, *(f"{study.name}: is a study, whose trials are not bundled" for study in found.studies)]
+    require_own(target, "bundle", _is_bundle, "--bundle")
     with output_file(target, "--bundle") as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, run in _named(found.runs):
             for file, read in FILES.items():
@@ -61,6 +63,14 @@ def write_bundle(paths: list[Path], target: Path) -> None:
         "open     unpack it into a folder, and give that to `compare` or `report`",
         *(f"note     {note}" for note in notes),
     )
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return all(name.count("/") == 1 and name.rpartition("/")[2] in FILES for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _named(runs: list[Run]) -> list[tuple[str, Run]]:

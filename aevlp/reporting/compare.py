@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import ConfigError
 from aevlp.config.schema import SPEED_AND_METERS
 from aevlp.layout import NONE, Sheet, lay_out
@@ -16,7 +17,7 @@ from aevlp.reporting.comparison import METRICS, NOT_PERCENT, compare_groups
 from aevlp.reporting.sheets import as_json, escaped, latex, markdown, neutral, value
 from aevlp.reporting.statistics import BEST, BEST_KNOWN, group_runs
 from aevlp.reporting.tables import arrange
-from aevlp.runs.collect import Run, collect
+from aevlp.runs.collect import Run, collect, require_runs
 from aevlp.terminal import Terminal
 from aevlp.text import printable, write_out
 from aevlp.tracking.base import shown_path
@@ -49,6 +50,7 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
         ConfigError: no run has finished, or there is no such baseline.
     """
     found = collect(paths)
+    require_runs(found, paths)
     groups = group_runs([run for run in found.runs if run.finished])
     notes = found.notes + [f"{run.path.name}: {_why(run)}" for run in found.runs if not run.finished]
     notes += [f"{path.name}: a study; `compare {shown_path(path / 'trials')}` takes its trials as runs" for path in found.studies]
@@ -56,7 +58,9 @@ def compare(paths: list[Path], console: Terminal | None = None, *, form: str | N
     console = console or Terminal(stderr=form is not None)  # with a form, stdout is left to it
     _say(console, "left out", notes)
     if not groups:
-        raise ConfigError("compare: none of these runs has finished")
+        where = ", ".join(map(str, paths))
+        more = f"`{COMMAND} --resume RUN` goes on with one that stopped, and `report` shows what there is"
+        raise ConfigError(f"compare: there is no finished run in {where}; {more}")
     tables = [
         compare_groups(table.groups, table.baseline) | {"title": table.title, "notes": table.caveats + table.notes}
         for table in arrange(groups, baseline)

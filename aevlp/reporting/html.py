@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aevlp.config.errors import ConfigError
+from aevlp.output import begins, require_own
 from aevlp.reporting.budget import embedded
 
 ASSETS = Path(__file__).with_name("page")
@@ -30,6 +32,16 @@ def html_page(data: dict[str, Any], template: str, scripts: Sequence[str], style
     before, *rest = page.split("{{")
     pieces = [(name, after) for name, _, after in (piece.partition("}}") for piece in rest)]
     return before + "".join(parts[name] + after for name, after in pieces)
+
+
+def require_page(target: Path, kind: str, flag: str = "-o") -> None:
+    """ConfigError where no page can be put, or anything but one of the same kind would be lost by it; before the work.
+
+    A page's title is "aevlp", its kind, and anything.
+    """
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{flag} {target}: is to be a page for a browser; give a name that ends in .html")
+    require_own(target, f"{kind} page", begins(f"<title>aevlp {kind}"), flag)
 
 
 def jpeg_uri(jpeg: bytes) -> str:

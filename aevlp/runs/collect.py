@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from aevlp.command import COMMAND
 from aevlp.config.errors import AevlpError, ConfigError
 from aevlp.config.loading import from_dict, read_mapping
 from aevlp.data.fingerprint import DATA_FILE, Fingerprint
 from aevlp.data.npz import read_npz
+from aevlp.folders import runs_root
 from aevlp.reading import number, read_json, read_table
 from aevlp.runs.folder import STUDY_FILES, find_run, find_study, named
 from aevlp.runs.lock import look
@@ -167,6 +169,10 @@ def _fits(key: str, value: Any) -> bool:
     return value is None or number(value) is not None or (isinstance(value, str | bool) and "/" not in key)
 
 
+NO_RUN = "holds no file of a run"
+TRAINS_ONE = f"`{COMMAND} --exp NAME` trains one, and $AEVLP_RUNS says where runs are kept elsewhere"
+
+
 def _word(value: Any) -> str:
     return value[:MAX_LETTERS] if isinstance(value, str) else ""
 
@@ -204,7 +210,7 @@ def collect(paths: list[Path]) -> Found:
             elif not names.isdisjoint(STUDY_FILES):
                 studies.setdefault(real, folder)
             else:
-                found.notes.append(f"{folder.name}: holds no file of a run")
+                found.notes.append(f"{folder.name}: {NO_RUN}")
     found.runs, found.studies = list(runs.values()), list(studies.values())
     return found
 
@@ -221,6 +227,8 @@ def _names(folder: Path, notes: list[str]) -> set[str] | None:
 def _folders(path: Path, notes: list[str]) -> list[Path]:
     """The folder itself where it is a run or a study; else those in it, and those in its `sweeps`."""
     if not os.path.isdir(path):
+        if path == runs_root():  # the place where runs would be, rather than the name of one
+            return []
         return [find_study(path) or find_run(str(path))]
     names = _names(path, notes)
     if names is None or not names.isdisjoint(OWN_FILES + STUDY_FILES):
@@ -271,4 +279,6 @@ def require_runs(found: Found, paths: list[Path]) -> None:
     """Raise ConfigError where nothing was found."""
     if not found.runs and not found.studies:
         where = ", ".join(os.fspath(path) for path in paths)
-        raise ConfigError(f"there is no run in {where}" + "".join(f"\n{note}" for note in found.notes))
+        told = {f"{path.name}: {NO_RUN}" for path in paths}  # which the line above says of them
+        others = "".join(f"\n{note}" for note in found.notes if note not in told)
+        raise ConfigError(f"there is no run in {where}; {TRAINS_ONE}{others}")

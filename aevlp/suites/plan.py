@@ -131,7 +131,7 @@ def load_plan(
             dataset, values that do not go together, a loss that needs what the model does not give, two rows alike.
     """
     stem, suite, origins = load_suite(name)
-    if wrong := _seed_in(words):
+    if wrong := _given_in(words):
         raise ConfigError(f"--set {wrong}")
     known = files(EXPERIMENTS)
     _require_dataset(f"--dataset {dataset}", dataset, known)
@@ -155,7 +155,7 @@ def load_plan(
         adapted = "; ".join(adaptations(experiment))
         for column, more in _columns(suite, columns).items():
             name = f"{title}, {column}" if column else title
-            if wrong := _seed_in([*settings, *more]):
+            if wrong := _given_in([*settings, *more]):
                 problems.append(f"{where}: {wrong}")
             drafts.append((where, Line(name, row, experiment, [*settings, *more], [], adapted, column)))
     lines = [line for _, line in drafts]
@@ -179,10 +179,15 @@ def load_plan(
     return Plan(stem, suite, dataset, lines, changes, notes)
 
 
-def _seed_in(words: Sequence[str]) -> str:
-    """Why a word that names a seed is refused: each run is given its own, so the word would change nothing. Empty without one."""
-    word = next((word for word in words if word.partition("=")[0].strip() == "seed"), "")
-    return word and f"{word.strip()}: a suite runs seeds 0 to N-1; use --seeds"
+_GIVEN = {"seed": "a suite runs seeds 0 to N-1; use --seeds"} | dict.fromkeys(
+    ("tracking.group", "tracking.job_type", "tracking.name"), "a suite gives this to each of its runs itself; leave it out"
+)
+
+
+def _given_in(words: Sequence[str]) -> str:
+    """Why a word is refused that names what each run is given, such as its seed: it would change nothing. Empty without one."""
+    found = ((word.strip(), _GIVEN.get(word.partition("=")[0].strip())) for word in words)
+    return next((f"{word}: {why}" for word, why in found if why), "")
 
 
 def _columns(suite: SuiteConfig, words: list[str] | None) -> dict[str, tuple[str, ...]]:

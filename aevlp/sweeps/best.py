@@ -22,7 +22,8 @@ from aevlp.config.yaml_reading import write_yaml
 from aevlp.files import aside, remove, remove_leftovers
 from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import IMPORTED_FROM, runs_of
-from aevlp.sweeps.study import MARK, study_folder
+from aevlp.sweeps.plan import JUDGED_LOW
+from aevlp.sweeps.study import IS_LOW, MARK, study_folder
 from aevlp.sweeps.summary import best_trials, describe_values
 from aevlp.sweeps.verdict import describe_others
 from aevlp.system import give_name
@@ -103,6 +104,7 @@ def _header(study: optuna.Study, trial: FrozenTrial, target: Path) -> str:
     plugins = "".join(f" --plugin {shlex.quote(file)}" for file in dict.fromkeys(registry.plugin_files))
     is_best = trial.number in {other.number for other in best_trials(study)}
     others = f"#   {describe_others(confirmation)}\n" if confirmation is not None and is_best else ""
+    others += f"#   {JUDGED_LOW}\n" if study.user_attrs[MARK].get(IS_LOW) else ""
     return (
         f"# Trial {trial.number} of study {study.study_name}{', its best by validation' * is_best}: "
         f"{describe_values(study, trial)}.\n{others}"

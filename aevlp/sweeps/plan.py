@@ -15,14 +15,17 @@ from aevlp.config.errors import ConfigError, in_one_line
 from aevlp.config.loading import FRAGMENT_SECTIONS, resolve
 from aevlp.config.schema import PLACES, SPEED_AND_METERS, ExperimentConfig
 from aevlp.data.fingerprint import Fingerprint, fingerprint_of
+from aevlp.metrics.observed import num_assumed_absent
 from aevlp.sweeps.space import Parameter, Space, UnfitError
 from aevlp.sweeps.study_file import StudyConfig, load_study
-from aevlp.tracking.metrics import Direction
+from aevlp.tracking.metrics import LOWER_BOUND, Direction
 
 # Of the base experiment, what may change between two sittings of one study.
 _NOT_COMPARED = ("name", "tracking.", "schema_version", *PLACES, *SPEED_AND_METERS)
 # What the study gives each of its runs itself, so that a value of the space would do nothing.
 _GIVEN = ("seed", "name", "tracking.group", "tracking.job_type")
+JUDGED_LOW = f"trials are judged by known labels, and mAP by these is {LOWER_BOUND}: it punishes a setting that finds much"
+"""Said of a study that `is_judged_low`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class Plan:
     def data(self) -> Fingerprint | None:
         """Of the base's data, loaded once; None where they are drawn. AevlpError where they are absent or wrong."""
         return fingerprint_of(self.base.dataset)
+
+    @cached_property
+    def is_judged_low(self) -> bool:
+        """Whether labels that are not known count as absent in an objective. Errors as of `data`."""
+        by_known = self.base.selection.labels == "observed" or (self.data is not None and self.data.val.targets is None)
+        told_by_known = {"best/val_mAP_observed", "val/mAP_observed", *(["best/val_mAP"] if by_known else [])}
+        if not told_by_known & set(self.metrics):
+            return False
+        if self.base.dataset.drawn and self.base.dataset.known == "single":  # drawing them takes seconds, and tells no more
+            return True
+        from aevlp.data.build import build_dataset  # which imports torch
+
+        return num_assumed_absent(build_dataset(self.base.dataset).val.observed) > 0
 
     @property
     def directions(self) -> list[Direction]:

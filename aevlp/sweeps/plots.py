@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from aevlp.config.errors import ConfigError
 from aevlp.output import output_file
+from aevlp.reporting.html import require_page
 from aevlp.sweeps.study import MARK
 from aevlp.sweeps.summary import describe_best, importances
 
@@ -21,7 +22,12 @@ _STYLE = "body{font:15px system-ui,sans-serif;max-width:72rem;margin:2rem auto;p
 
 
 def write_page(study: optuna.Study, path: Path) -> None:
-    """Write the page, complete or not at all; ConfigError where plotly is missing or no trial is complete."""
+    """Write the page, complete or not at all.
+
+    Raises:
+        ConfigError: plotly is missing, no trial is complete, or `path` is no path for a page, or holds something else.
+    """
+    require_page(path, "study", "--html")
     try:
         import plotly.io
     except ImportError as error:
@@ -34,7 +40,7 @@ def write_page(study: optuna.Study, path: Path) -> None:
         parts.append(f"<h2>{html.escape(title)}</h2>{plotly.io.to_html(figure, include_plotlyjs=first, full_html=False)}")
     name = html.escape(study.study_name)
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>aevlp study {name}</title><style>{_STYLE}</style>'
         f"<h1>{name}</h1><pre>{html.escape(describe_best(study))}</pre>{''.join(parts)}</html>"
     )
     with output_file(path, "--html") as aside:

@@ -13,7 +13,7 @@ from aevlp.machine import Machine
 from aevlp.masking import STORAGE_VARIABLE, mask
 from aevlp.runs.plugins import load_kept
 from aevlp.sweeps.confirmation import begin
-from aevlp.sweeps.plan import Plan
+from aevlp.sweeps.plan import JUDGED_LOW, Plan
 from aevlp.sweeps.runner import Runner
 from aevlp.sweeps.storage import storage_errors
 from aevlp.sweeps.study import open_study, study_folder
@@ -42,7 +42,7 @@ def run_study(
     view = View(name, plan.metrics, console)
     if trials is None and plan.study.trials is None and plan.study.sampler.name != "grid":
         raise ConfigError("how many trials? Give --trials N, or `trials:` in the study's file")
-    for note in filter(None, (parameter.note for parameter in plan.space.parameters)):
+    for note in filter(None, (JUDGED_LOW * plan.is_judged_low, *plan.space.notes)):
         view.say(note)
     if rehearse:
         from aevlp.sweeps.dry_run import dry_run  # needs torch, which whoever begins a study does not

@@ -28,8 +28,8 @@ from aevlp.sweeps.space import UnfitError
 from aevlp.sweeps.storage import JOURNAL, open_storage
 from aevlp.text import counted
 
-MARK, STEPS, TAKES_OVER = "aevlp", "steps", "takes_over"
-"""What a study is for; in it how many steps of its trials belong to a seed, and whose trials it takes over, if any's."""
+MARK, STEPS, IS_LOW, TAKES_OVER = "aevlp", "steps", "is_judged_low", "takes_over"
+"""What a study is for; in it how many steps of its trials belong to a seed, `Plan.is_judged_low`, whose trials it takes over."""
 TAKEN_OVER = "taken_over"
 """Of a study that has taken over all that fits."""
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -179,7 +179,8 @@ def _check(
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the storage has a study {name!r} that was not made by `sweep run`; choose another with --name")
         study.set_metric_names(plan.metrics)
-        told = {"definition": wanted, "data": None if data is None else data.to_dict(), STEPS: plan.most_epochs}
+        told = {"definition": wanted, "data": None if data is None else data.to_dict(), STEPS: plan.most_epochs,
+                IS_LOW: plan.is_judged_low}  # fmt: skip
         source = {} if new_from is None else {TAKES_OVER: new_from}
         study.set_user_attr(MARK, {"base": plan.study.base, "metrics": plan.metrics, **told, **source})
         return

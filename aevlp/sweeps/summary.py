@@ -19,7 +19,8 @@ from aevlp.reporting.studies import CONFIRMED, NULL
 from aevlp.sweeps import verdict
 from aevlp.sweeps.confirmation import find
 from aevlp.sweeps.ledger import IMPORTED_FROM, REASON, RETRY_OF, RUNS, SURPLUS, WORDS, ended_for_good
-from aevlp.sweeps.study import MARK, STEPS
+from aevlp.sweeps.plan import JUDGED_LOW
+from aevlp.sweeps.study import IS_LOW, MARK, STEPS
 from aevlp.terminal import Terminal
 from aevlp.text import counted
 
@@ -202,6 +203,8 @@ def show(study: optuna.Study, console: Terminal | None = None, limit: int = 20) 
     ]
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     console.tell(f"study {study.study_name}: {counted(len(ended), 'trial')} ({', '.join(counts)}), {running} running")
+    if study.user_attrs[MARK].get(IS_LOW):
+        console.tell(JUDGED_LOW, style="yellow", indent=2)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     best = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))[:limit]

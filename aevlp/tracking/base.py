@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class RunInfo:
     """Epochs that were complete, validation included, in that checkpoint."""
     takes_last: bool = False
     """Whether the last epoch is kept, and not the best."""
+    rests_on: Mapping[str, str] = field(default_factory=dict)
+    """On how few photos the figures of a split rest, such as "of 12 photos"; empty where they are enough."""
 
 
 class Tracker:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +56,14 @@ class ConsoleTracker(Tracker):
         self._columns: list[Column] = []  # known from the first row on
         self._num_classes = 0
         self._takes_last = False
+        self._rests_on: Mapping[str, str] = {}
         self._last_row: Row = {}
         self._closing: list[tuple[str, str]] = []
 
     def start(self, run: RunInfo) -> None:
         """Print what is run and where it goes."""
         self._run_dir, self._num_epochs, self._steps_per_epoch = run.run_dir, run.num_epochs, run.steps_per_epoch
-        self._num_classes, self._takes_last = len(run.class_names), run.takes_last
+        self._num_classes, self._takes_last, self._rests_on = len(run.class_names), run.takes_last, run.rests_on
         self._epochs_done = (run.resumed_step or 0) // max(run.steps_per_epoch, 1)
         if isinstance(self.console.file, io.TextIOWrapper):
             self.console.file.reconfigure(errors="replace")  # a terminal without UTF-8 must not stop a run
@@ -142,7 +143,7 @@ class ConsoleTracker(Tracker):
         if self._run_dir is None:
             return
         summary = self._last_row | summary  # a run that was stopped has no summary, but epochs
-        found = results(state, summary, self._num_classes, takes_last=self._takes_last)
+        found = results(state, summary, self._num_classes, takes_last=self._takes_last, rests_on=self._rests_on)
         self._print("")
         self._print_results(state, found)
         if warned := warning(summary, self._num_classes):

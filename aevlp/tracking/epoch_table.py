@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aevlp.tracking.base import Row
@@ -56,16 +57,22 @@ def _line(epoch: str, texts: list[str], time: str, mark: str) -> str:
     return f"{epoch:>{EPOCH_WIDTH}}{''.join(between)}{time:>{TIME_WIDTH}}"
 
 
-def results(state: str, summary: dict[str, Any], num_classes: int, *, takes_last: bool = False) -> list[Result]:
-    """What a run came to; of one that did not finish, the test is left out. With `takes_last` no epoch is called the best."""
+def results(
+    state: str, summary: dict[str, Any], num_classes: int, *, takes_last: bool = False, rests_on: Mapping[str, str] | None = None
+) -> list[Result]:
+    """What a run came to; of one that did not finish, the test is left out. With `takes_last` no epoch is called the best.
+
+    `rests_on` says on how few photos the figures of val and test rest.
+    """
     found: list[Result] = []
+    few = rests_on or {}
     if state == "finished":
         known = summary.get("test/mAP") is None and summary.get("test/mAP_observed") is not None
-        found.append(_mean("test mAP", "test/mAP_observed" if known else "test/mAP", known, summary, num_classes))
+        found.append(_mean("test mAP", "test/mAP_observed" if known else "test/mAP", known, summary, num_classes, few))
     known = summary.get("best/val_mAP_observed") is not None
     if summary.get("best/epoch") is not None:
         title = "val mAP" if takes_last else "best val mAP"
-        found.append(_mean(title, "best/val_mAP", known, summary, num_classes))
+        found.append(_mean(title, "best/val_mAP", known, summary, num_classes, few))
     found += _by_known_labels(summary) if known else []
     if summary.get("test/labeler_mAP") is not None:
         found.append(("labeler alone", number(summary["test/labeler_mAP"], 2), "test mAP of its own scores"))
@@ -106,13 +113,14 @@ def warning(summary: dict[str, Any], num_classes: int) -> str:
     return ""
 
 
-def _mean(title: str, metric: str, known: bool, summary: dict[str, Any], num_classes: int) -> Result:
-    """A mean over classes: whether it is by known labels, of which epoch, and over how many classes where not over all."""
+def _mean(title: str, metric: str, known: bool, summary: dict[str, Any], num_classes: int, rests_on: Mapping[str, str]) -> Result:
+    """A mean over classes, and its remarks: by known labels, of which epoch, of how few photos, over how many of the classes."""
     split = title.split()[-2]
     other = known and summary.get(f"{split}/mAP") is not None  # the number of classes is that of full labels
     classes = None if other else summary.get(f"{split}/mAP_classes")
     remarks = [f"at epoch {summary['best/epoch']}"] if metric.startswith("best/") else []
     remarks += ["a lower bound"] if known and summary.get(f"{split}/mAP_assumed") != 0 else []
+    remarks += [rests_on[split]] if rests_on.get(split) else []
     remarks += [f"over {classes} of {num_classes} classes"] if classes is not None and classes < num_classes else []
     return f"{title} {KNOWN_LABELS}" if known else title, number(summary.get(metric), 2), ", ".join(remarks)
 

@@ -21,13 +21,14 @@ from aevlp.metrics import (
     pseudo_label_quality,
 )
 from aevlp.metrics.observed import num_assumed_absent
-from aevlp.text import are, listed
+from aevlp.text import are, counted, listed
 from aevlp.tracking.metrics import BY_KNOWN, EXACT, LOWER_BOUND
 
 NAMED = 5  # classes in a note
 # Scores that know nothing of a class have about its share of images for average precision: of 1,000 images, with 230 positives
 # 23.6 ± 1.4 %, with 50 5.6 ± 1.0 %. So a class is told that has no more than its share s and a quarter of s (1 - s).
 CHANCE, FEWEST_POSITIVES = 0.25, 50
+FEW_PHOTOS = 30  # of which figures are told with their number
 Figures = dict[str, float]
 UNKNOWN: dict[str, None] = dict.fromkeys((
     "val/mAP", "test/mAP",
@@ -57,6 +58,21 @@ def split_figures(name: str, split: Split, logits: np.ndarray, pseudo: np.ndarra
         found["mAP_assumed"] = assumed
     found |= known_label_quality(logits, split.observed, pseudo)
     return {f"{name}/{key}": value for key, value in found.items() if value is not None and not math.isnan(value)}
+
+
+def rests_on(num_images: int, positives: np.ndarray) -> str:
+    """What figures rest on where that is little, such as "of 12 photos", else nothing; `positives` (C,) are counts by class."""
+    alone = int((positives == 1).sum())
+    if num_images < FEW_PHOTOS:
+        return f"of {counted(num_images, 'photo')}"
+    return f"of {counted(num_images, 'photo', ',')}, {counted(alone, 'class')} in one alone" if alone else ""
+
+
+def rest_on(data: SPMLData) -> dict[str, str]:
+    """`rests_on` of the figures of val and test."""
+    splits = {name: split for name, split in (("val", data.val), ("test", data.test)) if split is not None}
+    labels = {name: split.observed if split.targets is None else split.targets for name, split in splits.items()}
+    return {name: rests_on(len(split), (labels[name] > 0).sum(axis=0)) for name, split in splits.items()}
 
 
 def of_best_epoch(row: Mapping[str, Any], prefix: str) -> Figures:

@@ -21,23 +21,34 @@ from aevlp.models._classifier import Classifier
 from aevlp.models._features import FeatureStore
 
 
+def feature_store(config: ExperimentConfig, device: torch.device, notify: Callable[[str], None]) -> FeatureStore | None:
+    """Where features come from, of which nothing is computed yet; None of a model that learns from images.
+
+    `notify` is told what the cache of features has to say.
+
+    Raises:
+        AevlpError: the encoder or the backbone is not there, or cannot be used.
+    """
+    if not config.model.on_features:
+        return None
+    with _told_of_model(config):
+        return FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
+
+
 def model_inputs(
-    config: ExperimentConfig, data: SPMLData, device: torch.device, notify: Callable[[str], None],
-    progress: Callable[[int, int], None],
-) -> tuple[SPMLData, list[str], dict[str, Any]]:  # fmt: skip
+    config: ExperimentConfig, data: SPMLData, store: FeatureStore | None, progress: Callable[[int, int], None]
+) -> tuple[SPMLData, list[str], dict[str, Any]]:
     """The data, notes for the user, and what a model on features is built with besides: those of training.
 
     Args:
         config: of the run.
         data: with images at their original size.
-        device: to compute features on.
-        notify: told what the cache of features has to say.
+        store: of `feature_store`.
         progress: called with (images done, images in all); may raise to stop.
     """
-    if not config.model.on_features:
+    if store is None:
         return *cache_images(data, config), {}
     with _told_of_model(config):
-        store = FeatureStore.of_probe(config.model, config.dataset.image_size, device, notify)
         train = store.of(data.train, config.dataset.flip, progress)
         test = None if data.test is None else store.of(data.test, False, progress)
         found = replace(data, train=train, val=store.of(data.val, False, progress), test=test)

@@ -10,14 +10,14 @@ from aevlp.training.signals import StopFlag
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Report]:
-    """What to call with the number of images done; it raises RunStopped after a signal. All is told on stderr."""
+def progress_bar(title: str, total: int, remark: str = "") -> Iterator[Report]:
+    """What to call with the number of images done; it raises RunStopped, with the remark, after a signal. It tells on stderr."""
     from aevlp.terminal import Terminal
 
     with StopFlag() as stop, shown(Terminal(stderr=True), title, total) as tell:
 
         def report(done: int, _: int = total, /) -> None:
-            stop.check()
+            stop.check(remark)
             tell(done)
 
         yield report

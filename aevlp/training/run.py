@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from aevlp.data.formats.folder import FolderConfig, dataset_root
 from aevlp.data.image_cache import also_caching
 from aevlp.data.loaders import TrainLoader
 from aevlp.data.workers import deaths_told, refuse_in_worker
-from aevlp.labelers import build_labeler
+from aevlp.labelers import Labeler, build_labeler
 from aevlp.metrics import known_label_quality
 from aevlp.runs.folder import RunFolder
 from aevlp.runs.plugins import load_kept
@@ -35,10 +36,10 @@ from aevlp.tracking.build import build_trackers
 from aevlp.training import changes, figures, labels_worth
 from aevlp.training.begun_on import UNKNOWN_DATA, encoder_notes, known_data, unchanged_data, write_encoders
 from aevlp.training.cost import Cost
-from aevlp.training.model_inputs import linear_inputs, looks_at_photos, model_inputs
+from aevlp.training.model_inputs import feature_store, linear_inputs, looks_at_photos, model_inputs
 from aevlp.training.precision import decide
 from aevlp.training.samples import write_samples
-from aevlp.training.signals import RunStopped, StopFlag
+from aevlp.training.signals import KEPT, RunStopped, StopFlag
 from aevlp.training.task import Task
 from aevlp.training.trainer import Trainer
 
@@ -75,9 +76,11 @@ def train(config: ExperimentConfig) -> RunResult:
         try:
             # Read again: a configuration loaded before torch has stand-ins for the classes of its settings (`registry.settings`).
             return _run(folder.read_config(), folder, cost)
-        except AevlpError:
+        except AevlpError as error:
             if ranks.is_main() and not folder.has_begun:  # nothing there but the configuration
                 shutil.rmtree(folder.path)
+                if isinstance(error, RunStopped):
+                    raise RunStopped(error.signal_number, f"no run was begun; {KEPT}") from error
             raise
 
 
@@ -154,15 +157,17 @@ def build_trainer(
     on_cpu = ranks.count() > 1 and not torch.cuda.is_available()
     device = PartialState(cpu=on_cpu).device
     notify = cache(trackers.message)  # an encoder of two parts has the same to say to both
-    try:
-        small, cached, features = model_inputs(config, data, device, notify, _progress(trackers, stop))
+    with _labelers_told_too(config):
+        store = feature_store(config, device, notify)
+    labeler: Labeler | None = None
+    if store is not None:  # whose features may take hours to encode: what the labeler lacks is told before
+        with torch.random.fork_rng([]):  # so that the head begins as it did
+            labeler = _labeler(config, data, device, notify)
+    with _labelers_told_too(config):
+        small, cached, features = model_inputs(config, data, store, _progress(trackers, stop))
         model = registry.build(
             "models", config.model, num_classes=len(data.class_names), image_size=config.dataset.image_size, **features
         )
-    except UnavailableError as error:
-        encoder: Any = getattr(config.labeler, "encoder", None)
-        too = encoder.missing() if hasattr(encoder, "missing") else None  # not one after the other
-        raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
     seen, seen_val = blind(also_caching(data.train, small.train)), also_caching(data.val, small.val)  # by the labeler
     loader = _loader(config, small)
     precision, reason = decide(config, model, device, folder)
@@ -171,10 +176,8 @@ def build_trainer(
     ddp = DistributedDataParallelKwargs(find_unused_parameters=bool(unused))
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[ddp])
     loss = registry.build("losses", config.loss, num_classes=len(data.class_names), num_samples=len(data.train))
-    labeler = build_labeler(config, data, accelerator.device, notify=notify)
+    labeler = _labeler(config, data, accelerator.device, notify) if labeler is None else labeler
     kept = labels_worth.settle_as_kept(labeler, folder)
-    for split in filter(None, (data.train, *((data.val, data.test) if config.trainer.evaluate_labeler else ()))):
-        labeler.require(blind(split))  # before anything of a run that goes on is removed; test is looked at after all epochs
     task = Task(
         config.trainer, model, loss, labeler, accelerator, len(data.train), len(data.class_names), loader.batches_per_epoch
     )
@@ -197,7 +200,7 @@ def build_trainer(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
-        takes_last=figures.takes_last(config, data),
+        takes_last=figures.takes_last(config, data), rests_on=figures.rest_on(data),
     ))  # fmt: skip
     decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
     decided += labels_worth.unused(config, loss)
@@ -227,6 +230,24 @@ def build_trainer(
         on_val, trainer.labeler_on_val = figures.judge_labeler(labeler, seen_val, "val", _progress(trackers, stop))
         trainer.of_labeler |= on_val
     return trainer
+
+
+def _labeler(config: ExperimentConfig, data: SPMLData, device: torch.device, notify: Callable[[str], None]) -> Labeler:
+    labeler = build_labeler(config, data, device, notify=notify)
+    for split in filter(None, (data.train, *((data.val, data.test) if config.trainer.evaluate_labeler else ()))):
+        labeler.require(blind(split))  # before anything of a run that goes on is removed; test is looked at after all epochs
+    return labeler
+
+
+@contextlib.contextmanager
+def _labelers_told_too(config: ExperimentConfig) -> Iterator[None]:
+    """Where what the model needs is not there, what the labeler lacks is told with it, and not one after the other."""
+    try:
+        yield
+    except UnavailableError as error:
+        encoder: Any = getattr(config.labeler, "encoder", None)
+        too = encoder.missing() if hasattr(encoder, "missing") else None
+        raise UnavailableError("\n".join(filter(None, [str(error), too]))) from error
 
 
 def _loader(config: ExperimentConfig, data: SPMLData) -> TrainLoader:

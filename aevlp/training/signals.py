@@ -14,13 +14,18 @@ from aevlp.config.errors import AevlpError
 from aevlp.config.schema import STOP_SIGNALS
 
 ECHO_SECONDS = 2.0  # within which a SIGTERM is the one before it, on another way
+KEPT = "what was encoded is kept, and the same command goes on from there"
 
 
 class RunStopped(AevlpError):
-    """A run was stopped by a signal after its state was saved. Exit code 128 + its number, such as 143 for SIGTERM."""
+    """A run was stopped by a signal after its state was saved. Exit code 128 + its number, such as 143 for SIGTERM.
 
-    def __init__(self, signal_number: int):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+    `remark` is what else the user should know, such as `KEPT`.
+    """
+
+    def __init__(self, signal_number: int, remark: str = ""):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}" + (f"; {remark}" if remark else ""))
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
 
 
@@ -69,11 +74,11 @@ class StopFlag:
         """Collective. Whether a signal has come to any rank."""
         return ranks.largest(self.signal_number or 0) > 0
 
-    def check(self) -> None:
-        """Collective. Raise RunStopped if a signal has come to any rank."""
+    def check(self, remark: str = "") -> None:
+        """Collective. Raise RunStopped, with the remark, if a signal has come to any rank."""
         number = ranks.largest(self.signal_number or 0)
         if number:
-            raise RunStopped(number)
+            raise RunStopped(number, remark)
 
     def check_alone(self) -> None:
         """Raise RunStopped if a signal has come to this rank, where the others are not at the same point."""

@@ -12,7 +12,7 @@ from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.errors import ConfigError
 from aevlp.inference.label_formats import FORMATS, STDOUT, format_of
-from aevlp.output import require_place
+from aevlp.output import require_own
 from aevlp.vision_language.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
@@ -153,5 +153,7 @@ def given_labels_file(arguments: argparse.Namespace) -> tuple[Path | None, str]:
     """The file, None for standard output, and the name of its format; ConfigError where it cannot be written."""
     if arguments.output == STDOUT:
         return None, format_of(arguments.output, arguments.format)
-    require_place(Path(arguments.output))
+    from aevlp.inference.label_files import is_own
+
+    require_own(Path(arguments.output), "file that `predict` or `label` wrote", is_own)
     return Path(arguments.output), format_of(arguments.output, arguments.format)

@@ -152,27 +152,29 @@ def _encode(config: ExperimentConfig, shard: Shard) -> None:
     from aevlp.data.features import num_encoded
     from aevlp.labelers import Labeler, build_labeler
     from aevlp.training.dry_run import total_of
-    from aevlp.training.model_inputs import count_features, looks_at_photos, model_inputs
+    from aevlp.training.model_inputs import count_features, feature_store, looks_at_photos, model_inputs
     from aevlp.training.progress import progress_bar
     from aevlp.training.run import check_data
+    from aevlp.training.signals import KEPT
 
     data = build_dataset(config.dataset)
     check_data(data)
     if (of_labeler or (of_model and looks_at_photos(config))) and identity(data.train.images, 0) is None:
         raise ConfigError(f"dataset {config.dataset.name}: these images have no identity() to know them by, so nothing is cached")
     device = Accelerator().device
+    store = feature_store(config, device, say)  # before the labeler encodes: its encoder may not be there
     labeler = build_labeler(config, data, device, notify=say) if of_labeler else Labeler()
     wanted = [("train", data.train, config.dataset.flip and labeler.mirrors)] if of_labeler else []
     if of_labeler and config.trainer.evaluate_labeler:
         wanted += [(name, split, False) for name, split in (("val", data.val), ("test", data.test)) if split is not None]
     parts = [wanted_rows(labeler, shard, len(split)) for _, split, _ in wanted]
     for (name, split, flip), part in zip(wanted, parts, strict=True):
-        with progress_bar(f"encode {name}", len(split)) as progress:
+        with progress_bar(f"encode {name}", len(split), KEPT) as progress:
             labeler.encode(blind(split), flip, progress, **part)
     encoded = labeler.num_images_encoded
     if of_model:
-        with progress_bar("encode features", len(data.train)) as progress:
-            inputs = model_inputs(config, data, device, say, progress)[0]
+        with progress_bar("encode features", len(data.train), KEPT) as progress:
+            inputs = model_inputs(config, data, store, progress)[0]
         encoded += num_encoded(inputs)
     of_parts = [labeler.count_missing(split, flip, **part) for (_, split, flip), part in zip(wanted, parts, strict=True)]
     missing = total_of([count_features(config, data, device), *of_parts])

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root", type=Path, metavar="FOLDER", help="folder of the photos, where the table goes (default: SOURCE, or its folder)"
     )
     parser.add_argument("--table", metavar="NAME", help="labels.csv (the default), labels.parquet, or another name")
-    parser.add_argument("--replace", action="store_true", help="write over a table that says something else")
+    parser.add_argument(
+        "--replace", action="store_true", help="write over a table that says something else, and keep that beside it"
+    )
     for name, text in SETTINGS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
     add_set(parser, "further settings of a converter", form="key=value")

@@ -47,10 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Choose, write, and say what to do with the page."""
-    from aevlp.output import require_place
-
     target = Path(arguments.output or ("answers.csv" if arguments.simulate else "review.html"))
-    require_place(target)
+    _require_target(target, arguments.simulate)
     if not arguments.complete and arguments.order != "random":
         refuse_given(arguments, "goes with --order random and with --complete: nothing else is drawn by chance", "seed")
     of_predictions = Path(arguments.source).suffix.lower() == ".csv"
@@ -72,6 +70,18 @@ def run(arguments: argparse.Namespace) -> None:
         "then     open it in a browser, answer by y and n, save answers.csv",
         f"and      {take_in}",
     )
+
+
+def _require_target(target: Path, simulate: bool) -> None:
+    if simulate:
+        from aevlp.output import require_own
+        from aevlp.review.simulate import is_simulated
+
+        require_own(target, "file that `--simulate` wrote", is_simulated)
+    else:
+        from aevlp.reporting.html import require_page
+
+        require_page(target, "review")
 
 
 def _seed(arguments: argparse.Namespace) -> int:

@@ -222,6 +222,27 @@ def test_wrong_words_exit_2(words, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("--exp digits_gpr --epochs 2 --dry-run", "--epochs 2; did you mean --set trainer.epochs=2?"),
+        ("--exp digits_gpr --lr=.1", "--lr=.1; did you mean --set trainer.learning_rate=.1?"),
+        ("--exp digits_gpr --batch-size 8", "--batch-size 8; did you mean --set trainer.batch_size=8?"),
+        ("--exp digits_gpr --rho .5", "--rho .5; did you mean --set loss.rho=.5?"),
+        ("--exp digits_nonsense --rho .5", "--rho .5"),
+        ("--exp digits_gpr --seeds 2", "--seeds 2; did you mean --seed?"),
+        ("sweep run digits_gpr --epochs 2", "--epochs 2; did you mean --set trainer.epochs=2?"),
+        ("report --epochs=2", "--epochs=2"),  # which takes no --set
+        ("report --outpt x.html", "--outpt; did you mean --output?"),
+    ],
+)
+def test_a_flag_that_there_is_not_is_told_with_the_setting_or_flag_that_is_meant(words, meant, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    said = capsys.readouterr().err.splitlines()[-1].partition("error: unrecognized arguments: ")[2]
+    assert said == meant
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--set", "loss=an"], "give --exp NAME to train"),

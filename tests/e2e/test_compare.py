@@ -8,7 +8,9 @@ import pytest
 from scipy import stats
 
 from aevlp.cli import main
+from aevlp.reporting.caveats import TWO
 from aevlp.reporting.statistics import mean_and_interval
+from aevlp.runs.collect import TRAINS_ONE
 
 
 @pytest.fixture
@@ -34,6 +36,22 @@ def test_interval_is_students(values):
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
     assert mean_and_interval([5.0]) == (5.0, None)
+
+
+def test_how_wide_an_interval_of_two_seeds_is_is_said(finished, tmp_path, capsys):
+    for seed, test_map in enumerate((90.0, 92.0)):
+        finished("digits_gpr", seed, test_map)
+        finished("digits_an", seed, test_map - 10)
+    assert main(["compare", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().out
+    assert rows(said)["digits_gpr"][:4] == ["0,1", "91.0", "±", "12.7"]
+    assert said.count(TWO) == 1
+    finished("digits_gpr", 2, 94.0)
+    finished("digits_an", 2, 83.0)
+    assert main(["compare", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().out
+    assert TWO not in said
+    assert rows(said)["digits_gpr"][:3] == ["0,1,2", "92.0", "±"]
 
 
 def test_one_row_an_experiment_best_first(finished, tmp_path, capsys):
@@ -73,7 +91,20 @@ def test_unfinished_runs_are_named_and_nothing_finished_is_an_error(finished, ca
     assert main(["compare", str(stopped.parent)]) == 2
     captured = capsys.readouterr()
     assert captured.out.count("not finished") == 2
-    assert "none of these runs has finished" in captured.err
+    assert f"there is no finished run in {stopped.parent}; `" in captured.err
+
+
+@pytest.mark.parametrize("verb", ["compare", "report"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_nothing_was_trained_yet_that_is_the_reason_and_what_trains_is_named(tmp_path, monkeypatch, capsys, verb, is_there):
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("AEVLP_RUNS", str(runs))
+    if is_there:
+        runs.mkdir()
+    assert main([verb]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"error: there is no run in {runs}; {TRAINS_ONE}\n"
+    assert captured.out == ""
 
 
 def test_a_value_that_no_run_knows_is_a_dash(finished, capsys):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -85,6 +86,11 @@ def test_command_prints_both_tables_and_writes_every_class(trained_run, tmp_path
     assert [float(row["AP"]) for row in rows] == pytest.approx([float(row["test_AP"]) for row in own], abs=1e-3)
     thresholds = read_csv(tmp_path / "deep" / "out" / "test_thresholds.csv")
     assert [row["threshold"] for row in thresholds] == [*(f"0.{step}" for step in range(1, 10)), "best"]
+
+
+def test_a_figure_of_few_photos_says_of_how_many(trained_run, capsys):
+    assert main(["eval", str(trained_run), "--set", "dataset.num_test=1"]) == 0
+    assert re.search(r"^mAP 100\.00 of 1 photo, over \d of 10 classes$", capsys.readouterr().out, re.M)
 
 
 def test_class_without_a_positive_in_validation_takes_one_half_and_is_named(copied, capsys):

@@ -259,11 +259,11 @@ def test_full_labels_of_test_alone_are_used_there_and_absent_classes_have_no_fig
     assert main(["--exp", "folder_an", "--set", *WORDS, f"dataset.root={root}"]) == 0
     output = capsys.readouterr().out
     assert "mAP on test is over 2 of 3 classes; without an image: green" in output
-    assert re.search(r"\n  test mAP +\d+\.\d\d  over 2 of 3 classes\n", output)
+    assert re.search(r"\n  test mAP +\d+\.\d\d  of 6 photos, over 2 of 3 classes\n", output)
     assert "pseudo" not in output
     assert main(["eval", "latest", "-o", str(tmp_path / "out")]) == 0
     output = capsys.readouterr().out
-    assert re.search(r"\nmAP \d+\.\d\d over 2 of 3 classes\n", output)
+    assert re.search(r"\nmAP \d+\.\d\d of 6 photos, over 2 of 3 classes\n", output)
     assert re.search(r"\ngreen +0 +– +\S+ +– +– +–\n", output)  # noqa: RUF001
     (run,) = (path.parent for path in (tmp_path / "runs").glob("*/summary.json"))
     summary = json.loads((run / "summary.json").read_text())

@@ -110,7 +110,8 @@ def test_parquet_holds_the_same_as_csv(tmp_path, few_at_a_time):
 def test_stopped_in_the_middle_leaves_nothing_and_keeps_what_was_there(tmp_path, few_at_a_time, monkeypatch, name):
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
-    (tmp_path / name).write_text("before")
+    before = f"{','.join(COLUMNS)}\n"  # as this command writes it
+    (tmp_path / name).write_text(before)
     explained, calls = DAMP._explained, []
 
     def stop_in_the_second_chunk(self, *args, **kwargs):
@@ -123,7 +124,7 @@ def test_stopped_in_the_middle_leaves_nothing_and_keeps_what_was_there(tmp_path,
     assert main([*COMMAND, "-o", str(tmp_path / name)]) == 130
     assert len(calls) == 2
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
-    assert (tmp_path / name).read_text() == "before"
+    assert (tmp_path / name).read_text() == before
 
 
 def test_names_are_written_exactly(tmp_path):

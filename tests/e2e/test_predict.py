@@ -164,14 +164,17 @@ def test_files_and_folders_are_found_once_and_in_order(photos, monkeypatch):
         find_images(["nothing"])
 
 
-def test_bad_image_stops_with_its_path_and_writes_nothing(trained_run, mixed, tmp_path, capsys):
-    (tmp_path / "s.csv").write_text("before")
+def test_after_a_bad_image_none_is_scored_and_all_that_are_bad_are_named(trained_run, mixed, tmp_path, monkeypatch, capsys):
+    shutil.copy(mixed / "bad0.png", mixed / "0.png")  # the first
+    monkeypatch.delattr(Scorer, "logits")
+    (tmp_path / "s.csv").write_text("image,cat,labels\n1.png,0.5,cat\n")
     assert main(["predict", str(trained_run), str(mixed), "-o", str(tmp_path / "s.csv")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {mixed}/bad0.png: ")
-    assert "--on-bad-image quarantine" in error
+    assert error.startswith(f"error: {mixed}/0.png: ")
+    others = ", ".join(f"{mixed}/bad{number}.png" for number in range(10))
+    assert error.endswith(f"leave such files out with --on-bad-image quarantine; 10 more cannot be read: {others}\n")
     assert error.count("\n") == 1
-    assert (tmp_path / "s.csv").read_text() == "before"
+    assert (tmp_path / "s.csv").read_text() == "image,cat,labels\n1.png,0.5,cat\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed", "s.csv"]
 
 

@@ -17,6 +17,7 @@ from aevlp.command import COMMAND
 from aevlp.config.errors import TrainingError
 from aevlp.reporting.report import report_data
 from aevlp.runs.collect import read_run
+from aevlp.sweeps.plan import JUDGED_LOW
 from aevlp.sweeps.study import study_folder
 
 
@@ -233,6 +234,32 @@ def test_a_study_can_be_after_known_labels_and_what_is_not_logged_is_told_with_w
     assert "has no value for best/val_mAP_observed; full labels choose its epoch: take objective best/val_mAP, or selec" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "objective", "is_low"),
+    [
+        (["selection.labels=observed"], "best/val_mAP", True),
+        (["selection.labels=observed"], "train/loss", False),
+        ([], "best/val_mAP", False),
+        (["selection.labels=observed", "dataset.known={share: 0.5}"], "best/val_mAP", False),  # absent ones are known as well
+    ],
+)
+def test_that_known_labels_punish_what_finds_much_is_said_at_the_start_when_shown_and_where_saved(
+    tmp_path, capsys, words, objective, is_low
+):
+    given = "".join(f"{json.dumps(word)}, " for word in words)
+    text = sweeps.STUDY.replace("set: [", f"set: [{given}").replace("trials: 3", "trials: 1")
+    path = sweeps.write(tmp_path, f"{text}objective: {objective}\n")
+    assert sweeps.run(path) == 0
+    said = capsys.readouterr().out
+    assert said.count(JUDGED_LOW) == is_low
+    assert not is_low or said.index(JUDGED_LOW) < said.index("1 trial, 0 of them done")
+    assert main(["sweep", "show", "tiny"]) == 0
+    assert capsys.readouterr().out.count(JUDGED_LOW) == is_low
+    saved = tmp_path / "found.yaml"
+    assert main(["sweep", "best", "tiny", "--save", str(saved)]) == 0
+    assert saved.read_text().count(f"#   {JUDGED_LOW}\n") == is_low
+
+
 def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
     text = sweeps.STUDY.replace("sampler: random", "sampler: nsga2\nobjective: [best/val_mAP, train/loss]")
     assert sweeps.run(sweeps.write(tmp_path, text)) == 0
@@ -247,6 +274,12 @@ def test_several_objectives_end_with_a_front_to_choose_from(tmp_path, capsys):
     for title in ("History: best/val_mAP", "Slices: train/loss", "Parallel coordinates", "Contours", "Pareto front"):
         assert f"<h2>{title}" in content
     assert 'src="http' not in content  # it needs no network
+    theirs = tmp_path / "theirs.html"
+    theirs.write_text("<title>tiny</title>")
+    for flag, name, own in (("--html", page, True), ("--html", theirs, False), ("--csv", theirs, False)):
+        assert main(["sweep", "show", "tiny", flag, str(name)]) == (0 if own else 2)
+    assert theirs.read_text() == "<title>tiny</title>"
+    assert capsys.readouterr().err.count("so it stays as it is; give another name") == 2
     assert main(["sweep", "best", "tiny", "--trial", str(front[0]), "--save", str(tmp_path / "one.yaml")]) == 0
 
 

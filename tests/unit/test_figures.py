@@ -15,7 +15,16 @@ from aevlp.config.errors import DataError
 from aevlp.data.formats.folder import FolderConfig
 from aevlp.metrics import average_precision_per_class
 from aevlp.tracking.epoch_table import results
-from aevlp.training.figures import by_known_labels, lost_classes, notes, pseudo_figures, require_choice, split_figures
+from aevlp.training.figures import (
+    by_known_labels,
+    lost_classes,
+    notes,
+    pseudo_figures,
+    require_choice,
+    rest_on,
+    rests_on,
+    split_figures,
+)
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 HUNDRED = pytest.approx(100, abs=1e-9)
@@ -110,5 +119,18 @@ def test_a_lower_bound_is_what_counts_unknown_labels_as_absent(tmp_path, absent,
         figures |= split_figures(name, split, np.eye(2))
         assert figures.get(f"{name}/mAP_assumed") == assumed
     before = " ".join(notes(aevlp.load_experiment("folder_an"), data))
-    after = " ".join(" ".join(line) for line in results("finished", figures, 2))
+    last = results("finished", figures, 2, rests_on=rest_on(data))
+    assert [line[2].endswith("of 2 photos") for line in last[:2]] == [True, True]
+    after = " ".join(" ".join(line) for line in last)
     assert before.count("lower bound") == after.count("a lower bound") == (0 if assumed == 0 else 2)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "positives", "told"),
+    [
+        (1, [1, 0], "of 1 photo"), (29, [20, 9], "of 29 photos"), (30, [20, 2], ""), (2000, [9, 0], ""),
+        (2000, [1, 9, 1], "of 2,000 photos, 2 classes in one alone"),
+    ],
+)  # fmt: skip
+def test_figures_that_rest_on_few_photos_say_so(num_images, positives, told):
+    assert rests_on(num_images, np.array(positives)) == told

@@ -68,6 +68,33 @@ def test_without_a_split_column_a_fifth_validates_and_nothing_is_tested(folder):
     assert data.val.targets is None
 
 
+def labelled(**others):
+    """Lines of a table of ten photos of a cat, of which 3.png and 7.png are drawn to validate, but for `others`."""
+    return ["image,label", *(f"{i}.png,{others.get(f'_{i}', 'cat')}" for i in range(10))]
+
+
+def test_the_only_photo_of_a_class_is_not_drawn_to_validate(folder):
+    data = load(folder(*labelled(_3="dog")))
+    assert data.val.images.names.tolist() == ["7.png"]
+    assert "3.png" in data.train.images.names.tolist()
+    assert not any("were drawn" in note for note in data.notes)
+
+
+def test_classes_that_the_draw_leaves_no_training_photo_of_are_named(folder, capsys):
+    root = folder(*labelled(_3="dog", _7="dog"))  # two photos are drawn as ever, whatever they show
+    data = load(root)
+    assert data.val.images.names.tolist() == ["3.png", "7.png"]
+    told = "all photos labelled dog were drawn to validate: only pseudo-labels can teach it; label more, or say in the column"
+    assert any(told in note for note in data.notes)
+    prepare("folder", root)
+    output = capsys.readouterr().out
+    assert told in output
+    assert "no training photo of dog: only pseudo-labels can teach such" in output
+    alone = load(folder(*labelled(_3="dog", _7="bird")))  # else nobody would validate
+    assert alone.val.images.names.tolist() == ["3.png", "7.png"]
+    assert any("all photos labelled bird, dog were drawn" in note for note in alone.notes)
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -330,7 +357,7 @@ def test_prepare_names_the_photos_that_are_meant_and_import_writes_their_names(f
     assert said in output
     command = f"python run.py import {root}/labels.csv --root {root} --replace"
     assert (
-        "1 name is of photos elsewhere: line 3, a\\1.png may be 1.png (folders that are not below the root); "
+        "1 name is of no photo there: line 3, a\\1.png may be 1.png (folders that are not below the root); "
         f"to take these: {command}\n"
     ) in output
     assert f"{root}/gone.png: listed in {root}/labels.csv:6, but there is no such file" in output
@@ -477,7 +504,7 @@ def test_lists_are_refused_though_none_of_their_parts_stands_alone(tmp_path, cel
         read_table(tmp_path / "labels.csv")
     root = write_table(tmp_path, "image,label")
     found = [Found(root, Row(i, f"{i}.png", labels=(cell,))) for i, cell in enumerate(cells)]
-    with pytest.raises(DataError, match=r"class .* would be read as several, as .*; separate them by \|"):
+    with pytest.raises(DataError, match=r"class .* would be read as several; if .*; if it is one class"):
         collect(found, root, PhotoIndex(root), Report())
 
 

@@ -35,6 +35,8 @@ def photos(*names):
         ("a/1", "a/1.jpg", locate.NO_SUFFIX),
         ("IMG.2.Final", "img.2.final.png", locate.NO_SUFFIX),
         ("My_photo_1.jpg", "My photo (1).jpg", locate.SIGNS),
+        ("a/1.JPEG", "a/1.jpg", locate.SUFFIX),
+        (r".\a\1.jpg", "a/1.jpg", locate.SLASHES),
     ],
 )
 def test_a_name_that_is_written_in_another_way_is_found_and_told(name, there, differs):

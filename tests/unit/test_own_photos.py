@@ -223,6 +223,22 @@ def two_photos(root: Path) -> None:
     (root / "labels.csv").write_text("image,label\n00.jpg,train\n29.jpg,person\n")
 
 
+def called(name: str) -> Callable[[Path], None]:
+    """Makes a table that is called otherwise."""
+
+    def make(root: Path) -> None:
+        table()(root)
+        (root / "labels.csv").rename(root / name)
+
+    return make
+
+
+def import_again(root: Path) -> None:
+    """What the error says takes the photos that are meant."""
+    assert main(["import", f"{root}/labels.csv", "--root", str(root), "--replace"]) == 0
+    is_plain(root, load(root))
+
+
 @dataclass(frozen=True)
 class Case:
     """A folder, and what is right."""
@@ -278,7 +294,42 @@ CASES = {
     ),
     "header_case": Case(table(header="Image,Label"), has=is_plain),
     "other_header": Case(table(header="filename,class"), ("--from csv --root",), code=1),
-    "no_header": Case(table(header=""), ("the first line must name the columns, such as image,label",), code=1),
+    "no_header": Case(
+        table(header=""), ("such as image,label; it is '00.jpg,bus'. That is about a photo: put the line image,label above it",),
+        code=1,
+    ),
+    "no_header_semicolons": Case(
+        table(header="", write=lambda text: text.replace(",", ";").encode()), ("put the line image;label above it",), code=1
+    ),
+    "no_header_three": Case(
+        table(lambda name, i: f"{known(name, i)},train", header=""), ("about a photo: put such a line above it",), code=1
+    ),
+    "excel": Case(table(write=lambda text: f"\ufeff{text}".replace(",", ";").replace("\n", "\r\n").encode()), has=is_plain),
+    "windows": Case(table(lambda name, i: f".\\{known(name, i)}"), ("line 2, .\\00.jpg is 00.jpg (backslashes)",), is_plain),
+    "windows_elsewhere": Case(
+        table(lambda name, i: f"C:\\photos\\{known(name, i)}"),
+        ("leads out of the folder; names must be relative to it; to look for all photos below it: python run.py import ",),
+        code=1, then=import_again,
+    ),
+    "elsewhere": Case(
+        table(lambda name, i: f"photos/{known(name, i)}"),
+        ("of the 30 photos that it names none is there: line 2, photos/00.jpg may be 00.jpg (folders that are not below the",),
+        code=1, then=import_again,
+    ),
+    "jpeg": Case(
+        table(lambda name, i: f"{name.replace('jpg', 'jpeg')},{LABEL[i]}"),
+        ("none is there: line 2, 00.jpeg may be 00.jpg (another suffix); ",), code=1, then=import_again,
+    ),
+    "converted": Case(
+        table(lambda name, i: f"{name.replace('jpg', 'HEIC') if i == 7 else name},{LABEL[i]}"),
+        ("07.HEIC: listed in {root}/labels.csv:9, but there is no such file; 07.jpg is meant (the name has another suffix)",),
+        code=1,
+    ),
+    "table_in_capitals": Case(
+        called("Labels.CSV"), ("{root}/labels.csv: no such file, but Labels.CSV; rename it labels.csv",), code=1
+    ),
+    "table_with_a_hidden_suffix": Case(called("labels.csv.txt"), ("but labels.csv.txt; rename it labels.csv",), code=1),
+    "one_of_all": Case(table(header="image,labels"), ("if more may be, call that column `label`",)),
     "extra_column": Case(
         table(lambda name, i: f"{known(name, i)},seen twice", "image,label,note"), ("columns that are not read: 'note'",),
         is_plain,

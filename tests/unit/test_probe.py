@@ -1,6 +1,7 @@
 """A head on stored features: whose they are, what it computes, and that nothing is encoded twice."""
 
 import shutil
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,15 +13,18 @@ from safetensors.torch import load_file, save_file
 
 import aevlp
 from aevlp.cli import main
-from aevlp.config.errors import AevlpError, ConfigError
+from aevlp.config.errors import AevlpError, ConfigError, DataError
 from aevlp.data.build import build_dataset
 from aevlp.data.dataset import Split
 from aevlp.data.features import FeatureImages
 from aevlp.data.loaders import TrainLoader, eval_loader
 from aevlp.data.rows import take_rows
+from aevlp.folders import runs_root
 from aevlp.inference.evaluate import evaluate
 from aevlp.inference.open import open_trained
 from aevlp.inference.trained import build_model
+from aevlp.labelers import damp
+from aevlp.labelers.damp import DAMP
 from aevlp.models._features import BackboneEncoder, FeatureStore
 from aevlp.models.probe import Probe, ProbeConfig
 from aevlp.models.timm import TimmConfig
@@ -33,6 +37,7 @@ from aevlp.training.signals import RunStopped
 from aevlp.vision_language.embedder import Embedder
 from aevlp.vision_language.encoders import _towers
 from aevlp.vision_language.encoders.huggingface import BUNDLED
+from aevlp.vision_language.prompts import text_features
 
 OF_BUNDLED = ("model=probe", "model.encoder.source=bundled")
 OF_LABELER = (
@@ -265,6 +270,39 @@ def test_settings_of_an_encoder_are_told_where_they_stand(encoder, labeler):
         with pytest.raises(AevlpError, match=r"labeler\.encoder\.") as caught:
             aevlp.train(runs.config(*words, f"labeler.encoder={encoder}"))
         assert "model.encoder" not in str(caught.value)
+
+
+def test_what_the_second_encoder_lacks_is_told_before_the_first_has_encoded(monkeypatch, capsys):
+    words = ["labeler=damp", "trainer.patience=null", *OF_BUNDLED]
+    with monkeypatch.context() as patch:
+        patch.delattr(FeatureStore, "of")
+        with pytest.raises(AevlpError, match=r"labeler\.encoder\."):
+            aevlp.train(runs.config(*words, "labeler.encoder.source=/nowhere"))
+        patch.setattr(damp, "text_features", lambda embedder, names, prompts: text_features(embedder, names[:1] * 2, prompts))
+        with pytest.raises(DataError, match=r"gives the same text features to 1 pair\(s\) of classes"):
+            aevlp.train(runs.config(*words, "labeler.encoder.source=bundled"))
+    monkeypatch.delattr(DAMP, "encode")
+    command = ["cache", "build", "--exp", "digits_gpr", "--set", *runs.FAST, "labeler=damp", "labeler.encoder.source=bundled"]
+    assert main([*command, "model=probe", "model.encoder.source=/nowhere"]) in (1, 2)
+    assert "error: model.encoder.source" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_run_that_is_stopped_while_it_encodes_says_what_is_kept(monkeypatch, capsys):
+    of = FeatureStore.of
+
+    def stopped(*given, **named):
+        signal.raise_signal(signal.SIGINT)
+        return of(*given, **named)
+
+    monkeypatch.setattr(FeatureStore, "of", stopped)
+    words = ["--exp", "digits_gpr", "--set", *runs.FAST, *OF_BUNDLED]
+    assert main(words) == 130
+    kept = "what was encoded is kept, and the same command goes on from there\n"
+    assert capsys.readouterr().err.endswith(f"stopped by SIGINT; no run was begun; {kept}")
+    assert list(runs_root().iterdir()) == []
+    assert main(["cache", "build", *words]) == 130
+    assert capsys.readouterr().err.endswith(f"stopped by SIGINT; {kept}")
 
 
 def test_how_the_encoder_is_fed_is_no_other_experiment():

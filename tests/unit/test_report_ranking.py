@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import browser
 import pytest
 
 import aevlp
@@ -62,6 +63,32 @@ def test_the_headline_is_by_the_metric_that_the_order_is_by(made, an, em, metric
     (table,) = data["tables"]
     assert table["ranked_by"] == metric
     assert [data["groups"][i]["name"] for i in table["groups"]] == ["digits_an", "digits_em"]
+
+
+@pytest.mark.parametrize(
+    ("gpr", "em", "said"),
+    [
+        ([93, 94, 95], [92.9, 93.9, 94.9], "digits_gpr leads with 94.0 ± 2.5 test mAP, +13.0 ± 0.0 against digits_an: beyond "
+         "seed noise over 3 common seeds."),
+        ([93, 94, 95], [95, 91, 93], "digits_gpr has the highest test mAP, 94.0 ± 2.5, +13.0 ± 0.0 against digits_an: beyond "
+         "seed noise over 3 common seeds. digits_em cannot be told apart from it."),
+        ([83, 80, 83], [70, 71, 72], "digits_gpr has the highest test mAP, 82.0 ± 4.3, +1.0 ± 5.0 against digits_an: they cannot "
+         "be told apart over 3 common seeds."),
+        ([93, 94], [90, 90], "digits_gpr has the highest test mAP, 93.5 ± 6.4, +13.0 ± 0.0 against digits_an: beyond seed noise "
+         "over 2 common seeds. digits_em cannot be told apart from it."),
+    ],
+)  # fmt: skip
+def test_nobody_leads_whose_gain_may_be_chance(made, tmp_path, gpr, em, said):
+    browser.require_chromium()
+    for experiment, values in (("digits_gpr", gpr), ("digits_em", em), ("digits_an", [80, 81, 82])):
+        for seed, value in enumerate(values):
+            made(experiment, seed, **{"test/mAP": value})
+    page = tmp_path / "report.html"
+    assert main(["report", str(made.root), "-o", str(page)]) == 0
+    with browser.chromium(tmp_path / "profile") as driver:
+        driver.get(page.as_uri())
+        assert driver.find_element("css selector", ".lead").text == said
+        assert driver.get_log("browser") == []
 
 
 def test_the_page_has_a_name_for_whatever_a_table_is_ranked_by():

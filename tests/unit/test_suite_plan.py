@@ -29,6 +29,12 @@ def test_a_seed_is_no_word_of_a_suite_wherever_it_stands(text, words, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("path", ["tracking.group", "tracking.job_type", "tracking.name"])
+def test_what_a_suite_gives_its_runs_itself_is_refused(tmp_path, path):
+    with pytest.raises(ConfigError, match=f"^--set {path}=mine: a suite gives this to each of its runs itself; leave it out$"):
+        load_plan(suites.write(tmp_path, suites.SUITE), "digits", 1, words=[f"{path}=mine"])
+
+
 def test_a_row_that_was_asked_for_and_is_not_for_the_dataset_is_told(tmp_path):
     path = suites.write(tmp_path, "rows: {A: an, R: {method: role, only: [voc, coco]}}\n")
     assert load_plan(path, "digits", 1, rows=["A", "R"]).notes == ["R is left out: it is only for voc, coco"]

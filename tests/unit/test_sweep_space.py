@@ -67,6 +67,14 @@ def test_a_case_sets_all_its_words_and_what_lies_outside_a_range_does_not_fit(pl
             plan.nearest(load_experiment("digits_gpr", ["labeler.grid=4", word]).to_dict())
 
 
+@pytest.mark.parametrize(("when", "undone"), [("", True), (", when: {views: without}", True), (", when: {views: with}", False)])
+def test_a_word_of_a_case_that_never_holds_is_told_with_what_undoes_it(tmp_path, when, undone):
+    space = f"labeler.grid: {{int: [2, 6]{when}}}, views: {{cases: {{with: [], without: [labeler.grid=0]}}}}"
+    plan = Plan.load(sweeps.write(tmp_path, f"base: digits_gpr\nspace: {{{space}}}\n"))
+    said = "space.views: labeler.grid=0 of case without never holds, as space.labeler.grid sets another value; give that `when: "
+    assert [note.startswith(said) for note in plan.space.notes] == [True] * undone
+
+
 def test_a_start_that_the_space_does_not_hold_is_told_with_the_reason_and_left_out(tmp_path):
     starts = "[], [labeler.grid=4], [labeler.grid=5], [labeler.grid=4, loss.rho=0.8, loss.lambda1=0.45]"
     text = f"{SPACE}start: [{starts}]\n"

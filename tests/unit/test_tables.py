@@ -14,6 +14,7 @@ import aevlp
 from aevlp.cli import main
 from aevlp.config.yaml_reading import write_yaml
 from aevlp.data.fingerprint import Fingerprint, SplitFingerprint
+from aevlp.reporting.caveats import TWO
 from aevlp.reporting.compare import compare
 from aevlp.reporting.report import report_data
 from aevlp.reporting.statistics import group_runs
@@ -142,6 +143,8 @@ def test_a_lower_bound_and_one_run_each_are_told_above_the_table_and_below_the_h
     assert table["caveats"][0] == bound
     assert table["caveats"][1].startswith("one run each")
     by_known(finished, "folder_an", seed=1)
+    assert report_data([finished.root])["tables"][0]["caveats"] == [bound, TWO]
+    by_known(finished, "folder_an", seed=2)
     assert report_data([finished.root])["tables"][0]["caveats"] == [bound]
 
 

@@ -1,13 +1,15 @@
 """Photos of your own: a folder with images and a table of what is known of each (see `aevlp.data.table`).
 
-Without val rows a fifth of the training rows that have a label validates; without test rows nothing is tested. A split knows its
-full labels if each of its rows has them. Without, it is judged by its known labels, and a row with full labels gives them all.
+Without val rows a fifth of the training rows that have a label validates, but for the only photo of a class; without test rows
+nothing is tested. A split knows its full labels if each of its rows has them. Without, it is judged by its known labels, and a
+row with full labels gives them all.
 With dataset.known a share, or numbers of labels, what is known is drawn from the full labels, which each row then needs.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,9 @@ from aevlp.data.imports._guess import import_command
 from aevlp.data.protocol import observe, split_train_val
 from aevlp.data.quarantine import read_quarantine, without_bad_images
 from aevlp.data.table import SPLITS, TABLES, Row, Table, read_table
+from aevlp.text import listed
+
+NAMED = 10  # classes in a note
 
 
 class FolderConfig(ArraysConfig):
@@ -34,13 +39,27 @@ class FolderConfig(ArraysConfig):
 
 
 def table_path(config: FolderConfig, root: Path) -> Path:
-    """The table's file, whether there is one or not; DataError where there are two."""
+    """The table's file, whether there is one or not; DataError where there are two, or one that is called nearly so."""
     if config.table is not None:
         return root / config.table
     there = [root / name for name in TABLES if os.path.lexists(root / name)]
     if len(there) > 1:
         raise DataError(f"{there[0]}: there is {there[1].name} too; remove one of the two")
+    if not there:
+        _refuse_nearly_called(root)
     return there[0] if there else root / TABLES[0]
+
+
+def _refuse_nearly_called(root: Path) -> None:
+    """DataError for Labels.CSV, and for labels.csv.txt, of which a system that hides suffixes shows labels.csv."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:  # absent, or not to be read: told by whoever reads it
+        return
+    for name in names:
+        for table in TABLES:
+            if name.casefold() == table or name.casefold().startswith(f"{table}."):
+                raise DataError(f"{root / table}: no such file, but {name}; rename it {table}")
 
 
 def table_of(config: FolderConfig, root: Path, path: Path) -> Table:
@@ -121,19 +140,38 @@ def split_arrays(
 def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
     """Rows by split; where none validates, a fifth of the labelled training rows does, chosen as in the published protocol.
 
+    Of these the only photo of a class stays in training, unless none would be left to validate with.
+
     Raises:
         DataError: of the table at `path`, where nothing is left to train on or to validate with.
     """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["val"]:
         labelled = [row for row in parts["train"] if row.present]
-        validating = {labelled[i].image for i in split_train_val(len(labelled))[1].tolist()}
+        photos = Counter(word for row in labelled for word in row.present)
+        drawn = [labelled[i] for i in split_train_val(len(labelled))[1].tolist()]
+        # None takes the place of a photo that stays: the draw of all others is that of a table without such classes.
+        to_spare = [row for row in drawn if all(photos[word] > 1 for word in row.present)]
+        validating = {row.image for row in to_spare or drawn}
         parts["val"] = [row for row in parts["train"] if row.image in validating]
         parts["train"] = [row for row in parts["train"] if row.image not in validating]
     for split, title in (("train", "train on"), ("val", "validate with")):
         if not any(row.present for row in parts[split]):
             raise DataError(f"{path}: of {len(rows)} photos none with a label is left to {title}; label more, or set their split")
     return parts
+
+
+def all_drawn_to_validate(parts: dict[str, list[Row]]) -> list[str]:
+    """A note of the classes that the draw of `divide` leaves no training photo of, if there are any."""
+    drawn = {word for row in parts["val"] if row.split == "train" for word in row.present}
+    lost = sorted(drawn - {word for row in parts["train"] for word in row.present})
+    if not lost:
+        return []
+    it = "it" if len(lost) == 1 else "them"
+    return [
+        f"all photos labelled {listed(lost, NAMED)} were drawn to validate: only pseudo-labels can teach {it}; label more, or "
+        "say in the column split who validates"
+    ]
 
 
 @register("datasets", "folder", config=FolderConfig)
@@ -145,7 +183,7 @@ def build_folder(config: FolderConfig) -> SPMLData:
     rows = table.rows
     class_names = class_list(config, root, path, rows)
     parts, known = divide(rows, path), all_names(rows)
-    bad, notes = read_quarantine(arrays_folder(config, root)), list(table.notes)
+    bad, notes = read_quarantine(arrays_folder(config, root)), [*table.notes, *all_drawn_to_validate(parts)]
 
     def split(name: str, title: str) -> Split:
         observed, targets = split_arrays(name, parts[name], class_names, config.known, config.draw)

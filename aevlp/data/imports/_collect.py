@@ -81,11 +81,9 @@ def collect(
         raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
     classes = {words[word] for word in used}
     for name, parts in several_in_one(classes).items():
-        alone = next((part for part in parts if part in classes), None)
-        why = f"as {', '.join(map(repr, parts)) or 'nothing'}; separate them by {BETWEEN} in the export, or rename it"
-        if alone is not None:
-            why = f"because {alone!r} is one too; rename one of them"
-        raise DataError(f"{source}: class {name!r} would be read as several, {why}")
+        parted = BETWEEN.join(parts)
+        several = f"if these are several labels, write {parted}" if parted else "if that is no label, write nothing"
+        raise DataError(f"{source}: class {name!r} would be read as several; {several}; if it is one class, rename it")
     for note in similar_names(classes):
         report.sentences.append(note)
     rows = [by_photo.pop(name).row for name in (list(by_photo) if in_order else sorted(by_photo))]

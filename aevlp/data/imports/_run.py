@@ -68,12 +68,12 @@ def import_table(
             if table.exists() and not (replace or adds):
                 raise ConfigError(f"{table}: is there already and says something else; --replace writes over it")
             with output_files(table.parent, table, "--root") as put:
-                if adds:
-                    for kept, name in zip((table, source), kept_names(table), strict=True):
+                if table.exists():
+                    for kept, name in zip((table, source) if adds else (table,), kept_names(table), strict=False):
                         shutil.copyfile(kept, put(name))
                         report.sentences.append(f"kept beside the table: {name}")
-                    if lost := lost_columns(table):
-                        report.sentences.append(f"columns that are not in the new table: {', '.join(map(repr, lost))}")
+                if adds and (lost := lost_columns(table)):
+                    report.sentences.append(f"columns that are not in the new table: {', '.join(map(repr, lost))}")
                 _write(put(table.name), collected, parquet=table.suffix == ".parquet")
     return Imported(table, collected, report)
 

@@ -5,6 +5,7 @@
     cats/one.jpg,dog,no,,20261128-093000-folder_gpr
 
 `answer` is yes, no or unsure; of the last nothing is known. `split`, where it stands, is what the photo is for from now on.
+Names of columns, answers and splits may have capitals, which spreadsheets give them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class AnswersImport(ImportConfig):
     @classmethod
     def recognises(cls, source: Path, files: list[str]) -> bool:
         """A CSV file with these columns."""
-        return source.is_file() and first_line(source) == COLUMNS
+        return source.is_file() and _are_columns(first_line(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,14 @@ def read_answers(path: Path) -> Iterator[Answer]:
     """
     require_csv(path)
     rows = rows_of(path)
-    if next(rows, (1, []))[1] != COLUMNS:
+    if not _are_columns(next(rows, (1, []))[1]):
         raise DataError(f"{path}:1: the first line of answers is {','.join(COLUMNS)}")
     before: dict[tuple[str, str], Answer] = {}
     for line, words in rows:
         if len(words) != len(COLUMNS):
             raise DataError(f"{path}:{line}: has {len(words)} fields instead of {len(COLUMNS)}")
-        found = Answer(line, *words)
+        image, class_name, answer, split, source = words
+        found = Answer(line, image, class_name, answer.strip().casefold(), split.strip().casefold(), source)
         if found.answer not in ANSWERS:
             raise DataError(
                 f"{path}:{line}: the answer is {found.answer!r}{suggest(found.answer, ANSWERS)}; known are {', '.join(ANSWERS)}"
@@ -85,6 +87,10 @@ def read_answers(path: Path) -> Iterator[Answer]:
             raise DataError(f"{path}:{line}: {found.class_name!r} in {found.image}: {opposite}")
         if earlier is found:
             yield found
+
+
+def _are_columns(header: list[str]) -> bool:
+    return [name.strip().casefold() for name in header] == COLUMNS
 
 
 @register("imports", "answers", config=AnswersImport)

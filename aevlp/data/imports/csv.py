@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aevlp.config.errors import ConfigError, DataError, suggest
 from aevlp.config.registry import register
-from aevlp.data.column_names import COMMON, GUESSES, is_of_label, is_of_predict
+from aevlp.data.column_names import COMMON, GUESSES, is_of_label, is_of_predict, line_above
 from aevlp.data.csv_lines import first_line, rows_of
 from aevlp.data.imports._base import AS_KNOWN, Found, ImportConfig, Report, split_of
 from aevlp.data.table import SPLITS, Row, names_in
@@ -32,7 +32,8 @@ class CSVImport(ImportConfig):
         """A CSV file, but for Open Images' and for answers of a review."""
         if source.suffix.lower() not in (".csv", ".tsv") or not source.is_file():
             return False
-        return not {"ImageID", "answer"} & set(first_line(source))
+        header = first_line(source)
+        return "ImageID" not in header and "answer" not in {name.strip().casefold() for name in header}
 
 
 @register("imports", "csv", config=CSVImport)
@@ -77,10 +78,9 @@ def _columns(config: CSVImport, source: Path, header: list[str]) -> dict[str, in
                 raise DataError(f"{source}:1: column {found!r} is named twice")
             columns[column] = names.index(found)
     if "image" not in columns or not {"label", "labels"} & columns.keys():
+        remedy = line_above(source, header) or "Say which they are: --image NAME --label NAME"
         shown = ",".join(header)[:80]
-        raise DataError(
-            f"{source}:1: the first line must name the columns; it is {shown!r}. Say which they are: --image NAME --label NAME"
-        )
+        raise DataError(f"{source}:1: the first line must name the columns, such as image,label; it is {shown!r}. {remedy}")
     return columns
 
 

@@ -32,14 +32,17 @@ function leaderLine(one) {
   const draw = () => {
     if (!best || leader.bound) { lead.replaceChildren(...place, best ? "nothing but runs that were trained with all labels." : "None of these runs has finished; what they hold so far is below."); return; }
     const others = one.groups.slice(1).map((i) => data.groups[i]).filter((group) => !group.bound && group.metrics[metric]), alike = others.filter((group) => group.metrics[metric].mean === best.mean);
-    const says = alike.length ? [" and ", named(alike[0].name), " are even at "] : [others.length ? " leads with " : " has "];
-    const parts = [...place, el("strong", {}, named(leader.name)), ...says, `${withHalf(best)} ${word}`];
+    const second = others[0], leads = second && difference(metric, first, data.groups.indexOf(second))?.clear;
+    const says = alike.length ? [" and ", named(alike[0].name), ` are even at ${withHalf(best)} ${word}`]
+      : second && !leads ? [` has the highest ${word}, ${withHalf(best)}`] : [`${second ? " leads with" : " has"} ${withHalf(best)} ${word}`];
+    const parts = [...place, el("strong", {}, named(leader.name)), ...says];
     const other = baselineOf(first) === first ? null : data.groups[baselineOf(first)], gap = other && difference(metric, first, baselineOf(first));
     if (gap) {
       parts.push(`, ${signed(gap.mean)}${known(gap.half) ? ` \u00b1 ${fixed(gap.half)}` : ""} against `, named(other.name));
       parts.push(!known(gap.half) ? ". One common seed cannot tell the difference from seed noise." :
-        gap.clear ? `: beyond seed noise over ${gap.seeds.length} common seeds.` : `: within seed noise over ${gap.seeds.length} common seeds.`);
+        gap.clear ? `: beyond seed noise over ${gap.seeds.length} common seeds.` : `: they cannot be told apart over ${gap.seeds.length} common seeds.`);
     } else parts.push(".");
+    if (second && !leads && !alike.length && second !== other) parts.push(" ", named(second.name), " cannot be told apart from it.");
     lead.replaceChildren(...parts);
   };
   baseline.listeners.push(draw);

@@ -20,8 +20,8 @@ function studyFacts(one) {
     const gain = base ? best.values[0] - base.values[0] : null;
     facts.push(["Best", [el("strong", {}, fixed(best.values[0], 2)), ` in trial ${best.number}`,
       base && base.number === best.number ? ", which is the base itself" : known(gain) ? `, ${signed(gain, 2)} against the base (trial ${base.number})` : null]]);
-    const first = one.confirmed.find((row) => row.verdict === "first");
-    if (first) facts.push(["On fresh seeds", [el("strong", {}, fixed(first.mean, 2)), known(first.half) ? ` \u00b1 ${fixed(first.half, 2)}` : null, ` in trial ${first.trial}, the best mean of ${first.seeds}`]]);
+    const first = one.confirmed.find((row) => row.verdict === "first"), alike = one.confirmed.filter((row) => row.verdict === "cannot be told from the first").map((row) => row.trial);
+    if (first) facts.push(["On fresh seeds", [el("strong", {}, fixed(first.mean, 2)), known(first.half) ? ` \u00b1 ${fixed(first.half, 2)}` : null, ` in trial ${first.trial}, the best mean of ${first.seeds}`, alike.length ? `; ${alike.length > 1 ? "trials" : "trial"} ${alike.join(", ")} cannot be told apart from it` : null]]);
   } else if (one.front.length) facts.push(["Pareto front", `trials ${one.front.join(", ")}`]);
   return el("dl", { class: "facts" }, facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }

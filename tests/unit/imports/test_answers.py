@@ -106,6 +106,16 @@ def test_an_answer_changes_what_is_known_of_its_photo_and_only_adds_to_that(tabl
     assert (photos / "labels.csv").read_bytes() == content
 
 
+@pytest.mark.parametrize("header", [HEADER, "\ufeffImage;Class;Answer;Split;Source\r\n"])
+def test_capitals_and_separators_of_a_spreadsheet_change_no_answer(header, root, capsys):
+    photos = root(*TABLES["sorted"])
+    lines = ["04.png,cat,Yes,,x", "04.png,bat,NO,Train,x", "04.png,dog, unsure ,,x"]
+    lines = [line.replace(",", ";") if ";" in header else line for line in lines]
+    (photos / "answers.csv").write_text(header + "\n".join(lines) + "\n", newline="")
+    assert main(["import", str(photos / "answers.csv"), "--root", str(photos)]) == 0
+    assert known(photos)["train", "04.png"] == {("cat", 1), ("bat", -1)}
+
+
 def test_what_validated_is_trained_on_with_the_label_it_had_where_answers_name_who_validates(root, add):
     photos = root(*TABLES["a fifth validates"])
     before = {name: said for (_, name), said in known(photos).items()}

@@ -91,11 +91,14 @@ def test_an_earlier_table_is_not_lost(kind, photos, tmp_path, run):
     assert (code, out) == (2, "")
     assert err == f"error: {photos}/labels.csv: is there already and says something else; --replace writes over it\n"
     assert (photos / "labels.csv").read_text() == "image,label\none.jpg,mine\n"
-    assert run(source, "--root", photos, "--replace")[0] == 0
+    code, _, err = run(source, "--root", photos, "--replace")
+    assert (code, "note  kept beside the table: labels.before-1.csv\n" in err) == (0, True)
+    assert (photos / "labels.before-1.csv").read_text() == "image,label\none.jpg,mine\n"
     before = os.stat(photos / "labels.csv").st_ino
     assert run(source, "--root", photos)[0] == 0  # it says the same
     assert os.stat(photos / "labels.csv").st_ino == before
-    assert sorted(path.name for path in photos.iterdir()) == ["five.jpeg", "labels.csv", "one.jpg", "sub", "two.png"]
+    there = ["five.jpeg", "labels.before-1.csv", "labels.csv", "one.jpg", "sub", "two.png"]
+    assert sorted(path.name for path in photos.iterdir()) == there
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
@@ -104,6 +107,7 @@ def test_a_disk_that_fails_is_one_line_and_the_earlier_table_stays(error, photos
     source = exports.coco(tmp_path / "export", photos)
 
     def fail(path, target):
+        monkeypatch.undo()  # what was there before can be put back
         raise OSError(error, os.strerror(error), str(path))
 
     monkeypatch.setattr("aevlp.files.os.replace", fail)
@@ -111,7 +115,7 @@ def test_a_disk_that_fails_is_one_line_and_the_earlier_table_stays(error, photos
     assert (code, out) == (1, "")
     assert err == f"error: --root {photos}/labels.csv: cannot be written: {os.strerror(error)}\n"
     assert (photos / "labels.csv").read_text() == "image,label\none.jpg,mine\n"
-    assert not list(photos.glob(".*"))
+    assert not list(photos.glob(".*")) + list(photos.glob("*.before-*"))
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="|,"), min_size=1, max_size=8)
@@ -192,7 +196,7 @@ def test_photos_whose_names_a_table_cannot_hold_are_left_out(photos, run):
         (["one.jpg,b\x07,"], ":2: 'b\\x07' is no name of a class"),
         (
             ['one.jpg,"a, b",', "two.png,a,"],
-            ": class 'a, b' would be read as several, because 'a' is one too; rename one of them",
+            ": class 'a, b' would be read as several; if these are several labels, write a|b; if it is one class, rename it",
         ),
         (["gone.jpg,b,"], ": names no photo below {root} (--root); 1 named, but there is no such photo: gone.jpg ({path}:2)"),
         ([], ": names no photo below {root} (--root)"),
@@ -251,7 +255,7 @@ def test_a_source_that_is_none_is_one_line_and_nothing_is_written(kind, strange,
         (
             ["other.csv", "--root", "photos"],
             1,
-            "other.csv:1: the first line must name the columns; it is 'a,b'. Say which they are",
+            "other.csv:1: the first line must name the columns, such as image,label; it is 'a,b'. Say which they are",
         ),
     ],
 )
