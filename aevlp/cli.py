@@ -7,15 +7,17 @@ import contextlib
 import errno
 import importlib
 import io
+import itertools
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from aevlp import __version__, ranks
 from aevlp.command import COMMAND, PROGRAM
@@ -126,24 +128,24 @@ def _from_home(value: Any) -> Any:
 
 class _Parser(argparse.ArgumentParser):
     color = property(lambda _: False, lambda *_: None)  # Python 3.14 would put escapes into help and errors
+    words: ClassVar[list[str]] = []
 
     def __init__(self, *words: Any, **settings: Any):
         super().__init__(*words, **settings)
         self.register("action", "parsers", _Verbs)
-        self._words: list[str] = []
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Keep the words, for what may be wrong with them."""
-        self._words = list(args or ())
+        """Of the whole command, whose words parsers of its verbs need where one is wrong."""
+        _Parser.words = list(args or ())
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         wrong = re.fullmatch(r"(argument .*?: )?invalid choice: '(.*?)'.* \(choose from (.*)\)", message)
         if wrong:
             word = wrong[2]
-            before = self._words[self._words.index(word) - 1 :][:1] if word in self._words[1:] else []
-            if before and before[0].startswith("-") and before[0].partition("=")[0] not in self._option_string_actions:
-                self.error(f"unrecognized arguments: {before[0]} {word}")  # the value of a flag that there is not
+            before = self.words[self.words.index(word) - 1] if word in self.words[1:] else ""
+            if before.startswith("--") and "=" not in before and before not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {before} {word}")  # the value of a flag that there is not
             known = [part.strip().strip("'") for part in wrong[3].split(",")]  # newer versions of Python print no quotes
             meant = _meant(word) or suggest(word, known)
             where = "" if "did you mean" in meant or wrong[1] in (None, "argument : ") else wrong[1]
@@ -151,8 +153,8 @@ class _Parser(argparse.ArgumentParser):
             message = f"{word!r} is no value on its own; write --set {word}" if is_change else f"{where}unknown {word!r}{meant}"
         left_over = message.partition("unrecognized arguments: ")[2].split()
         if left_over:
-            is_flag = left_over[0].startswith("--")
-            message += _instead(self, self._words, left_over) if is_flag else _meant(left_over[0])
+            wrong_flag = left_over[0].startswith("--")
+            message += _instead(build_parser(), left_over[0], self.words) if wrong_flag else _meant(left_over[0])
         super().error(printable(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -196,22 +198,38 @@ def _flags_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str
     return found
 
 
-def _instead(parser: argparse.ArgumentParser, words: Sequence[str], left_over: Sequence[str]) -> str:
-    """What to write in place of a flag that there is not: a setting, or another flag."""
-    from aevlp.config.loading import load_experiment
-    from aevlp.config.validation import settings_like
+def _instead(parser: argparse.ArgumentParser, wrong: str, words: Sequence[str]) -> str:
+    """What to write in place of a flag that there is not: a setting that is called so, or a flag that is called nearly so."""
+    from aevlp.config.validation import settings_called
 
-    flag, _, value = "=".join(left_over[:2]).removeprefix("--").partition("=")
-    verbs = next((action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)), {})
-    verb = next((word for word in words if word in verbs), None)
-    taken = _flags_of(parser if verb is None else verbs[verb], words)
-    values: dict[str, Any] = {}
-    with contextlib.suppress(AevlpError, OSError):  # of a wrong name only what all experiments have is known
-        values = load_experiment(words[words.index("--exp") + 1]).to_dict() if "--exp" in words[:-1] else {}
-    paths = settings_like(values, flag.replace("-", "_")) if "--set" in taken else []
-    others = [one.removeprefix("--") for one in taken if one.startswith("--")]
-    near = [f"--set {path}={value or '...'}" for path in paths] or [f"--{one}" for one in nearest(flag, others)]
+    given = [word for word in words if word.startswith("--")]
+    flag, is_told, value = next((word for word in given if word.startswith(wrong)), wrong).partition("=")
+    if not is_told and flag in words:
+        value = next((word for word in words[words.index(flag) + 1 :][:1] if not word.startswith("--")), "")
+    verbs = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    verb = next((word for word in words if word in verbs), "")
+    taken = _flags_of(verbs.get(verb, parser), words)
+    paths: list[str] = []
+    if verb in _TRAINING:
+        paths = settings_called(_values(words), flag.removeprefix("--").replace("-", "_"))
+        paths = [path for path in paths if "--resume" not in words or path == "trainer.epochs"]  # all that it may change
+    near = [f"--set {shlex.quote(f'{path}={value}') if value else f'{path}=...'}" for path in paths]
+    near = near or nearest(flag, (one for one in taken if one.startswith("--") and one != "--help"))[:1]
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+_TRAINING = ("", "suite", "sweep", "show", "cache")  # verbs of which --set takes what a run has
+
+
+def _values(words: Sequence[str]) -> dict[str, Any]:
+    """The settings of the experiment that the words name, if it is one: then those of its loss are known, too."""
+    from aevlp.config.loading import load_experiment
+
+    named = [after if word == "--exp" else word.partition("=")[2] for word, after in itertools.pairwise([*words, ""])
+             if word.startswith("--exp")]  # fmt: skip
+    with contextlib.suppress(AevlpError, OSError):
+        return load_experiment(named[0]).to_dict() if named else {}
+    return {}
 
 
 def _meant(word: str) -> str:

@@ -51,13 +51,18 @@ class TrainingError(AevlpError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+def initials(name: str) -> str:
+    """Those of a name of several words, as `lr` of `learning_rate`; else nothing."""
+    return "".join(part[:1] for part in name.split("_")) if "_" in name else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """At most two of the known names that are like this one, or have it for their initials, as `lr` is of `learning_rate`."""
+    """At most two of the known names that are like this one, or have it for their initials."""
     known, name = sorted(known), name[:MAX_LETTERS]
     if len(known) > MAX_KNOWN:
         known = [other for other in known if other[:2] == name[:2]][:MAX_KNOWN]
-    initials = [other for other in known if "_" in other and "".join(part[:1] for part in other.split("_")) == name]
-    return (initials or difflib.get_close_matches(name, known, n=2, cutoff=0.6))[:2]
+    same = [other for other in known if initials(other) == name]
+    return (same or difflib.get_close_matches(name, known, n=2, cutoff=0.6))[:2]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

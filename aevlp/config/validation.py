@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from aevlp.command import COMMAND
 from aevlp.config import registry
 from aevlp.config.draft import Draft
-from aevlp.config.errors import ConfigError, nearest, shortened, suggest
+from aevlp.config.errors import ConfigError, initials, nearest, shortened, suggest
 from aevlp.config.schema import NUMBERS, WORD, Config, ExperimentConfig, SelectionConfig, TrackingConfig, TrainerConfig
 from aevlp.masking import holds_secret
 
@@ -130,21 +130,30 @@ def keys_below(values: dict[str, Any], section: str, key: str) -> list[str]:
 def _instead(draft: Draft, key: str) -> str:
     """What may be meant by a word that is no section: a section, or a setting in one."""
     said, origin = suggest(key, ExperimentConfig.model_fields), draft.origins.get(key, "")
-    paths = [] if "did you mean" in said else settings_like(draft.values, key)
+    paths = [] if "did you mean" in said else settings_called(draft.values, key, nearly=True)
     if origin.startswith("--set "):
         paths = [f"--set {path}={origin.partition('=')[2]}" for path in paths]
     return f"; did you mean {' or '.join(paths)}?" if paths else said
 
 
-def settings_like(values: dict[str, Any], key: str) -> list[str]:
-    """Dotted paths of the settings that are called `key` or nearly so, in the sections of an experiment."""
+def settings_called(values: dict[str, Any], key: str, *, nearly: bool = False) -> list[str]:
+    """Dotted paths of the settings that a key may mean, in the sections of an experiment.
+
+    Args:
+        values: of the experiment, by section.
+        key: a path or a section itself; or the name of settings, without its last s, or its initials, as `lr` of `learning_rate`.
+        nearly: also names that are like it.
+    """
     found: dict[str, list[str]] = {}
     for section in ExperimentConfig.model_fields:
         with contextlib.suppress(ConfigError):  # of a component that there is not, which is told beside
             settings = settings_in(values, section)
             for name in settings.model_fields if settings else ():
                 found.setdefault(name, []).append(f"{section}.{name}")
-    names = [name for name in (f"{key}s", key) if name in found] or nearest(key, found)
+    if key in registry.SECTIONS or any(key in paths for paths in found.values()):
+        return [key]
+    names = [name for name in found if key in (name, name.removesuffix("s"), initials(name))]
+    names = names or (nearest(key, found) if nearly else [])
     return [path for name in names for path in found[name]]
 
 

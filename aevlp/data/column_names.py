@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from aevlp.data.csv_lines import rows_of, separator_of
 from aevlp.data.locate import is_photo
@@ -34,7 +35,8 @@ def line_above(path: Path, header: Sequence[str]) -> str | None:
         return None
     if len(header) != 2:
         return "That is about a photo: put such a line above it"
-    line = separator_of(path).join(("image", "label") if is_photo(header[0]) else ("label", "image"))
+    names, separator = ("image", "label") if is_photo(header[0]) else ("label", "image"), separator_of(path)
+    line = f"{names[0]},{names[1]}, with a tab for the comma," if separator == "\t" else separator.join(names)
     return f"That is about a photo: put the line {line} above it"
 
 
@@ -51,29 +53,30 @@ def classes_of_predict(header: Sequence[str]) -> list[str] | None:
 
 
 def is_of_predict(path: Path, header: Sequence[str]) -> bool:
-    """Whether a file is as `predict` writes it: the image, a probability for each class, and labels, which are classes.
+    """Whether a CSV file is as `predict` writes it. Errors as of `rows_of`."""
+    return are_of_predict(header, (words for _, words in itertools.islice(rows_of(path), 1, None)))
 
-    Errors as of `rows_of`.
+
+def are_of_predict(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bool:
+    """Whether rows are as `predict` writes them: the image, a probability for each class, and labels, which are classes.
+
+    They are looked at until one has labels.
     """
     classes = classes_of_predict(header)
     if classes is None:
         return False
     names = {name.removesuffix(PROBABILITY) for name in classes} | set(classes)
-    for _, words in itertools.islice(rows_of(path), 1, None):
-        cell = words[-1]
-        if (
-            len(words) != len(header)
-            or not all(map(_is_probability, words[1:-1]))
-            or (cell and not names.issuperset(cell.split("|")))
-        ):
+    for words in rows:
+        if len(words) != len(header) or not all(map(_is_probability, words[1:-1])):
             return False
-        if cell:
-            break
+        labels = words[-1].split("|") if isinstance(words[-1], str) and words[-1] else words[-1]
+        if labels:
+            return isinstance(labels, list) and names.issuperset(labels)
     return True
 
 
-def _is_probability(word: str) -> bool:
+def _is_probability(value: Any) -> bool:
     try:
-        return 0 <= float(word) <= 1
+        return isinstance(value, str | float) and 0 <= float(value) <= 1
     except ValueError:
         return False

@@ -197,7 +197,7 @@ class Space:
 
     @property
     def notes(self) -> list[str]:
-        """Ends that no step reaches, and words of cases that never hold, as another parameter undoes them."""
+        """Ends that no step reaches, and words of cases that do nothing, as another parameter sets the same."""
         found = [parameter.note for parameter in self.parameters if parameter.note]
         for i, parameter in enumerate(self.parameters):
             later = {other.path: other for other in self.parameters[i + 1 :]}
@@ -205,8 +205,8 @@ class Space:
             for case, word in words:
                 other = later.get(word.partition("=")[0].strip())
                 if other is not None and other.config.when.items() <= {parameter.path: case}.items():
-                    found.append(f"space.{parameter.path}: {word} of case {case} never holds, as space.{other.path} sets another "
-                                 f"value; give that `when: {{{parameter.path}: CASE}}` with another case")  # fmt: skip
+                    found.append(f"space.{parameter.path}: {word} of case {case} does nothing, as space.{other.path} sets the "
+                                 f"same; give that `when: {{{parameter.path}: CASE}}` with another case")  # fmt: skip
         return found
 
     def walk(self, base: dict[str, Any], choose: Callable[[Parameter], Any]) -> tuple[dict[str, Any], list[str]]:

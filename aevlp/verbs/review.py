@@ -77,7 +77,7 @@ def _require_target(target: Path, simulate: bool) -> None:
         from aevlp.output import require_own
         from aevlp.review.simulate import is_simulated
 
-        require_own(target, "file that `--simulate` wrote", is_simulated)
+        require_own(target, "file whose answers are all marked `--simulate`", is_simulated)
     else:
         from aevlp.reporting.html import require_page
 

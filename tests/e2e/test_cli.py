@@ -231,7 +231,16 @@ def test_wrong_words_exit_2(words, capsys):
         ("--exp digits_nonsense --rho .5", "--rho .5"),
         ("--exp digits_gpr --seeds 2", "--seeds 2; did you mean --seed?"),
         ("sweep run digits_gpr --epochs 2", "--epochs 2; did you mean --set trainer.epochs=2?"),
-        ("report --epochs=2", "--epochs=2"),  # which takes no --set
+        ("--exp=digits_gpr --epochs=2 --rho=.5", "--epochs=2 --rho=.5; did you mean --set trainer.epochs=2?"),
+        ("--exp digits_gpr --loss.rho .5", "--loss.rho .5; did you mean --set loss.rho=.5?"),
+        ("--exp digits_gpr --loss an", "--loss an; did you mean --set loss=an?"),
+        ("--resume latest --epochs 9", "--epochs 9; did you mean --set trainer.epochs=9?"),
+        ("--resume latest --lr 1", "--lr 1"),  # which it may not change
+        ("sweep run --epochs 2 digits_gpr", "--epochs digits_gpr; did you mean --set trainer.epochs=2?"),
+        ("sweep --epochs 2 run digits_gpr", "--epochs 2; did you mean --set trainer.epochs=2?"),
+        ("import x --tabel y", "--tabel y; did you mean --table?"),
+        ("eval x --batch-size 8", "--batch-size 8"),  # it takes other settings than a run
+        ("report --epochs=2", "--epochs=2"),
         ("report --outpt x.html", "--outpt; did you mean --output?"),
     ],
 )

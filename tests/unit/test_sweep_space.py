@@ -71,7 +71,7 @@ def test_a_case_sets_all_its_words_and_what_lies_outside_a_range_does_not_fit(pl
 def test_a_word_of_a_case_that_never_holds_is_told_with_what_undoes_it(tmp_path, when, undone):
     space = f"labeler.grid: {{int: [2, 6]{when}}}, views: {{cases: {{with: [], without: [labeler.grid=0]}}}}"
     plan = Plan.load(sweeps.write(tmp_path, f"base: digits_gpr\nspace: {{{space}}}\n"))
-    said = "space.views: labeler.grid=0 of case without never holds, as space.labeler.grid sets another value; give that `when: "
+    said = "space.views: labeler.grid=0 of case without does nothing, as space.labeler.grid sets the same; give that `when: "
     assert [note.startswith(said) for note in plan.space.notes] == [True] * undone
 
 

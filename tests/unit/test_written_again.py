@@ -46,6 +46,8 @@ THEIRS = {
     "coco.json": json.dumps({"images": [], "labels": {}}, indent=1),
     "labels.jsonl": '{"image": "1.jpg", "note": "blurred", "labels": ["cat"]}\n',
     "cut.jsonl": '{"image": "1.jpg", ',
+    "folds.csv": "image,fold,labels\n0.jpg,0,\n1.jpg,1,cat\n",
+    "rated.jsonl": '{"image": "1.jpg", "rating": 0.5, "labels": ["cat"]}\n',
     "blank.csv": "\n\n",
     "cut.parquet": "PAR1",
     "photo.csv": "\x00\x01\xff\n",
@@ -87,7 +89,7 @@ def test_a_file_of_somebody_else_is_refused_by_whatever_writes_one(theirs, train
                 why = f"is there already and is no {template} page, {stays}"
             assert refused(*words, "-o", name) == f"error: -o {name}: {why}"
         assert refused("bench", "-o", name) == f"error: -o {name}: is there already and is no file that `bench` wrote, {stays}"
-        answers = f"is there already and is no file that `--simulate` wrote, {stays}"
+        answers = f"is there already and is no file whose answers are all marked `--simulate`, {stays}"
         assert refused("review", run, "--simulate", "-o", name) == f"error: -o {name}: {answers}"
         assert refused("report", run, "--bundle", name) == f"error: --bundle {name}: is there already and is no bundle, {stays}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aevlp.config.errors import DataError
 from aevlp.data.imports._base import Found, Report, Tally, split_of
-from aevlp.data.locate import ABOVE, PhotoIndex
+from aevlp.data.locate import ABOVE, PhotoIndex, is_photo
 from aevlp.data.several import several_in_one
 from aevlp.data.table import BETWEEN, Row, merged, require_agreement, similar_names
 from aevlp.folders import leads_outside
@@ -56,7 +56,7 @@ def collect(
     """
     by_photo: dict[str, Found] = {}
     words: dict[str, str] = {}
-    used: set[str] = set()
+    names: dict[str, str] = {}
     places = _Places(photos, report, report.notes if partial else report.left_out)
     for one in found:
         for word in one.row.words:
@@ -65,7 +65,14 @@ def collect(
         photo = one.row.image if one.row.image in kept else places.photo(one)
         if photo is None:
             continue
-        used.update(one.row.words)
+        other = names.setdefault(photo, one.row.image)
+        if "" != _suffix(one.row.image) != _suffix(other) != "":  # 1.jpeg may be 1.jpg, but not where 1.jpg is named as well
+            absent = other if _suffix(one.row.image) == _suffix(photo) else one.row.image
+            places.absent.add(ABSENT, f"{absent} ({photo} is named itself)")
+            if absent is not other:
+                continue
+            names[photo] = one.row.image
+            by_photo.pop(photo, None)
         row = _renamed(one.row, photo, words)
         require_agreement(one.where, row)
         before = by_photo.get(photo)
@@ -79,10 +86,11 @@ def collect(
     _tell_of_photos(photos, by_photo, places.unfit, report)
     if not by_photo:
         raise DataError("; ".join([f"{source}: names no photo below {photos.root} (--root)", *report.left_out.lines()]))
-    classes = {words[word] for word in used}
+    classes = {word for one in by_photo.values() for word in one.row.words}
     for name, parts in several_in_one(classes).items():
         parted = BETWEEN.join(parts)
-        several = f"if these are several labels, write {parted}" if parted else "if that is no label, write nothing"
+        alone = f"if these are several labels, give the photo each by itself, in a CSV file as {parted}"
+        several = alone if parted else "if that is no label, write nothing"
         raise DataError(f"{source}: class {name!r} would be read as several; {several}; if it is one class, rename it")
     for note in similar_names(classes):
         report.sentences.append(note)
@@ -94,6 +102,10 @@ def collect(
         )
         rows = [replace(row, split="") for row in rows]
     return Collected([row if row.split else replace(row, split="train") for row in rows], sorted(classes))
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].casefold() if is_photo(name) else ""
 
 
 class _Places:

@@ -32,9 +32,10 @@ function leaderLine(one) {
   const draw = () => {
     if (!best || leader.bound) { lead.replaceChildren(...place, best ? "nothing but runs that were trained with all labels." : "None of these runs has finished; what they hold so far is below."); return; }
     const others = one.groups.slice(1).map((i) => data.groups[i]).filter((group) => !group.bound && group.metrics[metric]), alike = others.filter((group) => group.metrics[metric].mean === best.mean);
-    const second = others[0], leads = second && difference(metric, first, data.groups.indexOf(second))?.clear;
+    const gaps = new Map(others.map((group) => [group, difference(metric, first, data.groups.indexOf(group))]));
+    const unclear = others.filter((group) => !gaps.get(group)?.clear);
     const says = alike.length ? [" and ", named(alike[0].name), ` are even at ${withHalf(best)} ${word}`]
-      : second && !leads ? [` has the highest ${word}, ${withHalf(best)}`] : [`${second ? " leads with" : " has"} ${withHalf(best)} ${word}`];
+      : unclear.length ? [` has the highest ${word}, ${withHalf(best)}`] : [`${others.length ? " leads with" : " has"} ${withHalf(best)} ${word}`];
     const parts = [...place, el("strong", {}, named(leader.name)), ...says];
     const other = baselineOf(first) === first ? null : data.groups[baselineOf(first)], gap = other && difference(metric, first, baselineOf(first));
     if (gap) {
@@ -42,7 +43,11 @@ function leaderLine(one) {
       parts.push(!known(gap.half) ? ". One common seed cannot tell the difference from seed noise." :
         gap.clear ? `: beyond seed noise over ${gap.seeds.length} common seeds.` : `: they cannot be told apart over ${gap.seeds.length} common seeds.`);
     } else parts.push(".");
-    if (second && !leads && !alike.length && second !== other) parts.push(" ", named(second.name), " cannot be told apart from it.");
+    const rest = unclear.filter((group) => group !== other && !alike.includes(group));
+    for (const [groups, why] of [
+      [rest.filter((group) => known(gaps.get(group)?.half)), " cannot be told apart from it."],
+      [rest.filter((group) => !known(gaps.get(group)?.half)), " shares too few seeds with it to tell."],
+    ]) if (groups.length) parts.push(" ", named(groups[0].name), groups.length > 1 ? ` and ${groups.length - 1} more` : "", groups.length > 1 ? why.replace("shares", "share") : why);
     lead.replaceChildren(...parts);
   };
   baseline.listeners.push(draw);

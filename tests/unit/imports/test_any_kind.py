@@ -171,6 +171,20 @@ def test_photos_that_are_absent_or_cannot_be_told_are_named_and_the_others_writt
     assert [row.image for row in read_table(photos / "labels.csv").rows] == ["one.jpg", "sub/deep/four.JPG", "two.png"]
 
 
+@pytest.mark.parametrize("first", ["jpg", "jpeg"])
+def test_another_suffix_means_a_photo_that_is_not_named_itself(first, photos, tmp_path, run):
+    rows = {"jpg": "one.jpg,cat\n", "jpeg": "one.jpeg,dog\n"}
+    path = tmp_path / "mine.csv"
+    path.write_text("file,tag\n" + "".join(rows.pop(name) for name in (first, *set(rows) - {first})))
+    code, _, err = run(path, "--root", photos)
+    assert (code, "one.jpeg (one.jpg is named itself)" in err) == (1, True)
+    assert "dog" not in run(path, "--root", photos, "--replace")[1]
+    assert "one.jpg,cat" in (photos / "labels.csv").read_text()
+    path.write_text("file,tag\none.jpeg,dog\n")
+    assert run(path, "--root", photos, "--replace")[0] == 0
+    assert "one.jpg,dog" in (photos / "labels.csv").read_text()
+
+
 def test_photos_whose_names_a_table_cannot_hold_are_left_out(photos, run):
     for name in ("c:30.jpg", "a/two\nlines.jpg", os.fsdecode(b"a/\xff.jpg"), " begins.jpg"):
         (photos / name).parent.mkdir(exist_ok=True)
@@ -196,7 +210,8 @@ def test_photos_whose_names_a_table_cannot_hold_are_left_out(photos, run):
         (["one.jpg,b\x07,"], ":2: 'b\\x07' is no name of a class"),
         (
             ['one.jpg,"a, b",', "two.png,a,"],
-            ": class 'a, b' would be read as several; if these are several labels, write a|b; if it is one class, rename it",
+            ": class 'a, b' would be read as several; if these are several labels, give the photo each by "
+            "itself, in a CSV file as a|b; if it is one class, rename it",
         ),
         (["gone.jpg,b,"], ": names no photo below {root} (--root); 1 named, but there is no such photo: gone.jpg ({path}:2)"),
         ([], ": names no photo below {root} (--root)"),
