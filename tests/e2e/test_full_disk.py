@@ -79,7 +79,8 @@ EARLIER = {"predict": ["scores.csv", "scores.csv.quarantine.csv"], "eval": ["tes
            "label": ["labels.csv"], "prepare": ["quarantine.json"], "csv": ["trials.csv"]}  # fmt: skip
 # What these commands write over only where they wrote it.
 OWN = {"scores.csv": b"image,cat,labels\na.png,0.5,cat\n", "labels.csv": b"image,sign,view,global_probability\n",
-       "report.html": b"<title>aevlp report</title>"}  # fmt: skip
+       "scores.csv.quarantine.csv": b"image,problem\n", "report.html": b"<title>aevlp report</title>",
+       "trials.csv": b"trial,state,\n"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("command", "name"), [(name, name) for name in COMMANDS], indirect=["command"])
