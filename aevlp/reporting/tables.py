@@ -125,11 +125,19 @@ def _notes(groups: list[Group], ranked: list[Group]) -> list[str]:
         "epochs": (groups, partial(_epochs, groups)),
         "known labels of training": (ranked, _known_labels),
         "names that the text encoder reads": (ranked, _prompts),
-        "labels that chose the checkpoint": (groups, lambda group: ("known" if group.by_known else "full",) * 2),
+        "labels that chose the checkpoint": (groups, lambda group: (_chosen_by(group),) * 2),
     }
     if len({_training(group)[0] for group in ranked}) > 1:  # whose labels are others then anyway
         del facts["known labels of training"]
     return [line for title, (rows, fact) in facts.items() if (line := _note(title, rows, fact))]
+
+
+def _chosen_by(group: Group) -> str:
+    """As `training.figures.takes_last` has it."""
+    choice, is_bound = settings_of(group).get("selection.epoch"), any(run.summary.get("val/mAP_assumed") for run in group.runs)
+    if choice == "last" or (choice == "auto" and group.by_known and is_bound):
+        return "none, the last epoch is taken"
+    return "known" if group.by_known else "full"
 
 
 def _note(title: str, groups: list[Group], fact: Callable[[Group], tuple[Any, str]]) -> str:

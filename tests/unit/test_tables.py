@@ -113,6 +113,24 @@ def test_other_training_images_epochs_and_choices_are_told_above_the_table(finis
         assert output.index("rows differ in epochs: 8") < output.index("experiment")
 
 
+@pytest.mark.parametrize(
+    ("epoch", "labels", "assumed", "said"),
+    [
+        ("last", "observed", 7, "none, the last epoch is taken"),
+        ("last", "clean", None, "none, the last epoch is taken"),
+        ("auto", "observed", 7, "none, the last epoch is taken"),
+        ("auto", "observed", 0, "known"),
+        ("best", "observed", 7, "known"),
+    ],
+)
+def test_what_chose_the_checkpoint_is_told_or_that_nothing_did(finished, epoch, labels, assumed, said):
+    finished("digits_an")
+    finished("digits_em", f"selection.epoch={epoch}", f"selection.labels={labels}", **{"val/mAP_assumed": assumed})
+    (table,) = tables(finished)
+    told = f"rows differ in labels that chose the checkpoint: full (digits_an); {said} ("
+    assert any(line.startswith(told) for line in table.notes)
+
+
 def test_epochs_that_runs_ended_after_are_told_where_fewer_than_configured(finished):
     finished("digits_an", **{"trainer/epoch": 8})
     finished("digits_gr", "trainer.epochs=250", **{"trainer/epoch": 11})

@@ -41,6 +41,6 @@ function curves() {
   const charts = curveCharts([["Validation mAP", "val/mAP"], ["Training loss", "train/loss", { digits: 3 }], ["Validation mAP (known labels)", "val/mAP_observed"],
     ["Known label in top 1, percent", "val/known_recall_1", { byKnown: true }], ["Mean rank of the known label", "val/known_rank", { byKnown: true }], ["Labels predicted a photo", "val/labels_per_image", { byKnown: true }]]);
   if (!charts) return nothing("Learning curves", "No epoch has ended in these runs.");
-  return section("curves", "Learning curves", "Mean over seeds; the band reaches from the lowest to the highest seed. Hover, or focus a chart and use the arrow keys.",
+  return section("curves", "Learning curves", "Mean over seeds, where some have ended of those that go on; the band reaches from the lowest to the highest seed. Hover, or focus a chart and use the arrow keys.",
     charts);
 }

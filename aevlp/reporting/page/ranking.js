@@ -82,7 +82,7 @@ function rankingTable(one) {
 function ranking() {
   const several = data.groups.some((group) => group.seeds.length > 1);
   return section("ranking", "Ranking",
-    (several ? "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent; drawn on the axis from the first to the second number of the column\u2019s title. Differences are paired over common seeds; coloured where the interval leaves 0 out." : "In percent, of one seed each: there is no interval.")
+    (several ? "Mean over seeds \u00b1 95 % interval (Student\u2019s t), in percent; drawn on the axis from the first to the second number of the column\u2019s title. Differences are paired over common seeds; coloured where the interval leaves 0 out; they are of one comparison each, not corrected for their number." : "In percent, of one seed each: there is no interval.")
     + (data.tables.some((one) => "labeler" in one.metrics) ? " Labeler is the test mAP of its own scores." : "")
     + (data.tables.length > 1 ? " Experiments that were judged on other images or labels have a table of their own." : ""), data.tables.map(rankingTable));
 }
