@@ -81,13 +81,12 @@ def require_own(path: Path, kind: str, is_own: Callable[[Path], bool], flag: str
         raise ConfigError(f"{flag} {path}: is there already and is no {kind}, so it stays as it is; give another name")
 
 
-def begins(*marks: str) -> Callable[[Path], bool]:
-    """Tells by its first 4,096 bytes, which hold one of these, what a command wrote itself; for `require_own`."""
+def marked(mark: str) -> Callable[[Path], bool]:
+    """Tells a file that a command wrote by a mark within its first 4,096 bytes; for `require_own`."""
 
     def is_own(path: Path) -> bool:
         with open_file(path) as file:
-            head = file.read(4096)
-        return any(mark.encode() in head for mark in marks)
+            return mark.encode() in file.read(4096)
 
     return is_own
 

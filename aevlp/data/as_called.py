@@ -91,7 +91,7 @@ def as_called(table: Table, path: Path, photos: Path) -> Table:
     if likely and len(absent) == len(table.rows) and not names:  # a run could read none, and one cause is behind all
         said = f"of the {counted(len(absent), 'photo')} that it names none is there"
         raise DataError(f"{path}: {said}: {_remedied(likely, path, photos)}")
-    notes = [*table.notes, *_notes(absent, meant, names, path, photos)]
+    notes = [*table.notes, *_notes(absent, meant, names, path, photos, likely)]
     if not names:
         return Table(table.rows, notes)
     rows, merged = one_a_photo(path, [replace(row, image=names.get(row.image, row.image)) for row in table.rows])
@@ -103,14 +103,16 @@ def _is_same(name: str, meant: Meant) -> bool:
     return len(meant.photos) == 1 and meant.differs in SAME and meant.photos[0].count("/") == folders
 
 
-def _notes(absent: list[Row], meant: dict[str, Meant], names: dict[str, str], path: Path, photos: Path) -> Iterator[str]:
+def _notes(
+    absent: list[Row], meant: dict[str, Meant], names: dict[str, str], path: Path, photos: Path, likely: list[str]
+) -> Iterator[str]:
     taken = [
         f"line {row.line}, {row.image} is {names[row.image]} ({meant[row.image].differs})" for row in absent if row.image in names
     ]
     if taken:
         named = listed(taken, SHOWN, between="; ")
         yield f"{counted(len(taken), 'photo')} {are(len(taken))} called otherwise than the table says: {named}"
-    if likely := _likely(absent, meant, names):
+    if likely:
         yield f"{counted(len(likely), 'name')} {are(len(likely))} of no photo there: {_remedied(likely, path, photos)}"
 
 

@@ -71,7 +71,7 @@ def are_of_predict(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bool
             return False
         labels = words[-1].split("|") if isinstance(words[-1], str) and words[-1] else words[-1]
         if labels:
-            return isinstance(labels, list) and names.issuperset(labels)
+            return isinstance(labels, list) and all(isinstance(label, str) and label in names for label in labels)
     return True
 
 

@@ -14,16 +14,21 @@ SEPARATORS = (",", ";", "\t")
 MAX_LINE = 1_000_000  # letters
 
 
-def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line that is not blank; comma, semicolon or tab, as the first line has most of.
+def rows_of(path: Path, *, separator: str | None = None, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not blank.
+
+    Args:
+        path: of the file.
+        separator: of fields; None is comma, semicolon or tab, whichever the first line has most of.
+        errors: what to do about bytes that are no UTF-8, as `open` has it.
 
     Raises:
         DataError: naming the line that is no CSV, no UTF-8, or far too long.
     """
-    with open_regular(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+    with open_regular(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors, newline="") as text:
         try:
             first = text.readline(MAX_LINE)
-            rows = csv.reader(_lines(path, text, first), delimiter=_separator(first), strict=True)
+            rows = csv.reader(_lines(path, text, first), delimiter=separator or _separator(first), strict=True)
             for row in rows:
                 if row and (len(row) > 1 or row[0].strip()):
                     yield rows.line_num, row

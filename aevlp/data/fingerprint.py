@@ -118,7 +118,12 @@ def fingerprint_of(config: DatasetConfig) -> Fingerprint | None:
     """
     from aevlp.data.build import build_dataset  # which imports torch
 
-    return None if config.drawn and config.answers is None else fingerprint(build_dataset(config))
+    return None if is_told(config) else fingerprint(build_dataset(config))
+
+
+def is_told(config: DatasetConfig) -> bool:
+    """Whether a configuration alone says what the data are."""
+    return config.drawn and config.answers is None
 
 
 def _of_split(split: Split) -> SplitFingerprint:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aevlp.data.column_names import are_of_predict, is_of_label
-from aevlp.data.csv_lines import MAX_LINE
+from aevlp.data.csv_lines import MAX_LINE, rows_of
 from aevlp.data.parquet_lines import require_parquet
 from aevlp.input import open_file
 
@@ -21,6 +19,7 @@ def is_own(path: Path) -> bool:
     """Whether a file is one of `label_formats`, of whichever it is, by its columns and its first rows.
 
     Raises:
+        DataError: it is no table.
         OSError: it cannot be read.
         UnavailableError: it is Parquet, and pyarrow is not installed.
     """
@@ -30,17 +29,17 @@ def is_own(path: Path) -> bool:
         return second == b"]\n" or (second.startswith(b'{"data": {"image": ') and b'"model_version": "aevlp"' in second)
     if first == b'{"labels": {\n':  # of FiftyOne
         return True
-    rows = _parquet_rows(path) if first.startswith(b"PAR1") else _json_rows(path) if first.startswith(b"{") else _csv_rows(path)
+    if first.startswith(b"PAR1"):
+        rows = _parquet_rows(path)
+    elif first.startswith(b"{"):
+        rows = _json_rows(path)
+    else:
+        rows = (words for _, words in rows_of(path, separator=",", errors="surrogateescape"))
     try:
         header = next(rows, [])
         return is_of_label(header) or are_of_predict(header, rows)
-    except (csv.Error, ValueError, RecursionError):  # it is none of them
+    except (ValueError, RecursionError):  # a line that is no JSON
         return False
-
-
-def _csv_rows(path: Path) -> Iterator[list[Any]]:
-    with open_file(path) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="") as text:
-        yield from csv.reader(text)
 
 
 def _json_rows(path: Path) -> Iterator[list[Any]]:
@@ -48,6 +47,8 @@ def _json_rows(path: Path) -> Iterator[list[Any]]:
         columns: list[str] = []
         while line := file.readline(MAX_LINE):
             row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("no row of a table")
             if not columns:
                 columns = list(row)
                 yield columns

@@ -120,10 +120,10 @@ def predict(
     limit = most_bad(len(images)) if on_bad_image == "quarantine" else 0
     bad, count = dict(found.closed), len(images) + len(found.closed)
     with contextlib.ExitStack() as stack:
-        path = listed = None
+        path = left_out = None
         if output is not None:
             put = stack.enter_context(output_files(output.parent, output))
-            path, listed = put(output.name), put(f"{output.name}.quarantine.csv")
+            path, left_out = put(output.name), put(f"{output.name}.quarantine.csv")
         with labels_file(path, form, _columns(names), names) as append:
             scorer = Scorer(trained, len(names))
             with progress_bar("predict", len(images)) as progress:
@@ -144,11 +144,11 @@ def predict(
                 raise DataError(_too_many(bad, on_bad_image, limit, count))
             if len(bad) == count:
                 raise DataError(f"{next(iter(bad.values()))}; none of {len(images)} images could be read")
-        if listed is not None and bad:
-            with listed.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        if left_out is not None and bad:
+            with left_out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 csv.writer(file, lineterminator="\n").writerows([("image", "problem"), *bad.items()])
-        elif listed is not None:
-            listed.unlink()  # and with it the list of an earlier call, which is no longer true
+        elif left_out is not None:
+            left_out.unlink()  # and with it the list of an earlier call, which is no longer true
     return bad
 
 
@@ -172,8 +172,8 @@ def _thresholds(trained: Trained, threshold: float | None, num_classes: int) -> 
 
 
 def _too_many(bad: dict[str, str], on_bad_image: str, limit: int, count: int) -> str:
-    first, *others = bad
-    first = bad[first]
+    name, *others = bad
+    first = bad[name]
     if on_bad_image == "error":
         more = f"; {len(others)} more cannot be read: {listed(others, NAMED)}" if others else ""
         return f"{first}; repair or remove it, or leave such files out with --on-bad-image quarantine{more}"

@@ -37,11 +37,11 @@ def write_bundle(paths: list[Path], target: Path) -> None:
         ConfigError: there is no run, or `target` is no path for a file, or holds something else.
         DataError: the file cannot be written.
     """
+    require_own(target, "bundle", _is_bundle, "--bundle")
     found = collect(paths)
     require_runs(found, paths)
     held: Counter[str] = Counter()
     notes = [*found.notes, *(f"{study.name}: is a study, whose trials are not bundled" for study in found.studies)]
-    require_own(target, "bundle", _is_bundle, "--bundle")
     with output_file(target, "--bundle") as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, run in _named(found.runs):
             for file, read in FILES.items():

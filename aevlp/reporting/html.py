@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aevlp.config.errors import ConfigError
-from aevlp.output import begins, require_own
+from aevlp.output import marked, require_own
 from aevlp.reporting.budget import embedded
 
 ASSETS = Path(__file__).with_name("page")
@@ -41,7 +41,7 @@ def require_page(target: Path, kind: str, flag: str = "-o") -> None:
     """
     if target.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{flag} {target}: is to be a page for a browser; give a name that ends in .html")
-    require_own(target, f"{kind} page", begins(f"<title>aevlp {kind}"), flag)
+    require_own(target, f"{kind} page", marked(f"<title>aevlp {kind}"), flag)
 
 
 def jpeg_uri(jpeg: bytes) -> str:

@@ -31,6 +31,8 @@ ENDINGS = {
     "failed": "ended by an error",
     "crashed": "its process died",
 }
+NO_RUN = "holds no file of a run"
+TRAINS_ONE = f"`{COMMAND} --exp NAME` trains one, and $AEVLP_RUNS says where runs are kept elsewhere"
 
 
 @dataclass(eq=False)
@@ -167,10 +169,6 @@ class Run:
 
 def _fits(key: str, value: Any) -> bool:
     return value is None or number(value) is not None or (isinstance(value, str | bool) and "/" not in key)
-
-
-NO_RUN = "holds no file of a run"
-TRAINS_ONE = f"`{COMMAND} --exp NAME` trains one, and $AEVLP_RUNS says where runs are kept elsewhere"
 
 
 def _word(value: Any) -> str:

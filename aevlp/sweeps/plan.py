@@ -14,7 +14,7 @@ from aevlp.config.describe import flatten, lookup
 from aevlp.config.errors import ConfigError, in_one_line
 from aevlp.config.loading import FRAGMENT_SECTIONS, resolve
 from aevlp.config.schema import PLACES, SPEED_AND_METERS, ExperimentConfig
-from aevlp.data.fingerprint import Fingerprint, fingerprint
+from aevlp.data.fingerprint import Fingerprint, fingerprint, is_told
 from aevlp.metrics.observed import num_assumed_absent
 from aevlp.sweeps.space import Parameter, Space, UnfitError
 from aevlp.sweeps.study_file import StudyConfig, load_study
@@ -68,19 +68,15 @@ class Plan:
     @cached_property
     def data(self) -> Fingerprint | None:
         """Of the base's data, loaded once; None where they are drawn. AevlpError where they are absent or wrong."""
-        return None if self._is_drawn else self._read[0]  # drawing them takes seconds
+        return None if is_told(self.base.dataset) else self._read[0]  # drawing them takes seconds
 
     @cached_property
-    def _read(self) -> tuple[Fingerprint | None, bool]:
-        """What data are, None where they are drawn; and whether labels that are not known count as absent in validation."""
+    def _read(self) -> tuple[Fingerprint, bool]:
+        """What the base's data are, and whether labels that are not known count as absent in validation."""
         from aevlp.data.build import build_dataset  # which imports torch
 
         found = build_dataset(self.base.dataset)
-        return None if self._is_drawn else fingerprint(found), num_assumed_absent(found.val.observed) > 0
-
-    @property
-    def _is_drawn(self) -> bool:
-        return self.base.dataset.drawn and self.base.dataset.answers is None
+        return fingerprint(found), num_assumed_absent(found.val.observed) > 0
 
     @cached_property
     def is_judged_low(self) -> bool:
@@ -90,7 +86,7 @@ class Plan:
                 return False
             if self.base.selection.labels != "observed" and (self.data is None or self.data.val.targets is not None):
                 return False
-        return (self._is_drawn and self.base.dataset.known == "single") or self._read[1]
+        return (is_told(self.base.dataset) and self.base.dataset.known == "single") or self._read[1]
 
     @property
     def directions(self) -> list[Direction]:

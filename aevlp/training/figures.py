@@ -68,7 +68,7 @@ def rests_on(num_images: int, positives: np.ndarray) -> str:
     return f"of {counted(num_images, 'photo', ',')}, {counted(alone, 'class')} in one alone" if alone else ""
 
 
-def rest_on(data: SPMLData) -> dict[str, str]:
+def rests_on_by_split(data: SPMLData) -> dict[str, str]:
     """`rests_on` of the figures of val and test."""
     splits = {name: split for name, split in (("val", data.val), ("test", data.test)) if split is not None}
     labels = {name: split.observed if split.targets is None else split.targets for name, split in splits.items()}

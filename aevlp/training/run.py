@@ -200,7 +200,7 @@ def build_trainer(
         run_id=folder.path.name, experiment=config.name, run_dir=folder.path, config=config.to_dict(),
         num_epochs=config.trainer.epochs, steps_per_epoch=loader.batches_per_epoch,
         resumed_step=resumed_step, resumed_epochs=trainer.progress.epochs_done, class_names=data.class_names,
-        takes_last=figures.takes_last(config, data), rests_on=figures.rest_on(data),
+        takes_last=figures.takes_last(config, data), rests_on=figures.rests_on_by_split(data),
     ))  # fmt: skip
     decided = [f"precision: {precision}, {reason}"] if config.trainer.precision == "auto" else []
     decided += labels_worth.unused(config, loss)

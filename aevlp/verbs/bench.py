@@ -29,10 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.plugin:
         raise ConfigError("bench: measures parts of the package alone; leave --plugin out")
     words = changes(arguments)
-    from aevlp.output import begins, output_file, require_own
+    from aevlp.output import marked, output_file, require_own
 
     if arguments.output is not None:
-        require_own(arguments.output, "file that `bench` wrote", begins('{\n "machine": '))
+        require_own(arguments.output, "file that `bench` wrote", marked('{\n "machine": '))
     with contextlib.nullcontext() if arguments.output is None else output_file(arguments.output) as aside:
         import torch
 

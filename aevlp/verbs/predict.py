@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aevlp.config.errors import ConfigError
-from aevlp.output import begins, require_own
+from aevlp.output import marked, require_own
 from aevlp.text import counted, listed, say
 from aevlp.verbs._flags import add_labels_file, given_labels_file
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"{path}: no such file or folder")
     output, form = given_labels_file(arguments)
     if output is not None:
-        require_own(output.with_name(f"{output.name}.quarantine.csv"), "list that `predict` wrote", begins("image,problem\n"))
+        require_own(output.with_name(f"{output.name}.quarantine.csv"), "list that `predict` wrote", marked("image,problem\n"))
     from aevlp.inference.open import open_trained
     from aevlp.inference.predict import find_images, predict
     from aevlp.training.begun_on import encoder_notes

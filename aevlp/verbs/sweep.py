@@ -87,9 +87,9 @@ def _show(arguments: argparse.Namespace) -> None:
     study = load_existing(arguments.study, arguments.storage, say)
     show(study, limit=arguments.limit)
     if arguments.csv is not None:
-        from aevlp.output import begins, output_file, require_own
+        from aevlp.output import marked, output_file, require_own
 
-        require_own(arguments.csv, "table of trials", begins("trial,state,"), "--csv")
+        require_own(arguments.csv, "table of trials", marked("trial,state,"), "--csv")
         with output_file(arguments.csv, "--csv") as aside:
             aside.write_text(as_csv(study), encoding="utf-8")
         say(f"trials  {arguments.csv}")

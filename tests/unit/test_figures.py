@@ -21,8 +21,8 @@ from aevlp.training.figures import (
     notes,
     pseudo_figures,
     require_choice,
-    rest_on,
     rests_on,
+    rests_on_by_split,
     split_figures,
 )
 
@@ -119,7 +119,7 @@ def test_a_lower_bound_is_what_counts_unknown_labels_as_absent(tmp_path, absent,
         figures |= split_figures(name, split, np.eye(2))
         assert figures.get(f"{name}/mAP_assumed") == assumed
     before = " ".join(notes(aevlp.load_experiment("folder_an"), data))
-    last = results("finished", figures, 2, rests_on=rest_on(data))
+    last = results("finished", figures, 2, rests_on=rests_on_by_split(data))
     assert [line[2].endswith("of 2 photos") for line in last[:2]] == [True, True]
     after = " ".join(" ".join(line) for line in last)
     assert before.count("lower bound") == after.count("a lower bound") == (0 if assumed == 0 else 2)

@@ -150,7 +150,7 @@ def divide(rows: list[Row], path: Path) -> dict[str, list[Row]]:
         labelled = [row for row in parts["train"] if row.present]
         photos = Counter(word for row in labelled for word in row.present)
         drawn = [labelled[i] for i in split_train_val(len(labelled))[1].tolist()]
-        # None takes the place of a photo that stays: where each class has two photos or more, the draw is that of before.
+        # None takes the place of a photo that stays: where each class has two photos or more, the draw is the published one.
         to_spare = [row for row in drawn if all(photos[word] > 1 for word in row.present)]
         validating = {row.image for row in to_spare or drawn}
         parts["val"] = [row for row in parts["train"] if row.image in validating]

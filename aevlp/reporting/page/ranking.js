@@ -44,10 +44,10 @@ function leaderLine(one) {
         gap.clear ? `: beyond seed noise over ${gap.seeds.length} common seeds.` : `: they cannot be told apart over ${gap.seeds.length} common seeds.`);
     } else parts.push(".");
     const rest = unclear.filter((group) => group !== other && !alike.includes(group));
-    for (const [groups, why] of [
-      [rest.filter((group) => known(gaps.get(group)?.half)), " cannot be told apart from it."],
-      [rest.filter((group) => !known(gaps.get(group)?.half)), " shares too few seeds with it to tell."],
-    ]) if (groups.length) parts.push(" ", named(groups[0].name), groups.length > 1 ? ` and ${groups.length - 1} more` : "", groups.length > 1 ? why.replace("shares", "share") : why);
+    const compared = rest.filter((group) => known(gaps.get(group)?.half)), few = rest.filter((group) => !compared.includes(group));
+    const names = (groups) => [" ", named(groups[0].name), groups.length > 1 ? ` and ${groups.length - 1} more` : ""];
+    if (compared.length) parts.push(...names(compared), " cannot be told apart from it.");
+    if (few.length) parts.push(...names(few), few.length > 1 ? " share" : " shares", " too few seeds with it to tell.");
     lead.replaceChildren(...parts);
   };
   baseline.listeners.push(draw);
